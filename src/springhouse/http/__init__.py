@@ -1,0 +1,1 @@
+"""The vocabulary of HTTP (RFC 9110, 9112); knows nothing of caching."""

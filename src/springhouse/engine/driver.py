@@ -1,0 +1,346 @@
+"""Performs the steps of a flow and joins its reply to a sink.
+
+An `Exchange` is one request under way. Its generator is resumed straight from the callback that has the result: the
+pool's when the origin answers, a flight's when the leader has news. So a miss costs no task and no future. The
+exchange is also what the pool reports to (`interim`, `answered`, `content`, `content_end`, `failed`).
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from springhouse.engine.clock import Clock
+from springhouse.engine.fence import Fence
+from springhouse.engine.flights import Flight, Flights
+from springhouse.engine.recordings import Reader, Recording
+from springhouse.engine.sinks import NOWHERE, Sink
+from springhouse.exchange.flow import Flow, refresh, respond
+from springhouse.exchange.reply import Reply, Source, problem
+from springhouse.exchange.steps import (
+    Answer,
+    Claim,
+    Claimed,
+    Failure,
+    Forget,
+    Found,
+    Later,
+    Lookup,
+    Record,
+    Release,
+    Replace,
+    Result,
+    Send,
+)
+from springhouse.http.messages import Request, Response
+from springhouse.rules.entry import Entry
+from springhouse.rules.options import Options
+from springhouse.stores.memory import MemoryStore
+from springhouse.upstream.content import RequestContent
+from springhouse.upstream.pool import Call, Pool
+from springhouse.upstream.routing import Origin
+
+PENDING: Final = object()
+"""The result of a step will come by a callback."""
+
+
+class Engine:
+    """Everything exchanges share: store, pool, flights, options."""
+
+    def __init__(self, *, store: MemoryStore, pool: Pool, origin: Origin, options: Options, clock: Clock) -> None:
+        self.store = store
+        self.pool = pool
+        self.origin = origin
+        self.options = options
+        self.clock = clock
+        self.flights = Flights()
+        self.fence = Fence()
+
+    def handle(self, request: Request, content: RequestContent | None, sink: Sink) -> "Exchange":
+        """Start answering a request; the sink gets the reply, perhaps before this returns."""
+        key = self.origin.key(request)
+        exchange = Exchange(self, request, key, content, sink)
+        if self.pool.forwarding.is_loop(request):
+            refuse(sink, 508, "The request has come through this proxy before: its origin leads back here")
+            return exchange
+        exchange.run(respond(request, key, self.options), None)
+        return exchange
+
+    def forget(self, keys: list[bytes]) -> int:
+        """Invalidate keys: nothing stored, arriving or being fetched for them answers a later request."""
+        self.fence.raise_for(keys)
+        for key in keys:
+            self.flights.expel(key)
+        return self.store.forget(keys)
+
+    def clear(self) -> int:
+        """Invalidate everything; return how many keys were stored."""
+        self.fence.raise_for_all()
+        self.flights.expel_all()
+        return self.store.clear()
+
+
+class Exchange:
+    """One request under way."""
+
+    __slots__ = (
+        "_waits_in",
+        "call",
+        "content_of_request",
+        "engine",
+        "entry",
+        "epoch",
+        "flight",
+        "flow",
+        "is_over",
+        "key",
+        "reader",
+        "recording",
+        "request",
+        "sink",
+    )  # fmt: skip
+
+    def __init__(
+        self, engine: Engine, request: Request, key: bytes, content: RequestContent | None, sink: Sink
+    ) -> None:
+        self.engine = engine
+        self.request = request
+        self.key = key
+        self.content_of_request = content
+        self.sink = sink
+        self.flow: Flow | None = None
+        self.call: Call | None = None
+        self.flight: Flight | None = None
+        """The flight this exchange leads."""
+        self.entry: Entry | None = None
+        self.recording: Recording | None = None
+        self.reader: Reader | None = None
+        self.epoch = 0
+        self.is_over = False
+        self._waits_in: Flight | None = None
+
+    # Steps.
+
+    def run(self, flow: Flow, result: Result) -> None:
+        """Resume the flow with a result, and go on until a step has to wait or the flow ends."""
+        self.flow = flow
+        send = flow.send
+        try:
+            while True:
+                step = send(result)
+                performed = _PERFORM[type(step)](self, step)
+                if performed is PENDING:
+                    return
+                result = performed
+        except StopIteration as stop:
+            self.flow = None
+            reply: Reply | None = stop.value
+            if reply is not None:
+                self._reply(reply)
+            elif self.call is not None and self.recording is None:
+                self._abandon_call()
+
+    def _lookup(self, step: Lookup) -> Found:
+        engine = self.engine
+        stored = engine.store.lookup(step.key)
+        if engine.flights.by_key:
+            stored = engine.flights.arriving(step.key) + stored
+        return Found(stored, engine.clock())
+
+    def _claim(self, step: Claim) -> object:
+        flights = self.engine.flights
+        if flights.alone_until and flights.goes_alone(step.key, self.engine.clock()):
+            return Claimed.ALONE
+        flight = flights.open(step.key)
+        if flight is None:
+            self.flight = flights.lead(step.key)
+            return Claimed.LEAD
+        if not step.wait:
+            return Claimed.ALONE
+        self._waits_in = flight
+        flight.waiters.append(self._woken)
+        return PENDING
+
+    def _woken(self, news: Failure | Claimed | None) -> None:
+        self._waits_in = None
+        if self.flow is not None:
+            self.run(self.flow, news if news is not None else self._lookup(Lookup(self.key)))
+
+    def _send(self, step: Send) -> object:
+        self.epoch = self.engine.fence.epoch
+        self.call = self.engine.pool.send(step.request, step.fields, self.content_of_request, self)
+        return PENDING
+
+    def _record(self, step: Record) -> None:
+        assert self.call is not None
+        entry = self.entry = step.entry
+        self.recording = entry.content = Recording(self.call)
+        if self.flight is not None:
+            if not entry.is_fresh_at(self.engine.clock()):
+                self.engine.flights.remember(entry.key, self.engine.clock())
+            self.engine.flights.share(self.flight, entry)
+
+    def _replace(self, step: Replace) -> None:
+        if self.engine.fence.lets_through(step.new.key, self.epoch):
+            self.engine.store.replace(step.old, step.new)
+        self._land(None)
+
+    def _release(self, step: Release) -> None:
+        if step.lasting:
+            self.engine.flights.remember(step.key, self.engine.clock())
+        self._land(step.failure or Claimed.RELEASED)
+
+    def _forget(self, step: Forget) -> None:
+        self.engine.forget(step.keys)
+
+    def _later(self, step: Later) -> None:
+        engine = self.engine
+        background = Exchange(engine, step.request, step.key, None, NOWHERE)
+        background.run(refresh(step.request, step.key, step.entry, engine.options), None)
+
+    def _land(self, outcome: Failure | Claimed | None) -> None:
+        flight, self.flight = self.flight, None
+        if flight is not None:
+            self.engine.flights.land(flight, outcome)
+
+    # The reply.
+
+    def _reply(self, reply: Reply) -> None:
+        sink, content = self.sink, reply.content
+        if content is Source.ORIGIN and self.call is not None:
+            if sink is NOWHERE:
+                self._abandon_call()
+                return
+            sink.start(reply)
+            sink.produced_by(self.call)
+            return
+        if self.recording is None and self.call is not None:
+            self._abandon_call()
+        sink.start(reply)
+        if isinstance(content, Entry):
+            if isinstance(content.content, Recording):
+                self.reader = content.content.join(sink, reply.start, reply.stop)
+                return
+            data: bytes = content.content
+            if data:
+                sink.write(data if reply.stop is None else data[reply.start : reply.stop])
+        elif isinstance(content, bytes) and content and self.request.method != b"HEAD":
+            sink.write(content)
+        self._end()
+
+    def _end(self) -> None:
+        self.is_over = True
+        self.sink.end()
+
+    def _abandon_call(self) -> None:
+        """Let go of an answer whose content nobody wants."""
+        call, self.call = self.call, None
+        if call is not None:
+            call.cancel()
+
+    def cancel(self) -> None:
+        """Note that the client has gone. A fill that may serve others goes on; anything else is broken off."""
+        self.sink = NOWHERE
+        if self._waits_in is not None:
+            self._waits_in.waiters.remove(self._woken)
+            self._waits_in = None
+            self.flow = None
+        elif self.reader is not None:
+            self.reader.recording.leave(self.reader)
+            self.reader.recording.settle()
+            self._stop_if_unread()
+        elif self.call is not None and self.flight is None and self.recording is None:
+            self.flow = None
+            self._abandon_call()
+
+    def _stop_if_unread(self) -> None:
+        recording = self.recording
+        if recording is not None and not recording.is_kept and not recording.readers:
+            self._abandon_call()
+
+    # What the pool reports.
+
+    def interim(self, response: Response) -> None:
+        """Pass a 1xx on to the client."""
+        self.sink.interim(response)
+
+    def answered(self, response: Response, length: int | None) -> None:
+        """Take the head of the answer."""
+        call, flow = self.call, self.flow
+        if call is not None and flow is not None:
+            self.run(flow, Answer(response, call.requested_at, self.engine.clock(), length))
+
+    def content(self, data: bytes) -> None:
+        """Take some of the answer's content."""
+        recording = self.recording
+        if recording is None:
+            sink = self.sink
+            sink.write(data)
+            if sink.paused and self.call is not None:
+                self.call.pause()
+            return
+        if recording.is_kept:
+            limit = self.engine.options.max_object
+            is_too_large = limit is not None and recording.size + len(data) > limit
+            if is_too_large or not self.engine.store.reserve(len(data)):
+                self._keep_no_longer(recording)
+        recording.feed(data)
+        self._stop_if_unread()
+
+    def _keep_no_longer(self, recording: Recording) -> None:
+        self.engine.store.release(recording.size)
+        recording.keep_no_longer()
+        self.engine.flights.remember(self.key, self.engine.clock())
+        self._land(None)
+
+    def content_end(self) -> None:
+        """Note that the answer is whole: what was recorded is stored now, and only now."""
+        self.call = None
+        recording, entry = self.recording, self.entry
+        if recording is None:
+            if self.flow is None:
+                self._end()
+            return
+        if recording.is_kept and entry is not None:
+            self.engine.store.release(recording.size)
+            entry.content = b"".join(recording.chunks)
+            entry.length = recording.size
+            if self.engine.fence.lets_through(entry.key, self.epoch):
+                self.engine.store.put(entry)
+        self._land(None)
+        recording.finish()
+
+    def failed(self, failure: Failure) -> None:
+        """Note that no answer comes, or that its content broke off."""
+        self.call = None
+        if self.flow is not None:
+            self.run(self.flow, failure)
+            return
+        recording = self.recording
+        if recording is None:
+            self.sink.abort()
+            return
+        if recording.is_kept:
+            self.engine.store.release(recording.size)
+        self._land(None)
+        recording.fail()
+
+
+_PERFORM: dict[type, Callable[[Exchange, Any], Any]] = {
+    Lookup: Exchange._lookup,
+    Claim: Exchange._claim,
+    Send: Exchange._send,
+    Record: Exchange._record,
+    Replace: Exchange._replace,
+    Release: Exchange._release,
+    Forget: Exchange._forget,
+    Later: Exchange._later,
+}
+
+
+def refuse(sink: Sink, status: int, detail: str) -> None:
+    """Answer with an error of ours without starting an exchange."""
+    reply = problem(status, detail)
+    reply.must_close = True
+    sink.start(reply)
+    if isinstance(reply.content, bytes):
+        sink.write(reply.content)
+    sink.end()

@@ -1,0 +1,96 @@
+"""Who fetches what: one leader per key, and those who wait for it.
+
+A flight lasts from the leader's claim until its content has arrived. Before the head is there, others wait; after it
+is known to be kept, they find the entry that is arriving and stream along. A key whose answer proved not shareable is
+remembered for a while, so that nobody queues for it.
+"""
+
+from collections.abc import Callable
+
+from springhouse.exchange.steps import Claimed, Failure
+from springhouse.rules.entry import Entry
+
+Waiter = Callable[["Failure | Claimed | None"], None]
+"""Called with why to go alone, or with None: look again."""
+
+
+class Flight:
+    """One fetch that others may wait for."""
+
+    __slots__ = ("arriving", "key", "waiters")
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.arriving: Entry | None = None
+        self.waiters: list[Waiter] = []
+
+
+class Flights:
+    """All flights, by key, and the keys nobody needs to wait for."""
+
+    def __init__(self, *, remembered_s: float = 120.0, remembered_max: int = 20_000) -> None:
+        self.by_key: dict[bytes, list[Flight]] = {}
+        self.alone_until: dict[bytes, float] = {}
+        self.remembered_s = remembered_s
+        self.remembered_max = remembered_max
+
+    def goes_alone(self, key: bytes, now: float) -> bool:
+        """Say whether the key lately proved not shareable."""
+        until = self.alone_until.get(key)
+        if until is None:
+            return False
+        if until > now:
+            return True
+        del self.alone_until[key]
+        return False
+
+    def remember(self, key: bytes, now: float) -> None:
+        """Let nobody wait for the key for a while; the oldest memory goes when there are too many."""
+        self.alone_until.pop(key, None)
+        if len(self.alone_until) >= self.remembered_max:
+            del self.alone_until[next(iter(self.alone_until))]
+        self.alone_until[key] = now + self.remembered_s
+
+    def open(self, key: bytes) -> Flight | None:
+        """Return the flight whose head is still awaited, None when there is none to wait for."""
+        return next((flight for flight in self.by_key.get(key, ()) if flight.arriving is None), None)
+
+    def arriving(self, key: bytes) -> tuple[Entry, ...]:
+        """Return the entries of the key whose content is arriving, the latest first."""
+        return tuple(flight.arriving for flight in reversed(self.by_key.get(key, ())) if flight.arriving is not None)
+
+    def lead(self, key: bytes) -> Flight:
+        """Start a flight."""
+        flight = Flight(key)
+        self.by_key.setdefault(key, []).append(flight)
+        return flight
+
+    def share(self, flight: Flight, entry: Entry) -> None:
+        """Let those who wait, and who come later, find the entry while its content arrives."""
+        flight.arriving = entry
+        self.alone_until.pop(flight.key, None)
+        self._wake(flight, None)
+
+    def land(self, flight: Flight, outcome: Failure | Claimed | None = None) -> None:
+        """End a flight; with an outcome those who still wait get that, else they look again."""
+        flights = self.by_key.get(flight.key)
+        if flights and flight in flights:
+            flights.remove(flight)
+            if not flights:
+                del self.by_key[flight.key]
+        self._wake(flight, outcome)
+
+    def expel(self, key: bytes) -> None:
+        """Let nobody find what is arriving for the key any more; those who wait look again."""
+        for flight in self.by_key.pop(key, ()):
+            self._wake(flight, None)
+
+    def expel_all(self) -> None:
+        """Expel every key."""
+        for key in list(self.by_key):
+            self.expel(key)
+
+    def _wake(self, flight: Flight, outcome: Failure | Claimed | None) -> None:
+        waiters, flight.waiters = flight.waiters, []
+        for waiter in waiters:
+            waiter(outcome)

@@ -1,0 +1,63 @@
+"""Where replies go."""
+
+from typing import Protocol
+
+from springhouse.exchange.reply import Reply
+from springhouse.http.messages import Response
+from springhouse.upstream.content import Pausable
+
+
+class Sink(Protocol):
+    """Where a reply goes: a connection, an ASGI `send`, a WSGI iterator.
+
+    `start` comes once, then `write` any number of times, then `end`; `abort` instead when the content broke off:
+    the client must be able to tell that it is not whole. While `paused`, nothing should be written; the sink calls
+    `resume` of what it was given by `produced_by` when it can take more.
+    """
+
+    paused: bool
+
+    def interim(self, response: Response) -> None:
+        """Pass a 1xx on."""
+
+    def start(self, reply: Reply) -> None:
+        """Begin the reply."""
+
+    def produced_by(self, producer: Pausable) -> None:
+        """Name who is to be resumed once the sink can take more."""
+
+    def write(self, data: bytes) -> None:
+        """Send some content."""
+
+    def end(self) -> None:
+        """Finish the reply."""
+
+    def abort(self) -> None:
+        """Break the reply off."""
+
+
+class Nowhere:
+    """The sink of a background exchange, and of one whose client has gone."""
+
+    paused = False
+
+    def interim(self, response: Response) -> None:
+        pass
+
+    def start(self, reply: Reply) -> None:
+        pass
+
+    def produced_by(self, producer: Pausable) -> None:
+        pass
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+
+NOWHERE = Nowhere()

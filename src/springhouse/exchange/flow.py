@@ -1,0 +1,282 @@
+"""The way of a request, from what the client asked to what it is answered. This file is the product.
+
+A flow is a generator: it yields a step, is sent the step's result, and returns a Reply (None: nobody is waiting for
+one). The rules decide; the flow only carries their decisions out, in this order:
+
+    look up → decide → serve
+                     → claim the key → (somebody else fetched it: decide again)
+                                     → send → absorb → keep, freshen, pass on, or stand in with the stale entry
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import assert_never
+
+from springhouse.exchange import reply as replies
+from springhouse.exchange.reply import BYPASS, HIT, MISS, REVALIDATED, STALE, Ours, Reply
+from springhouse.exchange.steps import (
+    Answer,
+    Claim,
+    Claimed,
+    Failure,
+    Forget,
+    Found,
+    Later,
+    Lookup,
+    Record,
+    Release,
+    Replace,
+    Result,
+    Send,
+    Step,
+)
+from springhouse.http.fields import IF_RANGE, RANGE, Field
+from springhouse.http.messages import Request
+from springhouse.rules import reasons
+from springhouse.rules.decisions import Discard, Fetch, Freshen, Keep, Refuse, Revalidate, Serve, ServeStale
+from springhouse.rules.entry import Entry
+from springhouse.rules.invalidation import invalidated
+from springhouse.rules.options import Options
+from springhouse.rules.reasons import Reason
+from springhouse.rules.reuse import decide, directives_of, never_from_cache
+from springhouse.rules.validation import CONDITIONS, absorb, after_head, conditions, may_serve_on_error
+
+Flow = Generator[Step, Result, Reply | None]
+
+_CONDITION_NAMES = frozenset({b"if-none-match", b"if-modified-since"})
+_RANGE_NAMES = frozenset({b"range", b"if-range"})
+
+
+@dataclass(slots=True)
+class Errand:
+    """A request on its way to the origin: why it goes, what it asks about, and whether others wait for it."""
+
+    key: bytes
+    why: Reason
+    entry: Entry | None = None
+    leads: bool = False
+    collapsed: bool | None = None
+
+
+def respond(request: Request, key: bytes, options: Options) -> Flow:
+    """Answer a request."""
+    why = never_from_cache(request)
+    if why is not None:
+        return (yield from _bypass(request, key, why))
+    found = yield Lookup(key)
+    waited: Errand | None = None
+    while True:
+        assert isinstance(found, Found)
+        decision = decide(request, found.variants, found.now, options)
+        match decision:
+            case Serve(entry, reason, refresh):
+                if refresh:
+                    yield Later(key, request, entry)
+                if waited is not None:
+                    return _collapsed(request, entry, found.now, waited)
+                return _from_cache(request, entry, found.now, reason)
+            case Refuse(status, reason):
+                return replies.problem(status, reason.text, x_cache=MISS, reason=reason)
+            case Revalidate(entry, why):
+                errand = Errand(key, why, entry)
+            case Fetch(why):
+                errand = Errand(key, why)
+            case _:
+                assert_never(decision)
+        claimed = (yield Claim(key, request)) if _may_lead(request, errand, waited) else Claimed.ALONE
+        if isinstance(claimed, Found):
+            found, waited = claimed, errand
+            continue
+        if isinstance(claimed, Failure):
+            return _instead_of_failure(request, errand, claimed)
+        errand.leads = claimed is Claimed.LEAD
+        errand.collapsed = False if waited is not None or claimed is Claimed.RELEASED else None
+        return (yield from _fetch(request, errand, options))
+
+
+def refresh(request: Request, key: bytes, entry: Entry, options: Options) -> Flow:
+    """Revalidate an entry that has been served stale, unless somebody else already does."""
+    claimed = yield Claim(key, request, wait=False)
+    if claimed is Claimed.LEAD:
+        yield from _fetch(_plain(request), Errand(key, reasons.STALE, entry, leads=True), options)
+    return None
+
+
+def _bypass(request: Request, key: bytes, why: Reason) -> Flow:
+    """Pass a request on that no stored response may answer; an unsafe one invalidates (§4.4)."""
+    answer = yield Send(request, request.fields)
+    if isinstance(answer, Failure):
+        return replies.problem(answer.status, answer.detail, error=answer.error, x_cache=BYPASS)
+    assert isinstance(answer, Answer)
+    gone = invalidated(request, key, answer.response)
+    if gone:
+        yield Forget(gone)
+    return _passed_on(request, answer, Errand(key, why), x_cache=BYPASS)
+
+
+def _may_lead(request: Request, errand: Errand, waited: Errand | None) -> bool:
+    """Say whether what this request fetches could serve others, so that it is worth waiting for one another.
+
+    What was waited for and is stale on arrival would be so again: better all at once than one after the other.
+    """
+    if waited is not None and errand.entry is not None:
+        return False
+    if request.method != b"GET" or errand.why is reasons.CREDENTIALS:
+        return False
+    if request.bits & RANGE and errand.entry is None:
+        return False
+    return b"no-store" not in directives_of(request)
+
+
+def _plain(request: Request) -> Request:
+    """Return the request as a GET for the whole representation, without the client's own conditions."""
+    bits = request.bits & ~(CONDITIONS | RANGE | IF_RANGE)
+    fields = [f for f in request.fields if f[0].lower() not in _CONDITION_NAMES | _RANGE_NAMES]
+    return Request(
+        b"GET", request.target, fields, bits=bits, authority=request.authority, scheme=request.scheme, peer=request.peer
+    )
+
+
+def _fetch(request: Request, errand: Errand, options: Options) -> Flow:
+    """Ask the origin and do with its answer what the rules say."""
+    asked = errand.entry if request.method == b"GET" else None
+    answer = yield Send(request, _fields_to_send(request, errand))
+    if isinstance(answer, Failure):
+        if errand.leads:
+            yield Release(errand.key, failure=answer)
+        return _instead_of_failure(request, errand, answer)
+    assert isinstance(answer, Answer)
+    if request.method == b"HEAD":
+        return (yield from _head_answered(request, errand, answer, options))
+    outcome = absorb(
+        request,
+        errand.key,
+        asked,
+        answer.response,
+        requested_at=answer.requested_at,
+        received_at=answer.received_at,
+        options=options,
+    )
+    match outcome:
+        case Keep(entry, _):
+            entry.length = answer.length
+            yield Record(entry)
+            return _fetched(request, answer, errand, entry)
+        case Freshen(old, entry, _):
+            yield Replace(old, entry)
+            return _fetched(request, answer, errand, entry)
+        case Discard(_, reason, lasting):
+            if errand.leads:
+                yield Release(errand.key, lasting=lasting)
+            return _passed_on(request, answer, errand, detail=reason)
+        case ServeStale(entry, reason):
+            if errand.leads:
+                failure = Failure("http_response_status", reason.text, answer.response.status, answer.received_at)
+                yield Release(errand.key, failure=failure)
+            return _stale_instead(request, entry, errand, answer.received_at, answer.response.status)
+        case _:
+            assert_never(outcome)
+
+
+def _fields_to_send(request: Request, errand: Errand) -> list[Field]:
+    """Return the request's fields with the conditions it goes with.
+
+    With a stored entry, or when others wait for a whole representation, ours take the place of the client's, which
+    are then evaluated against what is stored.
+    """
+    ours = conditions(errand.entry) if errand.entry is not None and request.method == b"GET" else []
+    unwanted = frozenset[bytes]()
+    if request.bits & CONDITIONS and (ours or errand.leads):
+        unwanted |= _CONDITION_NAMES
+    if request.bits & (RANGE | IF_RANGE) and errand.entry is not None:
+        unwanted |= _RANGE_NAMES
+    fields = [f for f in request.fields if f[0].lower() not in unwanted] if unwanted else request.fields
+    return fields + ours
+
+
+def _from_cache(request: Request, entry: Entry, now: float, reason: Reason) -> Reply:
+    is_fresh = reason is reasons.FRESH
+    status = replies.status_of_hit(entry.ttl_at(now), None if is_fresh else reason)
+    return replies.from_entry(request, entry, now, ours=Ours(HIT if is_fresh else STALE, status, reason))
+
+
+def _collapsed(request: Request, entry: Entry, now: float, errand: Errand) -> Reply:
+    """Answer a request that waited for another's fetch."""
+    confirmed = errand.entry is not None and errand.entry.content is entry.content
+    status = replies.status_of_forward(errand.why, entry.status, entry.status, collapsed=True, ttl=entry.ttl_at(now))
+    return replies.from_entry(
+        request, entry, now, ours=Ours(REVALIDATED if confirmed else MISS, status, reasons.COLLAPSED)
+    )
+
+
+def _fetched(request: Request, answer: Answer, errand: Errand, entry: Entry) -> Reply:
+    """Answer from the entry that was just stored or confirmed."""
+    confirmed = answer.response.status == 304
+    status = replies.status_of_forward(
+        errand.why,
+        answer.response.status,
+        entry.status,
+        stored=True,
+        collapsed=errand.collapsed,
+        ttl=entry.ttl_at(answer.received_at),
+    )
+    ours = Ours(
+        REVALIDATED if confirmed else MISS,
+        status,
+        reasons.VALIDATED if confirmed else reasons.STORED,
+        is_from_cache=False,
+        as_received=None if confirmed else replies.as_received(answer.response),
+    )
+    return replies.from_entry(request, entry, answer.received_at, ours=ours)
+
+
+def _passed_on(
+    request: Request, answer: Answer, errand: Errand, *, detail: Reason | None = None, x_cache: bytes = MISS
+) -> Reply:
+    status = answer.response.status
+    return replies.from_origin(
+        request,
+        answer.response,
+        answer.length,
+        x_cache=x_cache,
+        cache_status=replies.status_of_forward(
+            errand.why, status, status, collapsed=errand.collapsed, detail=detail or errand.why
+        ),
+        reason=detail or errand.why,
+    )
+
+
+def _head_answered(request: Request, errand: Errand, answer: Answer, options: Options) -> Flow:
+    """Pass the answer to a HEAD on, and let it freshen or expire what GET stored (§4.3.5)."""
+    found = yield Lookup(errand.key)
+    assert isinstance(found, Found)
+    changes = after_head(
+        request,
+        found.variants,
+        answer.response,
+        requested_at=answer.requested_at,
+        received_at=answer.received_at,
+        options=options,
+    )
+    for old, new in changes:
+        yield Replace(old, new)
+    return _passed_on(request, answer, errand)
+
+
+def _instead_of_failure(request: Request, errand: Errand, failure: Failure) -> Reply:
+    """Stand in with the stale entry if it may, else say what went wrong (RFC 5861 §4; 9111 §5.2.2.2 wants 504)."""
+    entry = errand.entry
+    if entry is not None and may_serve_on_error(request, entry, failure.at):
+        return _stale_instead(request, entry, errand, failure.at, failure.status)
+    status = failure.status
+    if entry is not None and not entry.max_stale_allowed:
+        status = 504
+    return replies.problem(status, failure.detail, error=failure.error, reason=reasons.ORIGIN_FAILED)
+
+
+def _stale_instead(request: Request, entry: Entry, errand: Errand, now: float, status: int) -> Reply:
+    reason = reasons.STALE_IF_ERROR
+    cache_status = replies.status_of_forward(
+        errand.why, status, entry.status, collapsed=errand.collapsed, ttl=entry.ttl_at(now), detail=reason
+    )
+    return replies.from_entry(request, entry, now, ours=Ours(STALE, cache_status, reason))

@@ -1,0 +1,98 @@
+"""The hit guard: whether the plainest of requests can be answered at once, and with which bytes.
+
+It runs for every request before anything else does. A guard, never a second rule book: it answers only where
+`rules.reuse.decide` would say Serve(FRESH) and `exchange.reply` would build the same bytes; whatever needs a thought
+beyond one AND and one comparison is left to them. A property test holds the two together.
+
+A head is kept ready, split where Age stands. Age and the ttl of Cache-Status change together, once a second, so that
+filling them in is shared by all hits of that second.
+"""
+
+from collections.abc import Sequence
+
+from springhouse.exchange.reply import HIT, NAME, VIA
+from springhouse.http import fields as f
+from springhouse.http.fields import Field
+from springhouse.http.messages import Request, may_have_content
+from springhouse.rules.entry import Entry
+from springhouse.rules.options import Options
+from springhouse.rules.variants import matching
+from springhouse.wire.encode import response_head
+
+NEEDS_THOUGHT = (
+    f.REPEATED | f.CONTENT_LENGTH | f.TRANSFER_ENCODING | f.EXPECT | f.UPGRADE | f.CACHE_CONTROL | f.PRAGMA | f.RANGE
+    | f.IF_RANGE | f.IF_MATCH | f.IF_NONE_MATCH | f.IF_MODIFIED_SINCE | f.IF_UNMODIFIED_SINCE | f.CDN_LOOP
+)  # fmt: skip
+_TAIL = b"%d\r\nX-Cache: " + HIT + b"\r\nCache-Status: " + NAME + b"; hit; ttl=%d\r\n\r\n"
+_SELECTIONS_MAX = 256
+
+
+class Hot:
+    """The only variant of a key, ready to be sent to any plain GET."""
+
+    __slots__ = ("age", "before", "born_at", "content", "head", "lifetime", "mask", "status", "until")
+
+    def __init__(self, entry: Entry, options: Options) -> None:
+        credentials = 0
+        if not entry.shareable:
+            credentials |= f.AUTHORIZATION
+        if entry.given_ttl:
+            credentials = 0 if options.ttl_despite_credentials else f.AUTHORIZATION | f.COOKIE
+        self.mask = NEEDS_THOUGHT | f.HOST | credentials
+        self.until = 0.0 if entry.no_cache or entry.invalidated else entry.fresh_until
+        self.born_at = entry.born_at
+        self.lifetime = entry.lifetime
+        self.status = entry.status
+        self.content: bytes = entry.content
+        fields = list(entry.fields)
+        if may_have_content(b"GET", entry.status):
+            fields.append((b"Content-Length", b"%d" % len(self.content)))
+        self.before = response_head(entry.status, entry.reason, [*fields, VIA]) + b"Age: "
+        self.age = -1
+        self.head = b""
+
+    def answer(self, fields: list[Field], bits: int, now: float) -> "Hot | None":
+        """Return what to send, its `head` filled in, or None when the request needs more thought."""
+        if bits & self.mask != f.HOST or now >= self.until:
+            return None
+        age = int(now - self.born_at)
+        if age != self.age:
+            age = max(0, age)
+            self.age = age
+            self.head = self.before + _TAIL % (age, self.lifetime - age)
+        return self
+
+
+class HotVariants:
+    """Several variants of a key, or one with Vary: chosen by the raw values of the fields that any of them names."""
+
+    __slots__ = ("hots", "names", "selections", "variants")
+
+    def __init__(self, variants: Sequence[Entry], options: Options) -> None:
+        self.variants = variants
+        self.hots = {id(entry): Hot(entry, options) for entry in variants}
+        self.names = frozenset(name for entry in variants for name in entry.vary)
+        self.selections: dict[tuple[Field, ...], Hot | None] = {}
+
+    def answer(self, fields: list[Field], bits: int, now: float) -> Hot | None:
+        """Return what to send, or None when the request needs more thought."""
+        names = self.names
+        raw = tuple([field for field in fields if field[0].lower() in names])
+        hot = self.selections.get(raw)
+        if hot is None:
+            found = matching(Request(b"GET", b"/", fields, bits=bits), self.variants)
+            if not found:
+                return None
+            hot = self.hots[id(found[0])]
+            if len(self.selections) < _SELECTIONS_MAX:
+                self.selections[raw] = hot
+        return hot.answer(fields, bits, now)
+
+
+def prepare(variants: Sequence[Entry], options: Options) -> Hot | HotVariants | None:
+    """Return the guard for a key's variants; None where content is not plain bytes in memory."""
+    if not variants or not all(isinstance(entry.content, bytes) for entry in variants):
+        return None
+    if len(variants) == 1 and not variants[0].vary:
+        return Hot(variants[0], options)
+    return HotVariants(variants, options)

@@ -1,0 +1,178 @@
+"""What goes to the client: a status, fields, and where the content comes from; and the fields that are ours.
+
+`X-Cache` says in one word what happened, `Cache-Status` (RFC 9211) the rest. Our own fields always stand last and in
+one order (Via, Age, X-Cache, Cache-Status), so that a head kept ready for hits needs its two numbers filled in only.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from msgspec import json
+
+from springhouse.http import fields as f
+from springhouse.http.fields import Field
+from springhouse.http.headers import end_to_end
+from springhouse.http.messages import REASON_PHRASES, Request, Response, may_have_content
+from springhouse.http.structured import text
+from springhouse.rules.entry import Entry
+from springhouse.rules.preconditions import NotModified, Part, Unsatisfiable, select
+from springhouse.rules.reasons import Reason
+
+NAME = b"springhouse"
+VIA: Field = (b"Via", b"1.1 " + NAME)
+
+HIT, STALE, REVALIDATED, MISS, BYPASS = b"HIT", b"STALE", b"REVALIDATED", b"MISS", b"BYPASS"
+
+_KEPT_IN_304 = frozenset({
+    b"cache-control", b"content-location", b"date", b"etag", b"expires", b"vary", b"last-modified",
+    b"cdn-cache-control", b"cache-status", b"link", b"access-control-allow-origin",
+    b"access-control-allow-credentials", b"access-control-expose-headers", b"strict-transport-security",
+})  # fmt: skip
+
+
+class Source(Enum):
+    """Where content comes from when it is not at hand."""
+
+    NOTHING = "nothing"
+    ORIGIN = "origin"
+    """The answer that is arriving for this very request."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """A head and its content.
+
+    `content`: the bytes, an Entry (its content, from `start` up to `stop`), or a Source. `length`: bytes of content
+    if known. `fields` are the message's own, without framing; `ours` follow them. `x_cache` and `reason` also go to
+    the log.
+    """
+
+    status: int
+    phrase: bytes
+    fields: list[Field]
+    ours: list[Field]
+    content: bytes | Entry | Source
+    length: int | None
+    x_cache: bytes
+    reason: Reason | None
+    start: int = 0
+    stop: int | None = None
+    must_close: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """What we say of an answer: X-Cache, Cache-Status, the reason for the log.
+
+    `is_from_cache`: the origin did not make or confirm it for this request, so Age goes along (RFC 9111 §5.1).
+    `as_received`: the fields the origin has just sent, for the very client they were sent to.
+    """
+
+    x_cache: bytes
+    cache_status: bytes
+    reason: Reason
+    is_from_cache: bool = True
+    as_received: list[Field] | None = None
+
+
+def status_of_forward(
+    why: Reason,
+    fetched: int,
+    answered: int,
+    *,
+    stored: bool = False,
+    collapsed: bool | None = None,
+    ttl: int | None = None,
+    detail: Reason | None = None,
+) -> bytes:
+    """Return the Cache-Status of a request that went to the origin (RFC 9211 §2): why, what came, what became of it."""
+    parts = [NAME, b"fwd=" + why.token.encode()]
+    if fetched != answered:
+        parts.append(b"fwd-status=%d" % fetched)
+    if stored:
+        parts.append(b"stored")
+    if collapsed is not None:
+        parts.append(b"collapsed" if collapsed else b"collapsed=?0")
+    if ttl is not None:
+        parts.append(b"ttl=%d" % ttl)
+    detail = detail or why
+    if detail.name != why.token:
+        parts.append(b"detail=" + detail.name.encode())
+    return b"; ".join(parts)
+
+
+def status_of_hit(ttl: int, detail: Reason | None = None) -> bytes:
+    """Return the Cache-Status of an answer from the cache."""
+    return b"%b; hit; ttl=%d%b" % (NAME, ttl, b"; detail=" + detail.name.encode() if detail else b"")
+
+
+def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Reply:
+    """Answer from an entry: all of it, a part, or 304, as the client's own preconditions say."""
+    fields = ours.as_received if ours.as_received is not None else entry.fields
+    age = entry.age_at(now)
+    added = [VIA, (b"Age", b"%d" % age)] if ours.is_from_cache or (age and ours.as_received is None) else [VIA]
+    added += [(b"X-Cache", ours.x_cache), (b"Cache-Status", ours.cache_status)]
+    reply = Reply(entry.status, entry.reason, fields, added, entry, entry.length, ours.x_cache, ours.reason)
+    match select(request, entry, now):
+        case NotModified():
+            reply.status, reply.phrase = 304, REASON_PHRASES[304]
+            reply.fields = [field for field in fields if field[0].lower() in _KEPT_IN_304]
+            reply.content, reply.length = Source.NOTHING, None
+        case Part(start, stop, length):
+            reply.status, reply.phrase = 206, REASON_PHRASES[206]
+            reply.fields = [*fields, (b"Content-Range", b"bytes %d-%d/%d" % (start, stop - 1, length))]
+            reply.start, reply.stop, reply.length = start, stop, stop - start
+        case Unsatisfiable(length):
+            reply.status, reply.phrase = 416, REASON_PHRASES[416]
+            reply.fields = [(b"Content-Range", b"bytes */%d" % length)]
+            reply.content, reply.length = b"", 0
+    if request.method == b"HEAD":
+        reply.content = Source.NOTHING
+    elif not may_have_content(request.method, reply.status):
+        reply.content, reply.length = Source.NOTHING, None
+    return reply
+
+
+def as_received(response: Response) -> list[Field]:
+    """Return the fields to pass on: end-to-end, without framing."""
+    return end_to_end(response.fields, response.bits, f.X_CACHE | f.CONTENT_LENGTH)
+
+
+def from_origin(
+    request: Request,
+    response: Response,
+    length: int | None,
+    *,
+    x_cache: bytes,
+    cache_status: bytes,
+    reason: Reason | None,
+) -> Reply:
+    """Pass an answer on as it arrives."""
+    passed = as_received(response)
+    has_content = may_have_content(request.method, response.status)
+    if response.status == 101:
+        has_content = True  # the bytes of the new protocol
+        passed += [(b"Connection", b"Upgrade"), *(field for field in response.fields if field[0].lower() == b"upgrade")]
+    return Reply(
+        response.status,
+        response.reason,
+        passed,
+        [VIA, (b"X-Cache", x_cache), (b"Cache-Status", cache_status)],
+        Source.ORIGIN if has_content else Source.NOTHING,
+        length if has_content or request.method == b"HEAD" else None,
+        x_cache,
+        reason,
+    )
+
+
+def problem(status: int, detail: str, *, error: str = "", x_cache: bytes = MISS, reason: Reason | None = None) -> Reply:
+    """Return an error of ours: problem details (RFC 9457) with Proxy-Status (RFC 9209)."""
+    title = REASON_PHRASES.get(status, b"Error")
+    body = json.encode({"type": "about:blank", "title": title.decode(), "status": status, "detail": detail}) + b"\n"
+    proxy_status = NAME + (b"; error=" + error.encode() if error else b"") + b"; details=" + text(detail)
+    fields = [
+        (b"Content-Type", b"application/problem+json"),
+        (b"Cache-Control", b"no-store"),
+        (b"Proxy-Status", proxy_status),
+    ]
+    return Reply(status, title, fields, [VIA, (b"X-Cache", x_cache)], body, len(body), x_cache, reason)

@@ -1,0 +1,135 @@
+"""The steps a flow may yield, and what it is sent back.
+
+| step | performed by | result |
+|---|---|---|
+| Lookup | the store | Found |
+| Claim | the flights | LEAD, ALONE, RELEASED, Found (look again) or Failure (the leader's) |
+| Send | the origin pool | Answer or Failure |
+| Record | the store, while content arrives | None |
+| Replace | the store | None |
+| Release | the flights | None |
+| Forget | the store | None |
+| Later | the engine, as an exchange of its own | None |
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from springhouse.http.fields import Field
+from springhouse.http.messages import Request, Response
+from springhouse.rules.entry import Entry
+
+
+class Lookup:
+    """Ask the store for what it has under the key."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+
+
+class Found:
+    """What is stored (or arriving and already usable) under a key, at the instant `now`."""
+
+    __slots__ = ("now", "variants")
+
+    def __init__(self, variants: tuple[Entry, ...], now: float) -> None:
+        self.variants = variants
+        self.now = now
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Ask to be the only one that fetches the key; wait if somebody else already is. `wait`: False only asks."""
+
+    key: bytes
+    request: Request
+    wait: bool = True
+
+
+class Claimed(Enum):
+    """What a claim came to, when it was not something to look at again."""
+
+    LEAD = "lead"
+    """Fetch, and tell the others by Record, Replace or Release."""
+    ALONE = "alone"
+    """Fetch for yourself: this key has proved not shareable, or somebody else leads and you would not wait."""
+    RELEASED = "released"
+    """Fetch for yourself: you waited, and what the leader got is not for you."""
+
+
+class Send:
+    """Send the request to the origin with these fields, and its content if it has any."""
+
+    __slots__ = ("fields", "request")
+
+    def __init__(self, request: Request, fields: list[Field]) -> None:
+        self.request = request
+        self.fields = fields
+
+
+class Answer:
+    """The origin's answer: its head, when it was asked for and received, the length of its content if known."""
+
+    __slots__ = ("length", "received_at", "requested_at", "response")
+
+    def __init__(self, response: Response, requested_at: float, received_at: float, length: int | None) -> None:
+        self.response = response
+        self.requested_at = requested_at
+        self.received_at = received_at
+        self.length = length
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """No answer. `error`: a Proxy-Status error type (RFC 9209 §2.3); `status`: what the client gets for it."""
+
+    error: str
+    detail: str
+    status: int
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Make the content that arrives the entry's, share it with those who wait, and store it once it is whole."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Put a freshened entry in the old one's place; those who wait look again."""
+
+    old: Entry
+    new: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Let all go who wait for the key. `failure`: they share it; `lasting`: let nobody wait for the key for a while."""
+
+    key: bytes
+    failure: Failure | None = None
+    lasting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Invalidate the keys (RFC 9111 §4.4)."""
+
+    keys: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Revalidate the entry in the background."""
+
+    key: bytes
+    request: Request
+    entry: Entry
+
+
+Step = Lookup | Claim | Send | Record | Replace | Release | Forget | Later
+Result = Found | Claimed | Answer | Failure | None

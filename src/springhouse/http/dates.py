@@ -1,0 +1,58 @@
+"""HTTP-date (RFC 9110 §5.6.7) to and from seconds since 1970, without reading a clock."""
+
+import re
+from calendar import timegm
+from datetime import UTC, datetime
+from functools import lru_cache
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH_NUMBERS = {name.lower().encode(): number for number, name in enumerate(_MONTHS, 1)}
+
+_TIME = rb"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)"
+_FORMS = tuple(
+    re.compile(form, re.IGNORECASE)
+    for form in (
+        rb"[a-z]{3}, (?P<d>\d\d) (?P<mo>[a-z]{3}) (?P<y>\d{4}) " + _TIME + rb" GMT",
+        rb"[a-z]{6,9}, (?P<d>\d\d)-(?P<mo>[a-z]{3})-(?P<y>\d\d) " + _TIME + rb" GMT",
+        rb"[a-z]{3} (?P<mo>[a-z]{3}) (?P<d>[ \d]\d) " + _TIME + rb" (?P<y>\d{4})",
+    )
+)
+
+
+def parse(value: bytes | None, now: float) -> int | None:
+    """Return the seconds since 1970 an HTTP-date stands for, None when it is none of the three forms.
+
+    Matched without regard to case; any zone but GMT is invalid (RFC 9111 §4.2). `now` settles the century of a
+    two-digit year: more than 50 years ahead means the past.
+    """
+    if value is None:
+        return None
+    return _parse(value, int(now) // 31_556_952 + 1970)
+
+
+@lru_cache(maxsize=1024)
+def _parse(value: bytes, this_year: int) -> int | None:
+    found = next(filter(None, (form.fullmatch(value) for form in _FORMS)), None)
+    month = found and _MONTH_NUMBERS.get(found["mo"].lower())
+    if not found or not month:
+        return None
+    year = int(found["y"])
+    if len(found["y"]) == 2:
+        year += this_year // 100 * 100
+        year -= 100 * (year > this_year + 50)
+    try:
+        day = datetime(year, month, int(found["d"]), int(found["h"]), int(found["mi"]), tzinfo=UTC)
+    except ValueError:
+        return None
+    return timegm(day.timetuple()) + int(found["s"]) if int(found["s"]) <= 60 else None
+
+
+@lru_cache(maxsize=64)
+def encode(seconds: int) -> bytes:
+    """Return the IMF-fixdate of an instant."""
+    at = datetime.fromtimestamp(seconds, UTC)
+    return (
+        f"{_DAYS[at.weekday()]}, {at.day:02} {_MONTHS[at.month - 1]} {at.year:04} "
+        f"{at.hour:02}:{at.minute:02}:{at.second:02} GMT"
+    ).encode()

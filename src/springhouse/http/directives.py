@@ -1,0 +1,48 @@
+"""Cache-Control (RFC 9111 §5.2), read leniently and once.
+
+Names are compared without case; arguments may be tokens or quoted strings; unknown directives are ignored. Of a
+repeated directive the first counts (§4.2.1). An argument that is not a number of seconds makes max-age and s-maxage
+zero ("considered stale"); numbers beyond 2³¹ become 2³¹ (§1.2.2).
+"""
+
+import re
+from collections.abc import Mapping
+
+from springhouse.http.headers import is_token, members, unquoted
+
+SECONDS_MAX = 2**31
+_DIGITS = re.compile(rb"[0-9]+")
+
+Directives = Mapping[bytes, bytes | None]
+"""Lower-case name to argument (unquoted); None where there was none."""
+
+
+def parse(value: bytes | None) -> dict[bytes, bytes | None]:
+    """Read a Cache-Control value; members that are not directives are skipped."""
+    found: dict[bytes, bytes | None] = {}
+    if not value:
+        return found
+    for member in members(value):
+        name, equals, argument = member.partition(b"=")
+        if is_token(name):
+            found.setdefault(name.lower(), unquoted(argument) if equals else None)
+    return found
+
+
+def delta_seconds(argument: bytes | None) -> int | None:
+    """Return seconds (at most 2³¹), or None when the argument is not delta-seconds (§1.2.2)."""
+    if argument is None or not _DIGITS.fullmatch(argument):
+        return None
+    return min(int(argument), SECONDS_MAX) if len(argument) < 12 else SECONDS_MAX
+
+
+def seconds(directives: Directives, name: bytes) -> int | None:
+    """Return a directive's seconds: None when it is absent, 0 when its argument makes no sense."""
+    if name not in directives:
+        return None
+    return delta_seconds(directives[name]) or 0
+
+
+def names(argument: bytes | None) -> tuple[bytes, ...]:
+    """Return the lower-case field names in the argument of `private` or `no-cache`; () without an argument."""
+    return tuple(n.lower() for n in members(argument or b"") if is_token(n))

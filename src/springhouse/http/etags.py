@@ -1,0 +1,31 @@
+"""Entity tags and how they compare (RFC 9110 §8.8.3). A tag is kept as sent: `"x"` or `W/"x"`."""
+
+from springhouse.http.headers import members
+
+
+def opaque(tag: bytes) -> bytes:
+    """Return the tag without its weakness mark."""
+    return tag[2:] if tag.startswith(b"W/") else tag
+
+
+def is_strong(tag: bytes) -> bool:
+    """Say whether the tag may be used where bytes must be identical."""
+    return not tag.startswith(b"W/")
+
+
+def match_weakly(a: bytes, b: bytes) -> bool:
+    """Compare for If-None-Match (§8.8.3.2)."""
+    return opaque(a) == opaque(b)
+
+
+def match_strongly(a: bytes, b: bytes) -> bool:
+    """Compare for If-Range (§8.8.3.2)."""
+    return a == b and is_strong(a)
+
+
+def is_listed(tag: bytes | None, value: bytes) -> bool:
+    """Say whether an If-None-Match value names the tag (§13.1.2); `*` names any representation."""
+    listed = members(value)
+    if listed == [b"*"]:
+        return True
+    return tag is not None and any(match_weakly(tag, other) for other in listed)

@@ -1,0 +1,142 @@
+"""The one table of field names this proxy treats specially, each with a bit (RFC 9110 §5, §18.4).
+
+A message carries the bit-wise OR of its fields' bits. Most questions ("is there a Range?", "does this request need
+more thought than a plain hit?") are then one AND, and a value is searched for only when it is known to be there.
+`REPEATED` is not a field: it says that a field which may occur only once (SINGLETONS) occurred again.
+"""
+
+from typing import Final
+
+Field = tuple[bytes, bytes]
+
+# Fields of requests come first, so that the masks of the hot path stay small integers.
+REPEATED: Final = 1 << 0
+HOST: Final = 1 << 1
+CONNECTION: Final = 1 << 2
+CONTENT_LENGTH: Final = 1 << 3
+TRANSFER_ENCODING: Final = 1 << 4
+EXPECT: Final = 1 << 5
+UPGRADE: Final = 1 << 6
+CACHE_CONTROL: Final = 1 << 7
+PRAGMA: Final = 1 << 8
+RANGE: Final = 1 << 9
+IF_RANGE: Final = 1 << 10
+IF_MATCH: Final = 1 << 11
+IF_NONE_MATCH: Final = 1 << 12
+IF_MODIFIED_SINCE: Final = 1 << 13
+IF_UNMODIFIED_SINCE: Final = 1 << 14
+AUTHORIZATION: Final = 1 << 15
+COOKIE: Final = 1 << 16
+CDN_LOOP: Final = 1 << 17
+MAX_FORWARDS: Final = 1 << 18
+VIA: Final = 1 << 19
+HOP_BY_HOP: Final = 1 << 20
+FORWARDING: Final = 1 << 21
+OVERRIDING: Final = 1 << 22
+AGE: Final = 1 << 23
+DATE: Final = 1 << 24
+EXPIRES: Final = 1 << 25
+ETAG: Final = 1 << 26
+LAST_MODIFIED: Final = 1 << 27
+VARY: Final = 1 << 28
+SET_COOKIE: Final = 1 << 29
+LOCATION: Final = 1 << 30
+CONTENT_LOCATION: Final = 1 << 31
+CONTENT_RANGE: Final = 1 << 32
+CACHE_STATUS: Final = 1 << 33
+X_CACHE: Final = 1 << 34
+TARGETED: Final = 1 << 35
+PROXY_ONLY: Final = 1 << 36
+
+BITS: Final[dict[bytes, int]] = {
+    b"host": HOST,
+    b"connection": CONNECTION,
+    b"content-length": CONTENT_LENGTH,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"expect": EXPECT,
+    b"upgrade": UPGRADE,
+    b"cache-control": CACHE_CONTROL,
+    b"pragma": PRAGMA,
+    b"range": RANGE,
+    b"if-range": IF_RANGE,
+    b"if-match": IF_MATCH,
+    b"if-none-match": IF_NONE_MATCH,
+    b"if-modified-since": IF_MODIFIED_SINCE,
+    b"if-unmodified-since": IF_UNMODIFIED_SINCE,
+    b"authorization": AUTHORIZATION,
+    b"cookie": COOKIE,
+    b"cdn-loop": CDN_LOOP,
+    b"max-forwards": MAX_FORWARDS,
+    b"via": VIA,
+    # Connection-specific and never forwarded (RFC 9110 §7.6.1).
+    b"keep-alive": HOP_BY_HOP,
+    b"proxy-connection": HOP_BY_HOP,
+    b"te": HOP_BY_HOP,
+    b"trailer": HOP_BY_HOP,
+    b"http2-settings": HOP_BY_HOP,
+    # Who the client is: replaced unless the peer is a trusted proxy.
+    b"forwarded": FORWARDING,
+    b"x-forwarded-for": FORWARDING,
+    b"x-forwarded-proto": FORWARDING,
+    b"x-forwarded-host": FORWARDING,
+    b"x-forwarded-port": FORWARDING,
+    b"x-forwarded-server": FORWARDING,
+    b"x-forwarded-scheme": FORWARDING,
+    b"x-forwarded-ssl": FORWARDING,
+    b"x-forwarded-prefix": FORWARDING,
+    b"x-real-ip": FORWARDING,
+    b"x-client-ip": FORWARDING,
+    b"true-client-ip": FORWARDING,
+    # They make some frameworks answer for another target or method than the key says (cache poisoning).
+    b"x-original-url": OVERRIDING,
+    b"x-original-uri": OVERRIDING,
+    b"x-rewrite-url": OVERRIDING,
+    b"x-http-method-override": OVERRIDING,
+    b"x-http-method": OVERRIDING,
+    b"x-method-override": OVERRIDING,
+    b"x-host": OVERRIDING,
+    b"age": AGE,
+    b"date": DATE,
+    b"expires": EXPIRES,
+    b"etag": ETAG,
+    b"last-modified": LAST_MODIFIED,
+    b"vary": VARY,
+    b"set-cookie": SET_COOKIE,
+    b"location": LOCATION,
+    b"content-location": CONTENT_LOCATION,
+    b"content-range": CONTENT_RANGE,
+    b"cache-status": CACHE_STATUS,
+    b"x-cache": X_CACHE,
+    b"cdn-cache-control": TARGETED,
+    b"surrogate-control": TARGETED,
+    b"surrogate-capability": HOP_BY_HOP,
+    # Between a proxy and its neighbour, not to be stored (RFC 9111 §3.1).
+    b"proxy-authenticate": PROXY_ONLY,
+    b"proxy-authentication-info": PROXY_ONLY,
+    b"proxy-authorization": PROXY_ONLY,
+}
+
+SINGLETONS: Final = HOST | CONTENT_LENGTH | TRANSFER_ENCODING
+"""A repetition of one of these makes a request ambiguous; it is refused (RFC 9112 §3.2, §6.3)."""
+
+CONNECTION_SPECIFIC: Final = CONNECTION | HOP_BY_HOP | TRANSFER_ENCODING | UPGRADE | PROXY_ONLY
+"""Never forwarded as they came (RFC 9110 §7.6.1)."""
+
+_SPELLINGS_MAX = 4096
+_spellings: dict[bytes, int] = {**BITS, **{name.title(): bit for name, bit in BITS.items()}}
+bit_of_spelling = _spellings.get
+"""The bit of a name as spelled, None for a spelling not met before: ask `learn` then."""
+
+
+def learn(name: bytes) -> int:
+    """Return the bit of a field name in any spelling (0: not in the table), and remember the spelling."""
+    bit = BITS.get(name.lower(), 0)
+    if len(_spellings) < _SPELLINGS_MAX:
+        _spellings[name] = bit
+    return bit
+
+
+def bit_of(name: bytes) -> int:
+    """Return the bit of a field name in any spelling; 0 when the table does not have it."""
+    bit = bit_of_spelling(name)
+    return learn(name) if bit is None else bit

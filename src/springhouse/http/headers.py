@@ -1,0 +1,80 @@
+"""Operations on a header section: a list of (name, value) as received, names in any case (RFC 9110 §5)."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from springhouse.http.fields import CONNECTION, CONNECTION_SPECIFIC, REPEATED, SINGLETONS, Field, bit_of
+
+_MEMBERS = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+
+
+def bits_of(fields: Iterable[Field]) -> int:
+    """OR the bits of all fields, with REPEATED when a singleton occurs twice."""
+    bits = 0
+    for name, _ in fields:
+        bit = bit_of(name)
+        if bit & bits & SINGLETONS:
+            bits |= REPEATED
+        bits |= bit
+    return bits
+
+
+def first(fields: Iterable[Field], name: bytes) -> bytes | None:
+    """Return the value of the first field of that lower-case name, without surrounding white space."""
+    for n, value in fields:
+        if n.lower() == name:
+            return value.strip(b" \t")
+    return None
+
+
+def values(fields: Iterable[Field], name: bytes) -> list[bytes]:
+    """Return the values of all fields of that lower-case name, in order."""
+    return [value.strip(b" \t") for n, value in fields if n.lower() == name]
+
+
+def combined(fields: Iterable[Field], name: bytes) -> bytes | None:
+    """Return the values of that lower-case name as one list (§5.2), None when there is no such field."""
+    found = values(fields, name)
+    return b", ".join(found) if found else None
+
+
+def members(value: bytes) -> list[bytes]:
+    """Split a comma-separated list (§5.6.1); commas in quoted strings do not count, empty members are dropped."""
+    return [m for m in (part.strip(b" \t") for part in _MEMBERS.findall(value)) if m]
+
+
+def unquoted(value: bytes) -> bytes:
+    """Return a token as it is and the content of a quoted string (§5.6.4)."""
+    if len(value) >= 2 and value[:1] == b'"' == value[-1:]:
+        return re.sub(rb"\\(.)", rb"\1", value[1:-1], flags=re.DOTALL)
+    return value
+
+
+def is_token(value: bytes) -> bool:
+    """Say whether the value is a token (§5.6.2), as every field name must be."""
+    return _TOKEN.fullmatch(value) is not None
+
+
+def is_value(value: bytes) -> bool:
+    """Say whether the bytes may stand in a field value (§5.5): no CR, LF, NUL or other control."""
+    return _VALUE.fullmatch(value) is not None
+
+
+def end_to_end(fields: Sequence[Field], bits: int, also: int = 0) -> list[Field]:
+    """Return the fields that may be forwarded: not connection-specific, not named by Connection (§7.6.1).
+
+    `also` is a mask of further fields to leave out.
+    """
+    drop = CONNECTION_SPECIFIC | also
+    nominated = nominated_by_connection(fields) if bits & CONNECTION else ()
+    if nominated:
+        return [f for f in fields if not bit_of(f[0]) & drop and f[0].lower() not in nominated]
+    return [f for f in fields if not bit_of(f[0]) & drop]
+
+
+def nominated_by_connection(fields: Iterable[Field]) -> frozenset[bytes]:
+    """Return the lower-case names that Connection lists, less its two connection options."""
+    listed = members((combined(fields, b"connection") or b"").lower())
+    return frozenset(listed) - {b"close", b"keep-alive"}

@@ -1,0 +1,100 @@
+"""Requests and responses as the rules see them: the head only; content streams elsewhere (RFC 9110 §6)."""
+
+from typing import Final
+
+from springhouse.http import headers
+from springhouse.http.fields import Field
+
+SAFE_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY", b"PROPFIND", b"REPORT", b"SEARCH"})
+IDEMPOTENT_METHODS: Final = SAFE_METHODS | {b"PUT", b"DELETE"}
+
+REASON_PHRASES: Final[dict[int, bytes]] = {
+    200: b"OK",
+    206: b"Partial Content",
+    304: b"Not Modified",
+    400: b"Bad Request",
+    403: b"Forbidden",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    414: b"URI Too Long",
+    416: b"Range Not Satisfiable",
+    417: b"Expectation Failed",
+    421: b"Misdirected Request",
+    422: b"Unprocessable Content",
+    431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+    501: b"Not Implemented",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+    505: b"HTTP Version Not Supported",
+    508: b"Loop Detected",
+}
+
+
+class Request:
+    """The head of a request.
+
+    `target` is the request target as the client sent it, in origin form (or `*`); `authority` what it addressed
+    (Host, RFC 9112 §3.3), lower-case; `bits` the OR of its fields' bits; `has_content` whether a body follows.
+    """
+
+    __slots__ = ("authority", "bits", "fields", "has_content", "method", "minor_version", "peer", "scheme", "target")
+
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        fields: list[Field],
+        *,
+        bits: int | None = None,
+        authority: bytes = b"",
+        scheme: bytes = b"http",
+        minor_version: int = 1,
+        has_content: bool = False,
+        peer: str = "",
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.fields = fields
+        self.bits = headers.bits_of(fields) if bits is None else bits
+        self.authority = authority
+        self.scheme = scheme
+        self.minor_version = minor_version
+        self.has_content = has_content
+        self.peer = peer
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method.decode()} {self.target.decode('latin-1')}>"
+
+    def value(self, name: bytes, bit: int) -> bytes | None:
+        """Return the first value of a field of the table, None when its bit is not set."""
+        return headers.first(self.fields, name) if self.bits & bit else None
+
+
+class Response:
+    """The head of a response. `fields` are as received; `bits` the OR of their bits."""
+
+    __slots__ = ("bits", "fields", "reason", "status")
+
+    def __init__(
+        self, status: int, fields: list[Field], *, reason: bytes | None = None, bits: int | None = None
+    ) -> None:
+        self.status = status
+        self.fields = fields
+        self.reason = REASON_PHRASES.get(status, b"") if reason is None else reason
+        self.bits = headers.bits_of(fields) if bits is None else bits
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"
+
+    def value(self, name: bytes, bit: int) -> bytes | None:
+        """Return the first value of a field of the table, None when its bit is not set."""
+        return headers.first(self.fields, name) if self.bits & bit else None
+
+
+def may_have_content(method: bytes, status: int) -> bool:
+    """Say whether a response to the method with the status can have content at all (RFC 9112 §6.3)."""
+    return method != b"HEAD" and status >= 200 and status not in (204, 304)

@@ -1,0 +1,99 @@
+"""The access log: one line per request, common or JSON, gathered and written a few times a second.
+
+The common form is that of NCSA with two members behind it, what `X-Cache` said and the seconds it took:
+`127.0.0.1 - - [20/Nov/2026:22:10:00 +0000] "GET /a HTTP/1.1" 200 1024 HIT 0.000`.
+"""
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, TextIO
+
+from msgspec import json
+
+FLUSH_S = 0.2
+Format = Literal["common", "json"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What the log says of one request. `at`: seconds since 1970; `seconds`: until the last byte was written."""
+
+    at: float
+    peer: str
+    method: str
+    target: str
+    status: int
+    bytes: int
+    x_cache: str
+    reason: str
+    seconds: float
+
+
+class AccessLog:
+    """Writes lines to a file, or to standard output for `-`."""
+
+    def __init__(self, path: str, form: Format) -> None:
+        self.path = path
+        self.form = form
+        self._lines: list[str] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._file: TextIO = sys.stdout if path == "-" else Path(path).open("a", encoding="utf-8")  # noqa: SIM115
+
+    def write(self, line: Line) -> None:
+        """Add a line; it is written within FLUSH_S seconds."""
+        self._lines.append(common(line) if self.form == "common" else as_json(line))
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
+
+    def flush(self) -> None:
+        """Write what has been gathered. A disk that is full costs lines, never a request."""
+        self._timer = None
+        lines, self._lines = self._lines, []
+        try:
+            self._file.write("".join(lines))
+            self._file.flush()
+        except OSError as error:
+            print(f"springhouse: {len(lines)} lines of the access log are lost: {error}", file=sys.stderr)
+
+    def close(self) -> None:
+        """Write the rest and close the file."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.flush()
+        if self._file is not sys.stdout:
+            self._file.close()
+
+
+def common(line: Line) -> str:
+    """Return the line in common log format; control characters and quotes are escaped."""
+    target = line.target.replace("\\", "\\\\").replace('"', '\\"')
+    return (
+        f"{line.peer or '-'} - - [{_clf_date(int(line.at))}] "
+        f'"{line.method} {target} HTTP/1.1" {line.status} {line.bytes} {line.x_cache} {line.seconds:.3f}\n'
+    )
+
+
+def as_json(line: Line) -> str:
+    """Return the line as one JSON object."""
+    at = datetime.fromtimestamp(line.at, UTC).isoformat(timespec="milliseconds")
+    fields = {
+        "at": at,
+        "peer": line.peer,
+        "method": line.method,
+        "target": line.target,
+        "status": line.status,
+        "bytes": line.bytes,
+        "x_cache": line.x_cache,
+        "reason": line.reason,
+        "seconds": round(line.seconds, 6),
+    }
+    return json.encode(fields).decode() + "\n"
+
+
+@lru_cache(maxsize=4)
+def _clf_date(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%d/%b/%Y:%H:%M:%S +0000")

@@ -1,0 +1,94 @@
+"""A stored response (RFC 9111 §3): everything about it that a later request needs, computed once."""
+
+from typing import Any
+
+from springhouse.http.fields import Field
+
+FOREVER = float("inf")
+
+
+class Entry:
+    """One stored response, one variant of its key.
+
+    Instants (`…_at`, `…_until`) are seconds since 1970. `born_at`: when its age was zero (§4.2.3), so that age is
+    `now - born_at`; `lifetime`: seconds, so that `fresh_until` is `born_at + lifetime`. A window that does not exist
+    ends where freshness does. `vary` holds the lower-case names that Vary listed, `selector` the request's normalised
+    values for them (None: absent). `fields` are end-to-end fields, without Age. `content` is all of the bytes once
+    the message proved complete; until then it is what the engine streams from.
+    """
+
+    __slots__ = (
+        "authorized",
+        "bits",
+        "born_at",
+        "content",
+        "date",
+        "etag",
+        "fields",
+        "fresh_until",
+        "given_ttl",
+        "invalidated",
+        "key",
+        "last_modified",
+        "length",
+        "lifetime",
+        "max_stale_allowed",
+        "no_cache",
+        "reason",
+        "received_at",
+        "requested_at",
+        "selector",
+        "shareable",
+        "stale_if_error_until",
+        "stale_while_revalidate_until",
+        "status",
+        "vary",
+    )
+
+    def __init__(self, key: bytes, status: int, reason: bytes, fields: list[Field], bits: int) -> None:
+        self.key = key
+        self.status = status
+        self.reason = reason
+        self.fields = fields
+        self.bits = bits
+        self.vary: tuple[bytes, ...] = ()
+        self.selector: tuple[bytes | None, ...] = ()
+        self.requested_at = 0.0
+        self.received_at = 0.0
+        self.born_at = 0.0
+        self.date = 0
+        self.lifetime = 0
+        self.fresh_until = 0.0
+        self.stale_while_revalidate_until = 0.0
+        self.stale_if_error_until = 0.0
+        self.max_stale_allowed = True
+        """No directive forbids serving it stale (§4.2.4)."""
+        self.no_cache = False
+        self.shareable = False
+        """A directive allows reuse for requests with Authorization (§3.5)."""
+        self.authorized = False
+        """The request that fetched it had Authorization."""
+        self.given_ttl = False
+        """Its lifetime comes from our options, not from the origin; not for requests with credentials."""
+        self.invalidated = False
+        """It must be validated before any further use (§4.4)."""
+        self.etag: bytes | None = None
+        self.last_modified: bytes | None = None
+        self.content: Any = b""
+        self.length: int | None = None
+        """Bytes of content; None while a message without Content-Length is still arriving."""
+
+    def __repr__(self) -> str:
+        return f"<Entry {self.status} {self.key.decode('latin-1')} fresh_until={self.fresh_until:.3f}>"
+
+    def age_at(self, now: float) -> int:
+        """Return current_age in whole seconds (§4.2.3)."""
+        return max(0, int(now - self.born_at))
+
+    def is_fresh_at(self, now: float) -> bool:
+        """Say whether freshness_lifetime exceeds current_age (§4.2)."""
+        return now < self.fresh_until
+
+    def ttl_at(self, now: float) -> int:
+        """Return the remaining freshness in whole seconds, negative when stale (RFC 9211 §2.4)."""
+        return self.lifetime - self.age_at(now)

@@ -1,0 +1,114 @@
+"""How old a response is and how long it stays fresh (RFC 9111 §4.2)."""
+
+from dataclasses import dataclass
+
+from springhouse.http import dates
+from springhouse.http.directives import SECONDS_MAX, Directives, delta_seconds, seconds
+from springhouse.http.fields import AGE, AUTHORIZATION, COOKIE, DATE, EXPIRES, LAST_MODIFIED, SET_COOKIE
+from springhouse.http.headers import combined, values
+from springhouse.http.messages import Request, Response
+from springhouse.rules.options import Options
+
+HEURISTICALLY_CACHEABLE = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501})
+"""RFC 9110 §15.1."""
+
+GIVEN_TTL_APPLIES = frozenset({200, 203, 204, 300, 301, 308, 410})
+"""Where our own TTL may fill in: not for errors that a peculiar request may have caused (cache poisoning)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lifespan:
+    """When a response's age was zero, and its freshness_lifetime in seconds. `given`: the lifetime is our options'."""
+
+    born_at: float
+    lifetime: int
+    given: bool = False
+
+
+def lifespan(
+    request: Request,
+    response: Response,
+    directives: Directives,
+    *,
+    requested_at: float,
+    received_at: float,
+    options: Options,
+) -> Lifespan | None:
+    """Return the lifespan of a response, None when nothing explicit or heuristic gives it one (§4.2.1)."""
+    initial = initial_age(response, requested_at=requested_at, received_at=received_at)
+    born_at = received_at - initial
+    # A TTL of ours runs from receipt, whatever age the response came with.
+    ours = Lifespan(born_at, options.ttl + int(initial), given=True)
+    may_give = may_give_ttl(request, response, directives, options)
+    if may_give and options.force_ttl and response.status == 200:
+        return ours
+    explicit = explicit_lifetime(response, directives, received_at)
+    if explicit is not None:
+        return Lifespan(born_at, explicit)
+    if options.ttl:
+        return ours if may_give and response.status in GIVEN_TTL_APPLIES else None
+    heuristic = heuristic_lifetime(response, directives, received_at, options)
+    return None if heuristic is None else Lifespan(born_at, heuristic)
+
+
+def initial_age(response: Response, *, requested_at: float, received_at: float) -> float:
+    """Return corrected_initial_age (§4.2.3): the larger of what Date and what Age plus the delay say."""
+    apparent = max(0, int(received_at) - date_of(response, received_at))
+    return max(apparent, age_value(response) + max(0.0, received_at - requested_at))
+
+
+def age_value(response: Response) -> int:
+    """Return the Age that came with the response, 0 when there is none (§5.1).
+
+    A value that is not exactly one non-negative integer says that the response is old, but not how old; it counts
+    as older than any lifetime, as §4.2.1 encourages for invalid freshness information.
+    """
+    if not response.bits & AGE:
+        return 0
+    age = delta_seconds(combined(response.fields, b"age"))
+    return SECONDS_MAX if age is None else age
+
+
+def date_of(response: Response, received_at: float) -> int:
+    """Return the response's Date, or when it was received if it has none that can be read (RFC 9110 §6.6.1)."""
+    date = dates.parse(response.value(b"date", DATE), received_at)
+    return int(received_at) if date is None else date
+
+
+def explicit_lifetime(response: Response, directives: Directives, received_at: float) -> int | None:
+    """Return the lifetime that the origin states for a shared cache, None when it states none (§4.2.1).
+
+    Expires that is no date, and more than one Expires that disagree, count as expired (§5.3, §4.2.1).
+    """
+    for name in (b"s-maxage", b"max-age"):
+        stated = seconds(directives, name)
+        if stated is not None:
+            return stated
+    if not response.bits & EXPIRES:
+        return None
+    stated_dates = {dates.parse(value, received_at) for value in values(response.fields, b"expires")}
+    expires = stated_dates.pop()
+    if expires is None or stated_dates:
+        return 0
+    return max(0, expires - date_of(response, received_at))
+
+
+def heuristic_lifetime(response: Response, directives: Directives, received_at: float, options: Options) -> int | None:
+    """Return a tenth of the time since Last-Modified (§4.2.2), None where heuristics may not apply."""
+    if response.status not in HEURISTICALLY_CACHEABLE and b"public" not in directives:
+        return None
+    modified = dates.parse(response.value(b"last-modified", LAST_MODIFIED), received_at)
+    if modified is None:
+        return None
+    unchanged = date_of(response, received_at) - modified
+    return max(0, min(int(unchanged * options.heuristic_fraction), options.heuristic_max))
+
+
+def may_give_ttl(request: Request, response: Response, directives: Directives, options: Options) -> bool:
+    """Say whether a TTL of ours may apply: not to what may be personal, unless the operator says so plainly."""
+    if not options.ttl:
+        return False
+    if request.bits & (AUTHORIZATION | COOKIE) and not options.ttl_despite_credentials:
+        return False
+    forbids = bool(response.bits & SET_COOKIE) or b"no-store" in directives or b"private" in directives
+    return options.ttl_despite_no_store or not forbids

@@ -1,0 +1,29 @@
+"""The cache key (RFC 9111 §2): exactly what the origin was asked, method apart.
+
+A key is the URI itself: scheme, authority and target bytes as sent. Schemes and authorities contain no `/`, and a
+target starts with one, so two different triples never give the same bytes.
+"""
+
+from urllib.parse import urljoin, urlsplit
+
+
+def of(scheme: bytes, authority: bytes, target: bytes) -> bytes:
+    """Return the key; `authority` lower-case, `target` the request target in origin form, byte for byte."""
+    return scheme + b"://" + authority + target
+
+
+def same_origin(key: bytes, reference: bytes) -> bytes | None:
+    """Return the key that a Location or Content-Location names, None when its origin is another (§4.4).
+
+    `reference` is resolved against the key as a URI (RFC 3986 §5); a fragment is dropped.
+    """
+    base = key.decode("latin-1")
+    try:
+        target = urlsplit(urljoin(base, reference.decode("latin-1")))
+        ours = urlsplit(base)
+    except ValueError:
+        return None
+    if (target.scheme, target.netloc.lower()) != (ours.scheme, ours.netloc):
+        return None
+    query = f"?{target.query}" if target.query else ""
+    return f"{target.scheme}://{target.netloc.lower()}{target.path or '/'}{query}".encode("latin-1")

@@ -1,0 +1,190 @@
+"""Whether a response may be stored, and the entry it becomes (RFC 9111 §3)."""
+
+from springhouse.http import dates, etags
+from springhouse.http.directives import Directives, names, parse, seconds
+from springhouse.http.fields import (
+    AGE,
+    AUTHORIZATION,
+    CACHE_CONTROL,
+    CONTENT_LENGTH,
+    DATE,
+    ETAG,
+    EXPIRES,
+    LAST_MODIFIED,
+    SET_COOKIE,
+    TARGETED,
+    X_CACHE,
+    Field,
+)
+from springhouse.http.headers import bits_of, combined, end_to_end, members, values
+from springhouse.http.messages import Request, Response
+from springhouse.http.structured import dictionary
+from springhouse.rules import reasons, variants
+from springhouse.rules.entry import Entry
+from springhouse.rules.freshness import HEURISTICALLY_CACHEABLE, Lifespan, date_of, lifespan
+from springhouse.rules.options import Options
+from springhouse.rules.reasons import Reason
+
+UNDERSTOOD = HEURISTICALLY_CACHEABLE - {206} | {302, 303, 307, 400, 401, 403, 406, 409, 415, 422, 429} | {
+    500, 502, 503, 504
+}  # fmt: skip
+"""The final statuses whose caching requirements this cache implements; partial content is only passed on."""
+
+
+SURROGATE = b"springhouse"
+"""The device token that Surrogate-Capability announces."""
+
+
+def keep(
+    request: Request,
+    key: bytes,
+    response: Response,
+    *,
+    requested_at: float,
+    received_at: float,
+    options: Options,
+) -> Entry | Reason:
+    """Return the entry that the response to a GET becomes, or the reason why it may not be stored."""
+    directives, judged = policy(response)
+    span = lifespan(request, judged, directives, requested_at=requested_at, received_at=received_at, options=options)
+    refusal = may_not_store(request, judged, directives, span, options)
+    if refusal or span is None:
+        return refusal or reasons.NO_FRESHNESS
+    entry = Entry(key, response.status, response.reason, stored_fields(response, directives, received_at, options), 0)
+    entry.bits = bits_of(entry.fields)
+    entry.vary = variants.names(response)
+    entry.selector = variants.selector(request, entry.vary)
+    entry.requested_at, entry.received_at = requested_at, received_at
+    entry.date = date_of(response, received_at)
+    entry.etag = response.value(b"etag", ETAG)
+    modified = response.value(b"last-modified", LAST_MODIFIED)
+    entry.last_modified = modified if dates.parse(modified, received_at) is not None else None
+    entry.authorized = bool(request.bits & AUTHORIZATION)
+    _set_lifetime(entry, span, directives, forced=span.given and options.force_ttl and response.status == 200)
+    return entry if is_reusable(entry) else reasons.NOT_REUSABLE
+
+
+def is_reusable(entry: Entry) -> bool:
+    """Say whether the entry can ever answer another request: fresh, validated, or stale by permission."""
+    windows = max(entry.stale_if_error_until, entry.stale_while_revalidate_until)
+    return bool(entry.lifetime > 0 or entry.etag or entry.last_modified or windows > entry.fresh_until)
+
+
+def may_not_store(
+    request: Request, response: Response, directives: Directives, span: Lifespan | None, options: Options
+) -> Reason | None:
+    """Go down the list of §3 and return the first reason against storing, None when there is none."""
+    asked = parse(combined(request.fields, b"cache-control")) if request.bits & CACHE_CONTROL else {}
+    overridden = options.force_ttl and options.ttl_despite_no_store and span is not None and span.given
+    must_understand = b"must-understand" in directives
+    if response.status == 206:
+        return reasons.PARTIAL
+    if response.status == 304:
+        return reasons.UNSOLICITED
+    if response.status < 200 or (must_understand and response.status not in UNDERSTOOD):
+        return reasons.NOT_UNDERSTOOD
+    if b"no-store" in asked:
+        return reasons.REQUEST_NO_STORE
+    if b"no-store" in directives and not must_understand and not overridden:
+        return reasons.NO_STORE
+    if b"private" in directives and not names(directives[b"private"]) and not overridden:
+        return reasons.PRIVATE
+    if request.bits & AUTHORIZATION and not is_shareable(directives) and not _is_given_to_all(span, options):
+        return reasons.AUTHORIZATION
+    if response.bits & SET_COOKIE and options.set_cookie == "refuse" and not overridden:
+        return reasons.SET_COOKIE
+    if is_larger_than(response, options.max_object):
+        return reasons.TOO_LARGE
+    if variants.names(response) == (variants.STAR,):
+        return reasons.VARY_STAR
+    return None if span is not None else reasons.NO_FRESHNESS
+
+
+def is_shareable(directives: Directives) -> bool:
+    """Say whether a directive allows reuse of a response to a request with Authorization (§3.5)."""
+    return any(name in directives for name in (b"public", b"s-maxage", b"must-revalidate"))
+
+
+def is_larger_than(response: Response, limit: int | None) -> bool:
+    """Say whether the response announces more than `limit` bytes of content (None: no limit)."""
+    announced = response.value(b"content-length", CONTENT_LENGTH)
+    return limit is not None and announced is not None and announced.isdigit() and int(announced) > limit
+
+
+def _is_given_to_all(span: Lifespan | None, options: Options) -> bool:
+    return span is not None and span.given and options.ttl_despite_credentials
+
+
+def policy(response: Response) -> tuple[Directives, Response]:
+    """Return the directives that count for this cache, and the response to judge by them.
+
+    CDN-Cache-Control (RFC 9213 §2.2), else Surrogate-Control (W3C Edge Architecture §2.2), takes the place of
+    Cache-Control and Expires if it is valid and not empty.
+    """
+    if response.bits & TARGETED:
+        targeted = dictionary(values(response.fields, b"cdn-cache-control"))
+        directives = (
+            {name.encode(): _argument(value) for name, value in targeted.items()}
+            if targeted
+            else surrogate_directives(combined(response.fields, b"surrogate-control"))
+        )
+        if directives:
+            fields = [f for f in response.fields if f[0].lower() != b"expires"]
+            return directives, Response(response.status, fields, reason=response.reason, bits=response.bits & ~EXPIRES)
+    return parse(combined(response.fields, b"cache-control")) if response.bits & CACHE_CONTROL else {}, response
+
+
+def surrogate_directives(value: bytes | None) -> Directives:
+    """Read Surrogate-Control: directives for any surrogate, and those targeted (`;springhouse`) at this one.
+
+    `max-age=60+30` allows 30 more seconds of staleness, which are not used here.
+    """
+    ours = []
+    for member in members(value or b""):
+        directive, semicolon, target = member.partition(b";")
+        if not semicolon or target.strip(b" \t").lower() == SURROGATE:
+            ours.append(directive.strip(b" \t").split(b"+")[0])
+    return parse(b",".join(ours))
+
+
+def _argument(value: object) -> bytes | None:
+    if isinstance(value, bool):
+        return None if value else b"0"
+    return str(value).encode("latin-1", "replace")
+
+
+def stored_fields(response: Response, directives: Directives, received_at: float, options: Options) -> list[Field]:
+    """Return the fields to store (§3.1): end-to-end, without those that `private` names, with a Date.
+
+    Age, X-Cache and Content-Length are left out (they are made anew for each use); Set-Cookie where the options say so.
+    """
+    also = AGE | X_CACHE | CONTENT_LENGTH | (SET_COOKIE if options.set_cookie == "strip" else 0)
+    fields = end_to_end(response.fields, response.bits, also)
+    unwanted = names(directives.get(b"private")) + names(directives.get(b"no-cache"))
+    if unwanted:
+        fields = [f for f in fields if f[0].lower() not in unwanted]
+    if not response.bits & DATE:
+        fields.append((b"Date", dates.encode(int(received_at))))
+    return fields
+
+
+def _set_lifetime(entry: Entry, span: Lifespan, directives: Directives, *, forced: bool) -> None:
+    """Turn durations into instants. A forced TTL also sets aside no-cache and must-revalidate."""
+    entry.born_at, entry.lifetime, entry.given_ttl = span.born_at, span.lifetime, span.given
+    entry.fresh_until = span.born_at + span.lifetime
+    binding: Directives = {} if forced else directives
+    entry.no_cache = b"no-cache" in binding and not names(binding[b"no-cache"])
+    entry.shareable = is_shareable(directives)
+    entry.max_stale_allowed = not any(
+        name in binding for name in (b"must-revalidate", b"proxy-revalidate", b"s-maxage", b"no-cache")
+    )
+    usable = entry.max_stale_allowed
+    grace = (seconds(binding, b"stale-while-revalidate") or 0) if usable else 0
+    on_error = (seconds(binding, b"stale-if-error") or 0) if usable else 0
+    entry.stale_while_revalidate_until = entry.fresh_until + grace
+    entry.stale_if_error_until = entry.fresh_until + on_error
+
+
+def has_strong_validator(entry: Entry) -> bool:
+    """Say whether the entry's ETag proves identical bytes (RFC 9110 §8.8.1)."""
+    return entry.etag is not None and etags.is_strong(entry.etag)

@@ -1,0 +1,408 @@
+"""One client's connection: requests in, replies out, in order.
+
+Bytes are parsed as they come. The hit guard answers a plain hit at once; any other request becomes an exchange. While
+one is being answered, further (pipelined) requests queue. Nothing here waits: every method is a callback of the loop,
+of the parser or of the exchange. Time-outs are found by the server's sweep, which only compares.
+"""
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from springhouse.engine.driver import Exchange, refuse
+from springhouse.exchange.reply import HIT
+from springhouse.http.messages import Request
+from springhouse.observe.accesslog import Line
+from springhouse.rules.reasons import FRESH
+from springhouse.server.writer import ReplyWriter
+from springhouse.upstream.content import RequestContent
+from springhouse.wire.requests import Refusal, RequestReader
+
+if TYPE_CHECKING:
+    from springhouse.server.listener import Server
+
+QUEUE_MAX = 64
+DRAIN_MAX = 256 * 1024
+HELD_MAX = 64 * 1024
+ONE_WRITE_MAX = 16 * 1024
+"""Up to here joining head and content is cheaper than handing two buffers on."""
+_KNOWN_HOSTS_MAX = 1024
+
+_BY_QUEUE, _BY_CONTENT, _BY_HELD = 1, 2, 4
+"""Why reading is paused."""
+
+
+class Turn(NamedTuple):
+    """A request, or why it is refused, waiting to be answered."""
+
+    request: Request | None
+    content: RequestContent | None
+    keeps_alive: bool
+    refusal: Refusal | None = None
+
+
+class Connection(RequestReader, asyncio.Protocol):
+    """A client's connection."""
+
+    __slots__ = (
+        "_awaits_upgrade", "_content", "_drained", "_held", "_holds", "_is_ending", "_is_large", "_is_starting",
+        "_queue", "_tunnel", "answering", "exchange", "is_busy", "is_stirred", "peer", "server", "started_at",
+        "transport", "writer",
+    )  # fmt: skip
+
+    writer: ReplyWriter
+    transport: asyncio.Transport
+
+    def __init__(self, server: "Server") -> None:
+        super().__init__(server.limits.request)
+        self.server = server
+        self.peer = ""
+        self.exchange: Exchange | None = None
+        self.answering: Turn | None = None
+        self.started_at = 0.0
+        self.is_busy = False
+        """A request is being answered."""
+        self.is_stirred = True
+        """Bytes came since the last sweep."""
+        self._queue: deque[Turn] = deque()
+        self._content: RequestContent | None = None
+        """Of the request that is being received."""
+        self._tunnel: RequestContent | None = None
+        self._held: bytes | None = None
+        """What came behind a request to upgrade, until the origin has answered it."""
+        self._awaits_upgrade = False
+        self._holds = 0
+        self._drained = 0
+        self._is_ending = False
+        """No further request is taken."""
+        self._is_large = False
+        self._is_starting = False
+
+    # asyncio.Protocol.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        self.writer = ReplyWriter(self.transport, self)
+        peername = transport.get_extra_info("peername")
+        self.peer = peername[0] if isinstance(peername, tuple) else ""
+        self.server.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.is_stirred = True
+        if self._tunnel is not None:
+            self._tunnel.feed(data)
+        elif self._held is not None:
+            self._hold_back(data)
+        elif not self._is_ending:
+            self._is_large = len(data) > self.limits.header
+            self.feed(data)
+            if self.refusal is not None or self.upgrade_at is not None:
+                self._stopped_parsing(data)
+
+    def eof_received(self) -> bool:
+        """Finish what is being answered, then close."""
+        if self._tunnel is not None or not self.is_busy:
+            return False
+        self._is_ending = True
+        self.writer.keeps_alive = False
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.server.closed(self)
+        self._queue.clear()
+        self._is_ending = True
+        if self._tunnel is not None and not self._tunnel.ended:
+            self._tunnel.feed_end()
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None and self.is_busy:
+            exchange.cancel()
+        del self.parser  # it refers back to this object
+
+    def pause_writing(self) -> None:
+        self.writer.pause()
+
+    def resume_writing(self) -> None:
+        self.writer.resume()
+        self._take_turns()
+
+    # RequestReader.
+
+    def head_received(self) -> None:
+        """Answer a plain hit at once; give anything else a turn."""
+        server = self.server
+        if not (self.is_busy or self._queue or self.writer.paused or self._is_large):
+            prefix = server.key_prefixes.get(self.host)
+            if prefix is not None:
+                record = server.records.get(prefix + self.target)
+                if record is not None and record.hot is not None:
+                    hot = record.hot.answer(self.fields, self.bits, server.clock())
+                    if hot is not None and self._is_plain():
+                        record.visited = True
+                        content = hot.content
+                        if len(content) <= ONE_WRITE_MAX:
+                            self.transport.write(hot.head + content)
+                        else:
+                            self.transport.writelines((hot.head, content))
+                        server.hits += 1
+                        if server.access_log is not None:
+                            self._log(b"GET", hot.status, len(content), HIT, FRESH.name, 0.0)
+                        return
+        self._take_request()
+
+    def _is_plain(self) -> bool:
+        """Say whether method, version and size are what the hit guard takes for granted."""
+        parser = self.parser
+        return (
+            parser.get_method() == b"GET"
+            and parser.should_keep_alive()
+            and parser.get_http_version() == "1.1"
+            and len(self.fields) <= self.limits.fields
+        )
+
+    def content_received(self, data: bytes) -> None:
+        content = self._content
+        if content is None:
+            return
+        content.feed(data)
+        if content.is_unwanted:
+            self._drained += len(data)
+            if self._drained > DRAIN_MAX:
+                self._end_gently()
+
+    def request_complete(self) -> None:
+        content, self._content = self._content, None
+        if content is not None:
+            content.feed_end()
+
+    def is_ours(self, authority: bytes) -> bool:
+        """Say whether an absolute-form target names this proxy: by a configured name or the address it came to."""
+        if authority in self.server.names_of_ours:
+            return True
+        name = self.transport.get_extra_info("sockname")
+        if not isinstance(name, tuple):
+            return False
+        host = f"[{name[0]}]" if ":" in name[0] else name[0]
+        return authority == f"{host}:{name[1]}".encode()
+
+    # Turns.
+
+    def _take_request(self) -> None:
+        keeps_alive = self.parser.should_keep_alive()
+        request = self.request(self.peer, b"http")
+        if request is None:
+            return  # why stands in `refusal`, and is seen to once all bytes are read
+        prefixes = self.server.key_prefixes
+        if len(prefixes) < _KNOWN_HOSTS_MAX and self.host not in prefixes:
+            prefixes[self.host] = self.server.engine.origin.key_prefix(request.authority)
+        if request.has_content:
+            self._content = RequestContent(_ContentSource(self), self.announced_length() or None)
+            self._drained = 0
+        self._awaits_upgrade = self.wants_upgrade
+        self._queue.append(Turn(request, self._content, keeps_alive))
+        if len(self._queue) > QUEUE_MAX:
+            self.hold(_BY_QUEUE)
+        self._take_turns()
+
+    def _take_turns(self) -> None:
+        """Start answering what is next, and go on while answers are complete at once."""
+        if self._is_starting:
+            return
+        self._is_starting = True
+        while self._queue and not self.is_busy and not self.writer.paused and not self.transport.is_closing():
+            self._answer(self._queue.popleft())
+        self._is_starting = False
+        if self._holds & _BY_QUEUE and len(self._queue) <= QUEUE_MAX // 2:
+            self.release(_BY_QUEUE)
+
+    def _answer(self, turn: Turn) -> None:
+        self.is_busy = True
+        self.answering = turn
+        self.started_at = self.server.clock()
+        if turn.request is not None:
+            self.writer.expect_request(turn.request, keeps_alive=turn.keeps_alive and not self._is_ending)
+            exchange = self.server.engine.handle(turn.request, turn.content, self.writer)
+            if self.is_busy:
+                self.exchange = exchange
+        elif turn.refusal is not None:
+            self.writer.expect(b"GET", minor_version=1, keeps_alive=False)
+            refuse(self.writer, turn.refusal.status, turn.refusal.detail)
+
+    def replied(self, *, may_go_on: bool) -> None:
+        """Note that an answer is complete; take the next turn or close."""
+        turn = self.answering
+        self.exchange = None
+        self.is_busy = False
+        server = self.server
+        reply = self.writer.reply
+        if server.access_log is not None and reply is not None:
+            method = turn.request.method if turn is not None and turn.request is not None else b"-"
+            reason = reply.reason.name if reply.reason is not None else ""
+            seconds = server.clock() - self.started_at
+            self._log(method, reply.status, self.writer.sent, reply.x_cache, reason, seconds)
+        self.answering = None
+        if turn is not None and turn.content is not None:
+            turn.content.detach()
+        if not may_go_on or server.is_draining:
+            self._end_gently()
+        elif self._awaits_upgrade:
+            self._not_upgraded()
+        else:
+            self._take_turns()
+
+    def _log(self, method: bytes, status: int, size: int, x_cache: bytes, reason: str, seconds: float) -> None:
+        turn = self.answering
+        target = turn.request.target if turn is not None and turn.request is not None else self.target
+        line = Line(
+            at=self.server.clock(),
+            peer=self.peer,
+            method=method.decode(),
+            target=target.decode("latin-1"),
+            status=status,
+            bytes=size,
+            x_cache=x_cache.decode(),
+            reason=reason,
+            seconds=seconds,
+        )
+        assert self.server.access_log is not None
+        self.server.access_log.write(line)
+
+    # Bytes that are not parsed.
+
+    def _stopped_parsing(self, data: bytes) -> None:
+        """The parser has stopped: at a request that is refused, or behind one that asks to upgrade."""
+        if self.refusal is not None:
+            self._is_ending = True
+            refusal, self.refusal = self.refusal, None
+            if self._content is not None and self._content.receiver is not None:
+                self._break_upload(refusal)
+                return
+            self._queue.append(Turn(None, None, False, refusal))
+            self._take_turns()
+        elif self.upgrade_at is not None:
+            rest = data[self.upgrade_at :]
+            self.upgrade_at = None
+            if self._tunnel is not None:
+                self._tunnel.feed(rest)
+            elif self._awaits_upgrade:
+                self._held = b""
+                self._hold_back(rest)
+            else:
+                self._parse_anew(rest)
+
+    def _break_upload(self, refusal: Refusal) -> None:
+        """Content that is already on its way to the origin turned out wrong: nothing of it may look whole."""
+        self._content = None
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.cancel()
+        if self.writer.is_started or not self.is_busy:
+            self.transport.abort()
+        else:
+            self.writer.keeps_alive = False
+            refuse(self.writer, refusal.status, refusal.detail)
+
+    def _hold_back(self, data: bytes) -> None:
+        self._held = (self._held or b"") + data
+        if len(self._held) > HELD_MAX:
+            self.hold(_BY_HELD)
+
+    def _not_upgraded(self) -> None:
+        """The origin did not switch: what was held back are further requests."""
+        self._awaits_upgrade = False
+        held, self._held = self._held, None
+        self.release(_BY_HELD)
+        if held is not None:
+            self._parse_anew(held)
+        self._take_turns()
+
+    def _parse_anew(self, data: bytes) -> None:
+        self.restart()
+        if data:
+            self.data_received(data)
+
+    def switched(self) -> None:
+        """The origin has switched protocols: from now on bytes go through as they are."""
+        exchange = self.exchange
+        self._awaits_upgrade = False
+        if exchange is None or exchange.call is None:
+            return
+        self._tunnel = RequestContent(_ContentSource(self), None)
+        exchange.call.carry(self._tunnel)
+        held, self._held = self._held, None
+        if held:
+            self._tunnel.feed(held)
+        self.release(_BY_HELD)
+
+    # Reading on and off, and ending.
+
+    def hold(self, why: int) -> None:
+        """Stop reading."""
+        if not self._holds:
+            self.transport.pause_reading()
+        self._holds |= why
+
+    def release(self, why: int) -> None:
+        """Read again, if nothing else stands against it."""
+        if self._holds & why:
+            self._holds &= ~why
+            if not self._holds and not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    def _end_gently(self) -> None:
+        """Take no more requests, and close once the client has what was written.
+
+        Closing at once while the client is still sending would reset the connection, and the answer might be lost.
+        """
+        self._is_ending = True
+        self._queue.clear()
+        if self._content is None and self._held is None and not self.in_head:
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self.transport.write_eof()
+            self.server.linger(self)
+
+    def drain(self) -> None:
+        """Finish what is being answered, and close; at once when nothing is."""
+        self.writer.keeps_alive = False
+        if not self.is_busy and not self._queue:
+            self.transport.close()
+
+    def too_slow(self, what: str) -> None:
+        """Answer 408 and close; without a word when an answer is under way."""
+        if self.is_busy:
+            self.transport.abort()
+            return
+        self._is_ending = True
+        self._queue.append(Turn(None, None, False, Refusal(408, what)))
+        self._take_turns()
+
+    def turn_away(self, why: str) -> None:
+        """Answer 503 before any request, and close."""
+        self._is_ending = True
+        self._queue.append(Turn(None, None, False, Refusal(503, why)))
+        self._take_turns()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being received or answered."""
+        return not (self.is_busy or self.in_head or self._content or self._queue or self._tunnel)
+
+    @property
+    def is_receiving_content(self) -> bool:
+        """Whether content is awaited from the client."""
+        return self._content is not None and not self._holds
+
+
+class _ContentSource:
+    """What a request's content pauses when nobody takes it."""
+
+    __slots__ = ("connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def pause(self) -> None:
+        self.connection.hold(_BY_CONTENT)
+
+    def resume(self) -> None:
+        self.connection.release(_BY_CONTENT)

@@ -1,0 +1,84 @@
+"""Finds slow clients: one sweep over all connections instead of timers per request.
+
+A connection is looked at every `SWEEP_S` seconds. What must not take too long: a head from its first byte on, content
+from its first byte on (and not slower than the minimum rate), silence between requests, and taking an answer.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from springhouse.server.connection import Connection
+
+SWEEP_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """Seconds a client may take (0: for ever) for a head, between bytes of content, idle, and to take an answer.
+
+    `rate`: bytes a second below which content, sent or taken, is too slow; the first 10 seconds do not count.
+    """
+
+    header: float = 10.0
+    content: float = 30.0
+    idle: float = 75.0
+    send: float = 60.0
+    rate: int = 256
+
+
+GRACE_S = 10.0
+
+
+class Watch:
+    """What the sweep remembers of one connection."""
+
+    __slots__ = ("content", "content_since", "head", "head_since", "quiet_since", "stalled_since", "unsent")
+
+    def __init__(self, now: float) -> None:
+        self.quiet_since = now
+        self.head: object = None
+        self.head_since = 0.0
+        self.content: object = None
+        self.content_since = 0.0
+        self.stalled_since = 0.0
+        self.unsent = 0
+
+
+def look(connection: "Connection", watch: Watch, patience: Patience, now: float) -> None:
+    """Close the connection, or answer 408, when the client takes too long."""
+    if connection.is_stirred:
+        connection.is_stirred = False
+        watch.quiet_since = now
+    if _is_stalled(connection, watch, patience, now):
+        connection.transport.abort()
+    elif connection.in_head:
+        if watch.head is not connection.fields:
+            watch.head, watch.head_since = connection.fields, now
+        elif patience.header and now - watch.head_since >= patience.header:
+            connection.too_slow("The request's header section took too long to arrive")
+    elif connection.is_receiving_content:
+        _look_at_content(connection, watch, patience, now)
+    elif connection.is_idle and patience.idle and now - watch.quiet_since >= patience.idle:
+        connection.transport.close()
+
+
+def _look_at_content(connection: "Connection", watch: Watch, patience: Patience, now: float) -> None:
+    if watch.content is not connection.fields:
+        watch.content, watch.content_since = connection.fields, now
+    elapsed = now - watch.content_since
+    is_slow = elapsed > GRACE_S and connection.content_size < patience.rate * elapsed
+    if (patience.content and now - watch.quiet_since >= patience.content) or is_slow:
+        connection.too_slow("The request's content took too long to arrive")
+
+
+def _is_stalled(connection: "Connection", watch: Watch, patience: Patience, now: float) -> bool:
+    """Say whether the client has not taken what was written, at the least rate, for too long."""
+    if not connection.writer.paused or not patience.send:
+        watch.unsent = 0
+        return False
+    unsent = connection.transport.get_write_buffer_size()
+    if not watch.unsent or watch.unsent - unsent >= patience.rate * SWEEP_S:
+        watch.stalled_since = now
+    watch.unsent = unsent
+    return now - watch.stalled_since >= patience.send

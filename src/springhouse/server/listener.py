@@ -1,0 +1,156 @@
+"""Listens, keeps count of connections, and ends them: gracefully on a signal, late ones by a deadline."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from springhouse.engine.driver import Engine
+from springhouse.observe.accesslog import AccessLog
+from springhouse.server import deadlines
+from springhouse.server.connection import Connection
+from springhouse.server.deadlines import SWEEP_S, Patience, Watch
+from springhouse.wire.requests import Limits
+
+LINGER_S = 2.0
+BACKLOG = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLimits:
+    """What clients may do: sizes of requests, seconds to take, connections at once."""
+
+    request: Limits = field(default_factory=Limits)
+    patience: Patience = field(default_factory=Patience)
+    connections: int = 10_000
+
+
+class CannotListen(Exception):
+    """An address that cannot be listened on; the text says why and what to do."""
+
+
+class Server:
+    """The connections of one process."""
+
+    def __init__(
+        self, engine: Engine, limits: ServerLimits, *, access_log: AccessLog | None = None,
+        names_of_ours: frozenset[bytes] = frozenset(),
+    ) -> None:  # fmt: skip
+        self.engine = engine
+        self.limits = limits
+        self.access_log = access_log
+        self.names_of_ours = names_of_ours
+        self.clock = engine.clock
+        self.records = engine.store.records
+        self.key_prefixes: dict[bytes, bytes] = {}
+        """Host values that proved valid, and what keys of requests with them start with."""
+        self.hits = 0
+        """Answered by the hit guard."""
+        self.is_draining = False
+        self.connections: dict[Connection, Watch] = {}
+        self._listeners: list[asyncio.Server] = []
+        self._unix_paths: list[Path] = []
+        self._sweep: asyncio.TimerHandle | None = None
+
+    # Listening.
+
+    async def listen(self, host: str, port: int) -> int:
+        """Listen on host and port (0: any free one); return the port. Raises CannotListen."""
+        loop = asyncio.get_running_loop()
+        try:
+            listener = await loop.create_server(
+                lambda: Connection(self), host or None, port, backlog=BACKLOG, reuse_address=os.name != "nt"
+            )
+        except OSError as error:
+            raise CannotListen(_why_not(error, host, port)) from None
+        self._listeners.append(listener)
+        self._keep_sweeping()
+        bound: int = listener.sockets[0].getsockname()[1]
+        return bound
+
+    async def listen_unix(self, path: Path) -> None:
+        """Listen on a Unix socket; one that nobody listens on any more is replaced. Raises CannotListen."""
+        if path.exists():
+            if not stat.S_ISSOCK(path.stat().st_mode):
+                raise CannotListen(f"{path} exists and is no socket; choose another path with --unix-socket")
+            with socket.socket(socket.AF_UNIX) as probe:
+                try:
+                    probe.connect(str(path))
+                except OSError:
+                    path.unlink()
+                else:
+                    raise CannotListen(f"Another process listens on {path}; choose another path with --unix-socket")
+        try:
+            listener = await asyncio.get_running_loop().create_unix_server(
+                lambda: Connection(self), path, backlog=BACKLOG
+            )
+        except OSError as error:
+            raise CannotListen(f"Cannot listen on {path}: {error.strerror or error}") from None
+        self._unix_paths.append(path)
+        self._listeners.append(listener)
+        self._keep_sweeping()
+
+    async def drain(self, seconds: float) -> int:
+        """Take no more connections, finish what runs, and break off what is not done in time; return how many."""
+        self.is_draining = True
+        for listener in self._listeners:
+            listener.close()
+        for path in self._unix_paths:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        for connection in list(self.connections):
+            connection.drain()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while self.connections and loop.time() < end:
+            await asyncio.sleep(0.02)
+        late = len(self.connections)
+        for connection in list(self.connections):
+            connection.transport.abort()
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self.engine.pool.close()
+        await asyncio.sleep(0)
+        return late
+
+    # Connections.
+
+    def opened(self, connection: Connection) -> None:
+        """Count a connection, or turn it away when there are too many."""
+        self.connections[connection] = Watch(asyncio.get_running_loop().time())
+        if len(self.connections) > self.limits.connections:
+            connection.turn_away("There are too many connections; try again shortly")
+
+    def closed(self, connection: Connection) -> None:
+        """Count a connection no more."""
+        self.connections.pop(connection, None)
+
+    def linger(self, connection: Connection) -> None:
+        """Close a connection after a moment in which its client can read the answer."""
+        asyncio.get_running_loop().call_later(LINGER_S, connection.transport.close)
+
+    def _keep_sweeping(self) -> None:
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._look_at_all)
+
+    def _look_at_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for connection, watch in list(self.connections.items()):
+            deadlines.look(connection, watch, self.limits.patience, now)
+        self._sweep = loop.call_later(SWEEP_S, self._look_at_all)
+
+
+def _why_not(error: OSError, host: str, port: int) -> str:
+    where = f"{host or '*'}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} is taken: something already listens on {where}. Choose another with --port, or stop it."
+    if error.errno == errno.EACCES:
+        return f"Listening on {where} needs more rights; ports below 1024 usually do. Choose another with --port."
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return f"{host} is no address of this machine; choose one with --host (0.0.0.0 for all)."
+    return f"Cannot listen on {where}: {error.strerror or error}"

@@ -1,0 +1,106 @@
+"""Runs the native server in this process until a signal ends it."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+
+from springhouse.engine.driver import Engine
+from springhouse.observe.accesslog import AccessLog
+from springhouse.server.deadlines import Patience
+from springhouse.server.listener import CannotListen, Server, ServerLimits
+from springhouse.service import engine_of, names_of
+from springhouse.settings import Settings
+from springhouse.wire.requests import Limits
+
+Announce = Callable[[str], None]
+"""Is told where the server listens, once it does: a URL, or the path of a Unix socket."""
+
+
+def limits_of(settings: Settings) -> ServerLimits:
+    """Return what clients may do."""
+    return ServerLimits(
+        request=Limits(
+            target=settings.max_target,
+            header=settings.max_header,
+            fields=settings.max_fields,
+            content=settings.max_body,
+        ),
+        patience=Patience(
+            header=settings.header_timeout,
+            content=settings.body_timeout,
+            idle=settings.idle_timeout,
+            send=settings.send_timeout,
+            rate=settings.min_rate,
+        ),
+        connections=settings.max_connections,
+    )
+
+
+def run(settings: Settings, announce: Announce) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. Raises CannotListen."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serve(settings, announce))
+
+
+async def serve(settings: Settings, announce: Announce) -> None:
+    """Serve in the running loop; see `run`."""
+    engine = engine_of(settings)
+    access_log = _open_log(settings)
+    server = Server(engine, limits_of(settings), access_log=access_log)
+    try:
+        announce(await _listen(server, settings, engine))
+        await _signalled()
+        late = await server.drain(settings.drain_timeout)
+        if late:
+            print(
+                f"springhouse: {late} connections were broken off after {settings.drain_timeout:g} s", file=sys.stderr
+            )
+    finally:
+        if access_log is not None:
+            access_log.close()
+
+
+async def _listen(server: Server, settings: Settings, engine: Engine) -> str:
+    if settings.unix_socket is not None:
+        await server.listen_unix(settings.unix_socket)
+        return str(settings.unix_socket)
+    port = await server.listen(settings.host, settings.port)
+    server.names_of_ours = names_of(settings, port, engine.origin)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{port}"
+
+
+def _open_log(settings: Settings) -> AccessLog | None:
+    if not settings.access_log:
+        return None
+    try:
+        return AccessLog(settings.access_log, settings.access_log_format)
+    except OSError as error:
+        raise CannotListen(f"Cannot write the access log {settings.access_log}: {error.strerror}") from None
+
+
+async def _signalled() -> None:
+    """Wait for SIGTERM or SIGINT; a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def first(number: signal.Signals) -> None:
+        stop.set()
+        loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, first, number)
+        except NotImplementedError:  # Windows: Ctrl-C cancels the runner instead
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+    await stop.wait()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - absent on Windows
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -1,0 +1,138 @@
+"""Writes replies to a client's transport: head, framing (RFC 9112 §6, §7), content, and what an ending means.
+
+One writer serves a connection for all its replies; it is the sink of the exchange that is being answered.
+"""
+
+import asyncio
+from typing import Protocol
+
+from springhouse.exchange.reply import Reply
+from springhouse.http.fields import Field
+from springhouse.http.messages import Request, Response, may_have_content
+from springhouse.upstream.content import Pausable
+from springhouse.wire import encode
+
+_CLOSE: Field = (b"Connection", b"close")
+_KEEP_ALIVE: Field = (b"Connection", b"keep-alive")
+_CHUNKED: Field = (b"Transfer-Encoding", b"chunked")
+
+
+class Owner(Protocol):
+    """Who is told how replies end."""
+
+    def replied(self, *, may_go_on: bool) -> None:
+        """Note that the reply is complete; whether another may follow on this connection."""
+
+    def switched(self) -> None:
+        """Note that the connection now carries another protocol."""
+
+
+class ReplyWriter:
+    """The sink of one exchange after another."""
+
+    __slots__ = (
+        "_has_content", "_is_chunked", "_is_http_1_0", "_is_until_close", "_method", "_owner", "_transport",
+        "is_started", "keeps_alive", "paused", "producer", "reply", "sent",
+    )  # fmt: skip
+
+    def __init__(self, transport: asyncio.Transport, owner: Owner) -> None:
+        self._transport = transport
+        self._owner = owner
+        self.paused = False
+        self.producer: Pausable | None = None
+        self.reply: Reply | None = None
+        self.sent = 0
+        """Bytes of content sent of this reply."""
+        self.expect(b"GET", minor_version=1, keeps_alive=True)
+
+    def expect(self, method: bytes, *, minor_version: int, keeps_alive: bool) -> None:
+        """Prepare for the reply to a request."""
+        self._method = method
+        self._is_http_1_0 = minor_version == 0
+        self.keeps_alive = keeps_alive
+        self.is_started = False
+        self._is_chunked = False
+        self._is_until_close = False
+        self._has_content = False
+        self.producer = None
+        self.sent = 0
+
+    def expect_request(self, request: Request, *, keeps_alive: bool) -> None:
+        """Prepare for the reply to a request."""
+        self.expect(request.method, minor_version=request.minor_version, keeps_alive=keeps_alive)
+
+    # Sink.
+
+    def interim(self, response: Response) -> None:
+        """Pass a 1xx on; HTTP/1.0 has none (RFC 9110 §15.2)."""
+        if not self._is_http_1_0 and not self.is_started:
+            head = encode.response_head(response.status, response.reason, response.fields)
+            self._transport.write(head + b"\r\n")
+
+    def start(self, reply: Reply) -> None:
+        """Write the head, and settle how the content is framed."""
+        self.reply = reply
+        self.is_started = True
+        status, length = reply.status, reply.length
+        fields = reply.fields
+        self._has_content = may_have_content(self._method, status)
+        if status == 101:
+            self._has_content = True
+        elif not self._has_content:
+            if length is not None and self._method == b"HEAD":
+                fields = [*fields, (b"Content-Length", b"%d" % length)]
+        elif length is not None:
+            fields = [*fields, (b"Content-Length", b"%d" % length)]
+        elif self._is_http_1_0:
+            self._is_until_close = True
+        else:
+            self._is_chunked = True
+            fields = [*fields, _CHUNKED]
+        if reply.must_close or self._is_until_close:
+            self.keeps_alive = False
+        ours = reply.ours
+        if status != 101:
+            if not self.keeps_alive:
+                ours = [*ours, _CLOSE]
+            elif self._is_http_1_0:
+                ours = [*ours, _KEEP_ALIVE]
+        self._transport.write(encode.response_head(status, reply.phrase, [*fields, *ours]) + b"\r\n")
+        if status == 101:
+            self._owner.switched()
+
+    def produced_by(self, producer: Pausable) -> None:
+        """Name who is resumed when the client has taken what was written."""
+        self.producer = producer
+
+    def write(self, data: bytes) -> None:
+        """Write content; ignored where the message has none."""
+        if self._has_content and data:
+            self.sent += len(data)
+            self._transport.write(encode.chunk(data) if self._is_chunked else data)
+
+    def end(self) -> None:
+        """Finish the reply."""
+        if self._is_chunked:
+            self._transport.write(encode.LAST_CHUNK)
+        self._owner.replied(may_go_on=self.keeps_alive)
+
+    def abort(self) -> None:
+        """Break the reply off so that the client can tell: a reset where closing would look like the end."""
+        self.keeps_alive = False
+        if self._is_until_close:
+            self._transport.abort()
+        else:
+            self._transport.close()
+        self._owner.replied(may_go_on=False)
+
+    # The transport's side.
+
+    def pause(self) -> None:
+        """Note that the client takes no more for now."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Note that the client takes more."""
+        self.paused = False
+        if self.producer is not None:
+            self.producer.resume()

@@ -1,0 +1,175 @@
+"""Every setting, once: its name, type, default, and what it does.
+
+A setting `some_name` is the flag `--some-name`, the variable `SPRINGHOUSE_SOME_NAME` and the key `some_name` of a TOML
+file. Flags win over the environment, the environment over the file. `CACHE_TTL` is another name for `ttl`.
+"""
+
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from springhouse.upstream.routing import Origin
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
+
+
+def size(value: object) -> object:
+    """Read `256MiB`, `10MB` or plain bytes; ValueError otherwise."""
+    if not isinstance(value, str):
+        return value
+    found = _SIZE.fullmatch(value.strip())
+    if not found or found[2].lower() not in _UNITS:
+        raise ValueError(f"{value!r} is no size: write 256MiB, 10MB or a number of bytes")
+    return int(float(found[1]) * _UNITS[found[2].lower()])
+
+
+Size = Annotated[int, BeforeValidator(size), Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0)]
+
+CACHING, ORIGIN, LISTENING, CLIENTS, LOGGING = "Caching", "Origin", "Listening", "Clients", "Logging"
+
+
+def setting(default: Any, text: str, group: str, *, hint: str = "", alias: str | None = None) -> Any:
+    """Declare a setting: its default, one line of help, its group, and what the flag's value is called."""
+    extra: dict[str, Any] = {"group": group, "hint": hint}
+    names = None if alias is None else AliasChoices(*alias.split())
+    return Field(default=default, description=text, json_schema_extra=extra, validation_alias=names)
+
+
+class Settings(BaseSettings):
+    """All settings of `springhouse serve`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SPRINGHOUSE_", extra="forbid", frozen=True, populate_by_name=True, validate_default=True
+    )
+    config_file: ClassVar[Path | None] = None
+
+    origin: str = setting("", "The server to fetch from: http(s)://host[:port][/path].", ORIGIN, hint="URL")
+    host: str = setting("127.0.0.1", "Address to listen on; 0.0.0.0 or :: for all.", LISTENING, hint="ADDRESS")
+    port: Annotated[int, Field(ge=0, le=65535)] = setting(
+        8000, "Port to listen on; 0 takes a free one.", LISTENING, hint="PORT"
+    )
+    unix_socket: Path | None = setting(None, "Listen on this Unix socket instead.", LISTENING, hint="PATH")
+
+    ttl: Annotated[int, Field(ge=0, le=2**31)] = setting(
+        60,
+        "Seconds of freshness for responses that say nothing about it; 0 leaves them to the standard's heuristics.",
+        CACHING,
+        hint="SECONDS",
+        alias="ttl SPRINGHOUSE_TTL CACHE_TTL",
+    )
+    force_ttl: bool = setting(False, "Let --ttl win over what the origin says, for 200s.", CACHING)
+    ttl_despite_credentials: bool = setting(
+        False, "Let --ttl apply to requests with Authorization or Cookie, too. Dangerous.", CACHING
+    )
+    ttl_despite_no_store: bool = setting(
+        False, "Let --force-ttl apply to private, no-store and Set-Cookie responses, too. Dangerous.", CACHING
+    )
+    set_cookie: Literal["refuse", "strip", "store"] = setting(
+        "refuse", "Responses with Set-Cookie: refuse to store, store without it, or store as is.", CACHING
+    )
+    memory: Size = setting("256MiB", "Bytes the memory store may use in all.", CACHING, hint="SIZE")
+    max_object: Size = setting("64MiB", "Larger responses pass through without being stored.", CACHING, hint="SIZE")
+    max_variants: Annotated[int, Field(ge=1)] = setting(
+        64, "Responses kept per URL, for different Vary.", CACHING, hint="N"
+    )
+
+    preserve_host: bool = setting(False, "Send the client's Host to the origin, and key by it.", ORIGIN)
+    origin_ca: Path | None = setting(None, "Trust the certificates in this PEM file, too.", ORIGIN, hint="FILE")
+    origin_connections: Annotated[int, Field(ge=1)] = setting(
+        1024, "Connections to the origin at once; more requests queue.", ORIGIN, hint="N"
+    )
+    origin_idle: Seconds = setting(30.0, "Seconds to keep an unused origin connection.", ORIGIN, hint="SECONDS")
+    connect_timeout: Seconds = setting(5.0, "Seconds to wait for a connection to the origin.", ORIGIN, hint="SECONDS")
+    first_byte_timeout: Seconds = setting(60.0, "Seconds to wait for its answer to begin.", ORIGIN, hint="SECONDS")
+    between_bytes_timeout: Seconds = setting(60.0, "Seconds it may pause within an answer.", ORIGIN, hint="SECONDS")
+    total_timeout: Seconds = setting(0.0, "Seconds for a whole answer; 0 for no limit.", ORIGIN, hint="SECONDS")
+    trusted_proxy: tuple[str, ...] = setting(
+        (), "Network whose X-Forwarded-* and Forwarded are believed; repeatable.", ORIGIN, hint="CIDR"
+    )
+
+    max_connections: Annotated[int, Field(ge=1)] = setting(
+        10_000, "Client connections at once; more get 503.", CLIENTS, hint="N"
+    )
+    max_target: Size = setting("8KiB", "Longest request target; longer ones get 414.", CLIENTS, hint="SIZE")
+    max_header: Size = setting("32KiB", "Largest request header section; larger ones get 431.", CLIENTS, hint="SIZE")
+    max_fields: Annotated[int, Field(ge=1)] = setting(128, "Most fields in a request; more get 431.", CLIENTS, hint="N")
+    max_body: Size = setting("1GiB", "Largest request content; larger ones get 413.", CLIENTS, hint="SIZE")
+    header_timeout: Seconds = setting(10.0, "Seconds a request's header section may take.", CLIENTS, hint="SECONDS")
+    body_timeout: Seconds = setting(30.0, "Seconds a client may pause within its content.", CLIENTS, hint="SECONDS")
+    idle_timeout: Seconds = setting(75.0, "Seconds an unused client connection is kept.", CLIENTS, hint="SECONDS")
+    send_timeout: Seconds = setting(60.0, "Seconds a client may take nothing of its answer.", CLIENTS, hint="SECONDS")
+    min_rate: Annotated[int, Field(ge=0)] = setting(
+        256, "Bytes a second below which a client is too slow.", CLIENTS, hint="N"
+    )
+    drain_timeout: Seconds = setting(
+        30.0, "Seconds that requests under way may take to finish after SIGTERM.", CLIENTS, hint="SECONDS"
+    )
+
+    access_log: str = setting("", "Write an access log to this file; - for standard output.", LOGGING, hint="FILE")
+    access_log_format: Literal["common", "json"] = setting("common", "Form of the access log.", LOGGING)
+
+    @field_validator("origin")
+    @classmethod
+    def _is_origin(cls, value: str) -> str:
+        if value:
+            Origin.parse(value)
+        return value
+
+    @field_validator("trusted_proxy")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ip_network(network, strict=False)
+        return value
+
+    @property
+    def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks of trusted_proxy."""
+        return tuple(ip_network(network, strict=False) for network in self.trusted_proxy)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Say where settings come from, the strongest first."""
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
+        if cls.config_file is not None:
+            sources += (TomlConfigSettingsSource(settings_cls, cls.config_file),)
+        return sources
+
+
+class BadSettings(Exception):
+    """Settings that make no sense; the text says which and why."""
+
+
+def load(given: dict[str, Any], config: Path | None = None) -> Settings:
+    """Return the settings from flags, environment and file. Raises BadSettings."""
+    if config is not None and not config.is_file():
+        raise BadSettings(f"There is no configuration file {config}")
+    chosen = type("Settings", (Settings,), {"config_file": config, "__module__": __name__})
+    try:
+        loaded: Settings = chosen(**given)
+    except ValidationError as error:
+        raise BadSettings("\n".join(_in_words(item) for item in error.errors())) from None
+    except ValueError as error:
+        raise BadSettings(f"{config}: {error}" if config else str(error)) from None
+    return loaded
+
+
+def _in_words(item: Any) -> str:
+    name = str(item["loc"][0]) if item["loc"] else "settings"
+    flag = "--" + name.lower().removeprefix("springhouse_").replace("cache_ttl", "ttl").replace("_", "-")
+    if item["type"] == "extra_forbidden":
+        return f"{name} is no setting; `springhouse serve --help` lists them"
+    return f"{flag}: {item['msg'].removeprefix('Value error, ')}"

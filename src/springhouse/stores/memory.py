@@ -1,0 +1,121 @@
+"""Entries in this process's memory, under one budget of bytes.
+
+The budget counts what an entry really costs: content, fields, key, the objects around them, and content that is
+still arriving (`reserve`). Victims are chosen by SIEVE. `records` may be read directly: the hit guard does.
+"""
+
+from collections.abc import Iterable
+
+from springhouse.exchange.hit import Hot, HotVariants, prepare
+from springhouse.rules.entry import Entry
+from springhouse.rules.options import Options
+from springhouse.rules.variants import with_entry
+from springhouse.stores.eviction import Node, Sieve
+
+_RECORD_BYTES = 620
+_ENTRY_BYTES = 1150
+_FIELD_BYTES = 125
+
+
+class Record(Node):
+    """What is stored under one key: its variants, the latest first, and the guard that answers plain hits."""
+
+    __slots__ = ("cost", "hot", "key", "variants")
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__()
+        self.key = key
+        self.variants: tuple[Entry, ...] = ()
+        self.hot: Hot | HotVariants | None = None
+        self.cost = 0
+
+
+class MemoryStore:
+    """A store of at most `budget` bytes."""
+
+    def __init__(self, budget: int, options: Options) -> None:
+        self.budget = budget
+        self.options = options
+        self.records: dict[bytes, Record] = {}
+        self.used = 0
+        """Bytes of all records and of content that is arriving."""
+        self.evictions = 0
+        self._arriving = 0
+        self._queue = Sieve()
+
+    def lookup(self, key: bytes) -> tuple[Entry, ...]:
+        """Return the variants under the key, () when there are none."""
+        record = self.records.get(key)
+        if record is None:
+            return ()
+        record.visited = True
+        if record.hot is None:
+            record.hot = prepare(record.variants, self.options)
+        return record.variants
+
+    def put(self, entry: Entry) -> None:
+        """Store an entry whose content is complete, in place of those it supersedes."""
+        record = self.records.get(entry.key)
+        if record is None:
+            record = self.records[entry.key] = Record(entry.key)
+            self._queue.add(record)
+        self._set(record, with_entry(record.variants, entry, self.options.max_variants))
+        self._shrink()
+
+    def replace(self, old: Entry, new: Entry) -> None:
+        """Put a freshened entry in the old one's place; nothing happens when the old one has gone."""
+        record = self.records.get(old.key)
+        if record is not None and any(entry is old for entry in record.variants):
+            self._set(record, tuple(new if entry is old else entry for entry in record.variants))
+            self._shrink()
+
+    def forget(self, keys: Iterable[bytes]) -> int:
+        """Remove the keys with all their variants; return how many there were."""
+        found = [record for record in map(self.records.get, keys) if record is not None]
+        for record in found:
+            self._drop(record)
+        return len(found)
+
+    def clear(self) -> int:
+        """Remove everything; return how many keys there were."""
+        return self.forget(list(self.records))
+
+    def reserve(self, size: int) -> bool:
+        """Count content that is arriving and make room for it; False when arriving content alone is too much."""
+        if self._arriving + size > self.budget // 2:
+            return False
+        self._arriving += size
+        self.used += size
+        self._shrink()
+        return True
+
+    def release(self, size: int) -> None:
+        """Count bytes no longer that `reserve` counted."""
+        self._arriving -= size
+        self.used -= size
+
+    def _set(self, record: Record, variants: tuple[Entry, ...]) -> None:
+        record.variants = variants
+        record.hot = None  # made at the first hit: most of what is stored is never asked for again
+        cost = _RECORD_BYTES + 2 * len(record.key) + sum(map(cost_of, variants))
+        self.used += cost - record.cost
+        record.cost = cost
+
+    def _drop(self, record: Record) -> None:
+        del self.records[record.key]
+        self._queue.remove(record)
+        self.used -= record.cost
+
+    def _shrink(self) -> None:
+        while self.used > self.budget:
+            victim = self._queue.victim()
+            if not isinstance(victim, Record):
+                return
+            self._drop(victim)
+            self.evictions += 1
+
+
+def cost_of(entry: Entry) -> int:
+    """Return the bytes an entry occupies, content included; twice its head, which is also kept encoded."""
+    head = sum(len(name) + 2 * len(value) for name, value in entry.fields)
+    return _ENTRY_BYTES + _FIELD_BYTES * len(entry.fields) + head + len(entry.content)

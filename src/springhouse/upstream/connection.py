@@ -1,0 +1,187 @@
+"""One connection to an origin: HTTP/1.1, one request at a time, kept alive between them."""
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from springhouse.http.messages import Response
+from springhouse.wire.responses import Framing, ResponseReader
+
+if TYPE_CHECKING:
+    from springhouse.upstream.pool import Call, Pool
+
+
+class OriginConnection(ResponseReader, asyncio.Protocol):
+    """Carries one call after another. `call` is None while it is idle.
+
+    A finished connection goes back to the pool only after all bytes at hand have been looked at: what follows an
+    answer unasked would otherwise be taken for the answer to the next request.
+    """
+
+    __slots__ = ("call", "idle_since", "is_closed", "is_done", "is_paused", "is_tunnel", "pool", "transport", "used")
+
+    def __init__(self, pool: "Pool") -> None:
+        super().__init__(pool.limits.head)
+        self.pool = pool
+        self.call: Call | None = None
+        self.transport: asyncio.Transport | None = None
+        self.used = 0
+        """Requests it has carried."""
+        self.idle_since = 0.0
+        self.is_done = False
+        self.is_tunnel = False
+        self.is_closed = False
+        self.is_paused = False
+
+    def start(self, call: "Call") -> None:
+        """Send a call's head; its content follows as it comes."""
+        self.call = call
+        self.is_done = False
+        self.expect(call.request.method, fresh=self.method == b"HEAD")
+        self.used += 1
+        call.connection = self
+        if self.transport is not None:
+            self.transport.write(call.head)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of a request's content."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def pause(self) -> None:
+        """Hold the origin back."""
+        if self.transport is not None and not self.is_paused:
+            self.is_paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Let the origin go on."""
+        if self.transport is not None and self.is_paused:
+            self.is_paused = False
+            self.transport.resume_reading()
+
+    def close(self) -> None:
+        """Close without waiting for anything."""
+        if self.transport is not None and not self.is_closed:
+            self.is_closed = True
+            self.transport.abort()
+
+    def close_gently(self) -> None:
+        """Close once everything written has gone out."""
+        if self.transport is not None and not self.is_closed:
+            self.is_closed = True
+            self.transport.close()
+
+    def is_without_content(self) -> bool:
+        """Say whether the answer being received ends with its head."""
+        return not self.in_head and self.framing is Framing.NONE and not self.is_tunnel
+
+    # asyncio.Protocol.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+
+    def data_received(self, data: bytes) -> None:
+        call = self.call
+        if call is None:
+            self.close()  # nobody asked
+            return
+        call.heard_from()
+        if self.is_tunnel:
+            call.receiver.content(data)
+            return
+        self.feed(data)
+        if self.is_done:
+            self._finish(call)
+        elif self.failure is not None:
+            self._break(f"The origin's answer is not valid HTTP/1.1: {self.failure}", "http_protocol_error")
+        elif self.remainder:
+            remainder, self.remainder = self.remainder, b""
+            call.receiver.content(remainder)  # after a 101
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.is_closed = True
+        self.transport = None
+        self.pool.lost(self)
+        call = self.call
+        if call is None or self.is_done:
+            return
+        if self.is_tunnel:
+            self.call = None
+            call.receiver.content_end()
+        elif error is None and not self.in_head and self.ended():
+            self._finish(call)
+        elif self.used > 1 and self.head_bytes == 0 and call.may_retry():
+            self.call = None
+            self.pool.retry(call)
+        elif self.in_head:
+            self._break("The origin closed the connection without an answer", "connection_terminated")
+        else:
+            self._break("The origin's answer broke off", "http_response_incomplete")
+
+    def pause_writing(self) -> None:
+        if self.call is not None and self.call.content is not None:
+            self.call.content.pause()
+
+    def resume_writing(self) -> None:
+        if self.call is not None and self.call.content is not None:
+            self.call.content.resume()
+
+    # ResponseReader.
+
+    def interim_received(self, response: Response) -> None:
+        if self.call is not None:
+            self.call.interim(response)
+
+    def answer_received(self, response: Response) -> None:
+        call = self.call
+        if call is None:
+            return
+        if response.status == 101:
+            if not call.is_upgrade:
+                self.failure = "it switches protocols without being asked"
+                return
+            self.is_tunnel = True
+        call.has_answer = True
+        call.receiver.answered(response, self.length)
+
+    def content_received(self, data: bytes) -> None:
+        if self.call is not None and not self.is_done and not self.call.is_cancelled:
+            self.call.receiver.content(data)
+
+    def answer_complete(self) -> None:
+        if self.is_done:
+            return
+        self.is_done = True
+        call = self.call
+        if call is not None and not call.is_cancelled:
+            call.receiver.content_end()
+
+    # Ending.
+
+    def on_message_begin(self) -> None:
+        if self.is_done:
+            self.failure = "more bytes follow the answer"  # nobody asked for them
+            return
+        super().on_message_begin()
+
+    def _finish(self, call: "Call") -> None:
+        self.call = None
+        call.connection = None
+        whole = call.content is None or call.content.ended
+        if call.content is not None:
+            call.content.detach()
+        reusable = self.is_keep_alive and whole and self.failure is None and not self.is_closed
+        self.resume()
+        if not reusable:
+            self.close()
+        self.pool.done(call, self if reusable else None)
+
+    def _break(self, detail: str, error: str) -> None:
+        call, self.call = self.call, None
+        self.close()
+        if call is not None:
+            call.connection = None
+            self.pool.broken(call, error, detail)

@@ -1,0 +1,106 @@
+"""A request's content on its way from the client to the origin."""
+
+from typing import Protocol
+
+
+class Pausable(Protocol):
+    """What can be asked to hold back and to go on."""
+
+    def pause(self) -> None:
+        """Stop producing for now."""
+
+    def resume(self) -> None:
+        """Go on producing."""
+
+
+class Receiver(Protocol):
+    """Takes a request's content."""
+
+    def content(self, data: bytes) -> None:
+        """Take some content."""
+
+    def content_end(self) -> None:
+        """Note the end."""
+
+
+class RequestContent:
+    """Holds what arrives before anybody takes it, then hands everything on.
+
+    At most about `HELD_MAX` bytes are held; then the source is paused. `length` is None when it is chunked.
+    """
+
+    HELD_MAX = 64 * 1024
+
+    __slots__ = ("ended", "held", "is_paused", "length", "receiver", "source", "touched")
+
+    def __init__(self, source: Pausable, length: int | None) -> None:
+        self.source = source
+        self.length = length
+        self.held: list[bytes] = []
+        self.ended = False
+        self.touched = False
+        """Some of it has been handed on, so the request cannot be sent again."""
+        self.is_paused = False
+        self.receiver: Receiver | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Take content from the client."""
+        if self.receiver is not None:
+            self.receiver.content(data)
+            return
+        self.held.append(data)
+        if sum(map(len, self.held)) > self.HELD_MAX:
+            self.pause()
+
+    def feed_end(self) -> None:
+        """Note that the client has sent all."""
+        self.ended = True
+        if self.receiver is not None:
+            self.receiver.content_end()
+
+    def attach(self, receiver: Receiver) -> None:
+        """Hand everything, held and to come, to the receiver."""
+        self.receiver = receiver
+        self.touched = True
+        held, self.held = self.held, []
+        for data in held:
+            receiver.content(data)
+        if self.ended:
+            receiver.content_end()
+        else:
+            self.resume()
+
+    def detach(self) -> None:
+        """Hand nothing on any more; the rest is thrown away."""
+        self.receiver = _DISCARD
+        self.held = []
+        if not self.ended:
+            self.resume()
+
+    @property
+    def is_unwanted(self) -> bool:
+        """Whether it is thrown away."""
+        return self.receiver is _DISCARD
+
+    def pause(self) -> None:
+        """Hold the client back."""
+        if not self.is_paused:
+            self.is_paused = True
+            self.source.pause()
+
+    def resume(self) -> None:
+        """Let the client go on."""
+        if self.is_paused:
+            self.is_paused = False
+            self.source.resume()
+
+
+class _Discard:
+    def content(self, data: bytes) -> None:
+        pass
+
+    def content_end(self) -> None:
+        pass
+
+
+_DISCARD = _Discard()

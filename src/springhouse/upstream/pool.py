@@ -1,0 +1,384 @@
+"""The pool of connections to an origin, and the calls that go through it.
+
+A call is one request to the origin. It takes the connection that was used last, or opens one; when all that are
+allowed are busy it queues. Deadlines are instants that one sweep compares, so that no request costs a timer. A call
+on a connection that turns out to have been closed meanwhile is sent once more, on a fresh one, if its method is
+idempotent and nothing of its content is gone.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from springhouse.exchange.steps import Failure
+from springhouse.http.fields import CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE, Field
+from springhouse.http.headers import first
+from springhouse.http.messages import IDEMPOTENT_METHODS, Request, Response
+from springhouse.upstream.connection import OriginConnection
+from springhouse.upstream.content import RequestContent
+from springhouse.upstream.routing import Forwarding, Origin
+from springhouse.wire import encode
+
+SWEEP_S = 0.25
+IDLE_FOR_UNREPEATABLE_S = 2.0
+"""A request that cannot be repeated only takes a connection this recently used: the origin may just be closing it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolLimits:
+    """Seconds to wait (connect, for the first byte, between bytes, in total; 0: for ever), and how much to hold.
+
+    `connections`: at most so many at once; `idle`: seconds an unused one is kept; `head`: bytes of an answer's head.
+    """
+
+    connect: float = 5.0
+    first_byte: float = 60.0
+    between_bytes: float = 60.0
+    total: float = 0.0
+    connections: int = 1024
+    idle: float = 30.0
+    head: int = 128 * 1024
+
+
+class Receiver(Protocol):
+    """Who a call reports to. Nothing is reported before `Pool.send` has returned."""
+
+    def interim(self, response: Response) -> None:
+        """Take a 1xx."""
+
+    def answered(self, response: Response, length: int | None) -> None:
+        """Take the answer's head, and its Content-Length."""
+
+    def content(self, data: bytes) -> None:
+        """Take some of its content."""
+
+    def content_end(self) -> None:
+        """Note that it is whole."""
+
+    def failed(self, failure: Failure) -> None:
+        """Note that no answer comes, or no more of it."""
+
+
+class Call:
+    """One request to the origin, on its way."""
+
+    __slots__ = (
+        "connection", "content", "deadline_at", "ends_at", "expects_continue", "has_answer", "head", "is_cancelled",
+        "is_chunked", "is_repeatable", "is_upgrade", "pool", "receiver", "request", "requested_at", "was_retried",
+    )  # fmt: skip
+
+    def __init__(
+        self, pool: "Pool", request: Request, head: bytes, content: RequestContent | None, receiver: Receiver
+    ) -> None:
+        self.pool = pool
+        self.request = request
+        self.head = head
+        self.content = content
+        self.receiver = receiver
+        self.connection: OriginConnection | None = None
+        self.requested_at = pool.wall()
+        self.is_chunked = content is not None and content.length is None
+        self.is_repeatable = content is None and request.method in IDEMPOTENT_METHODS
+        self.is_upgrade = bool(request.bits & UPGRADE)
+        self.expects_continue = bool(request.bits & EXPECT)
+        self.is_cancelled = False
+        self.was_retried = False
+        self.has_answer = False
+        self.deadline_at = 0.0
+        """On the loop's clock; 0: none."""
+        self.ends_at = 0.0
+
+    def may_retry(self) -> bool:
+        """Say whether it may be sent a second time."""
+        return self.is_repeatable and not self.was_retried and not self.is_cancelled
+
+    def heard_from(self) -> None:
+        """Note that bytes arrived: the next ones are awaited anew."""
+        wait = 0.0 if self.is_upgrade and self.has_answer else self.pool.limits.between_bytes
+        self.deadline_at = self.pool.loop_time() + wait if wait else 0.0
+
+    def interim(self, response: Response) -> None:
+        """Pass a 1xx on, if the client may have it: 100 only when it asked."""
+        if not self.is_cancelled and (response.status != 100 or self.expects_continue):
+            self.receiver.interim(response)
+
+    # The request's content.
+
+    def content_ready(self) -> None:
+        """Start sending the request's content."""
+        if self.content is not None:
+            self.content.attach(_Upload(self))
+
+    def carry(self, content: RequestContent) -> None:
+        """Send bytes of another protocol, after a 101."""
+        self.content = content
+        self.deadline_at = self.ends_at = 0.0
+        content.attach(_Upload(self))
+
+    # The receiver's side.
+
+    def pause(self) -> None:
+        """Hold the origin back."""
+        if self.connection is not None:
+            self.connection.pause()
+            self.deadline_at = 0.0
+
+    def resume(self) -> None:
+        """Let the origin go on."""
+        if self.connection is not None:
+            self.connection.resume()
+            self.heard_from()
+
+    def cancel(self) -> None:
+        """Want no more: an answer without content is let end, anything else is broken off."""
+        if not self.is_cancelled:
+            self.is_cancelled = True
+            self.pool.cancel(self)
+
+
+class _Upload:
+    """Writes a request's content to the call's connection, framed as its head says."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+
+    def content(self, data: bytes) -> None:
+        connection = self.call.connection
+        if connection is not None and data:
+            is_framed = self.call.is_chunked and not connection.is_tunnel
+            connection.write(encode.chunk(data) if is_framed else data)
+            if not self.call.has_answer:
+                self.call.pool.await_answer(self.call)
+
+    def content_end(self) -> None:
+        connection = self.call.connection
+        if connection is None:
+            return
+        if connection.is_tunnel:
+            connection.close_gently()
+        elif self.call.is_chunked:
+            connection.write(encode.LAST_CHUNK)
+
+
+class Pool:
+    """Connections to one origin."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        forwarding: Forwarding,
+        limits: PoolLimits,
+        *,
+        wall: Callable[[], float],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.origin = origin
+        self.forwarding = forwarding
+        self.limits = limits
+        self.wall = wall
+        self.tls = tls if origin.scheme == "https" else None
+        self.idle: deque[OriginConnection] = deque()
+        self.waiting: deque[Call] = deque()
+        self.calls: set[Call] = set()
+        self.open = 0
+        """Connections that are open or being opened."""
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop_time: Callable[[], float] = lambda: 0.0
+
+    def send(self, request: Request, fields: list[Field], content: RequestContent | None, receiver: Receiver) -> Call:
+        """Send a request; the receiver hears what comes of it."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self.loop_time = self._loop.time
+        out = self.forwarding.fields_for(request, fields, self.origin)
+        if content is not None:
+            out.append(_framing(request, content))
+        elif request.bits & CONTENT_LENGTH and not request.bits & TRANSFER_ENCODING:
+            out.append((b"Content-Length", b"0"))
+        head = encode.request_head(request.method, self.origin.target_for(request), out)
+        call = Call(self, request, head, content, receiver)
+        self.calls.add(call)
+        if self.limits.total:
+            call.ends_at = self.loop_time() + self.limits.total
+        self._dispatch(call)
+        if self._sweep is None:
+            self._sweep = self._loop.call_later(SWEEP_S, self._check_deadlines)
+        return call
+
+    def retry(self, call: Call) -> None:
+        """Send a call once more, on a connection of its own."""
+        call.was_retried = True
+        self._dispatch(call)
+
+    def done(self, call: Call, connection: OriginConnection | None) -> None:
+        """Take back what a finished call used; `connection` None when it cannot be used again."""
+        self.calls.discard(call)
+        if connection is None:
+            return
+        if self.waiting:
+            self._begin(self.waiting.popleft(), connection)
+            return
+        connection.idle_since = self.loop_time()
+        self.idle.append(connection)
+
+    def broken(self, call: Call, error: str, detail: str) -> None:
+        """End a call whose connection failed it."""
+        self.calls.discard(call)
+        if not call.is_cancelled:
+            call.is_cancelled = True
+            call.receiver.failed(Failure(error, detail, _STATUS.get(error, 502), self.wall()))
+
+    def lost(self, connection: OriginConnection) -> None:
+        """Note that a connection is gone."""
+        self.open -= 1
+        if connection in self.idle:
+            self.idle.remove(connection)
+        if self.waiting and self.open < self.limits.connections:
+            self._connect(self.waiting.popleft())
+
+    def cancel(self, call: Call) -> None:
+        """Drop a call."""
+        self.calls.discard(call)
+        if call in self.waiting:
+            self.waiting.remove(call)
+        connection = call.connection
+        if connection is not None and not connection.is_without_content():
+            connection.close()
+
+    def close(self) -> None:
+        """Close idle connections and stop the sweep; calls under way are broken off."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        for connection in list(self.idle):
+            connection.close()
+        for call in list(self.calls):
+            if call.connection is not None:
+                call.connection.close()
+        for task in self._connecting:
+            task.cancel()
+
+    def await_answer(self, call: Call) -> None:
+        """Start the wait for the first byte anew."""
+        wait = self.limits.first_byte
+        call.deadline_at = self.loop_time() + wait if wait else 0.0
+
+    def _dispatch(self, call: Call) -> None:
+        connection = None if call.was_retried else self._take_idle(call)
+        if connection is not None:
+            self._begin(call, connection)
+        elif self.open < self.limits.connections:
+            self._connect(call)
+        else:
+            self.waiting.append(call)
+            call.deadline_at = self.loop_time() + self.limits.connect if self.limits.connect else 0.0
+
+    def _take_idle(self, call: Call) -> OriginConnection | None:
+        oldest = self.loop_time() - (self.limits.idle if call.is_repeatable else IDLE_FOR_UNREPEATABLE_S)
+        while self.idle:
+            connection = self.idle.pop()
+            if connection.is_closed:
+                continue
+            if connection.idle_since >= oldest:
+                return connection
+            self.idle.append(connection)
+            return None
+        return None
+
+    def _begin(self, call: Call, connection: OriginConnection) -> None:
+        self.await_answer(call)
+        call.requested_at = self.wall()
+        connection.start(call)
+        call.content_ready()
+
+    def _connect(self, call: Call) -> None:
+        self.open += 1
+        assert self._loop is not None
+        task = self._loop.create_task(self._open_for(call))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    async def _open_for(self, call: Call) -> None:
+        """Open a connection and give it to the call, or to whoever waits if the call was cancelled meanwhile."""
+        assert self._loop is not None
+        origin = self.origin
+        try:
+            async with asyncio.timeout(self.limits.connect or None):
+                _, connection = await self._loop.create_connection(
+                    lambda: OriginConnection(self),
+                    origin.host,
+                    origin.port,
+                    ssl=self.tls,
+                    server_hostname=origin.host if self.tls else None,
+                )
+        except Exception as error:
+            self.open -= 1
+            self.broken(call, *describe(error, origin))
+            if self.waiting:
+                self._connect(self.waiting.popleft())
+            return
+        if call.is_cancelled:
+            self.done(call, connection)
+        else:
+            self._begin(call, connection)
+
+    def _check_deadlines(self) -> None:
+        assert self._loop is not None
+        now = self.loop_time()
+        for call in list(self.calls):
+            if (call.deadline_at and call.deadline_at <= now) or (call.ends_at and call.ends_at <= now):
+                self._time_out(call)
+        while self.idle and self.idle[0].idle_since < now - self.limits.idle:
+            self.idle.popleft().close()
+        again = bool(self.calls or self.idle)
+        self._sweep = self._loop.call_later(SWEEP_S, self._check_deadlines) if again else None
+
+    def _time_out(self, call: Call) -> None:
+        connection, call.connection = call.connection, None
+        if call in self.waiting:
+            self.waiting.remove(call)
+        if connection is not None:
+            connection.call = None
+            connection.close()
+        if call.has_answer:
+            self.broken(call, "http_response_timeout", "The origin stopped sending in the middle of its answer")
+        elif connection is None:
+            self.broken(call, "connection_limit_reached", "All connections to the origin are busy")
+        else:
+            self.broken(call, "http_response_timeout", "The origin did not answer in time")
+
+
+_STATUS = {
+    "connection_timeout": 504,
+    "http_response_timeout": 504,
+    "dns_timeout": 504,
+    "connection_limit_reached": 503,
+}
+
+
+def describe(error: BaseException, origin: Origin) -> tuple[str, str]:
+    """Return the Proxy-Status error type (RFC 9209 §2.3) and one sentence for what went wrong while connecting."""
+    if isinstance(error, TimeoutError):
+        return "connection_timeout", f"The origin {origin} did not accept a connection in time"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "tls_certificate_error", f"The certificate of {origin} is not valid: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return "tls_protocol_error", f"TLS with {origin} failed: {error.reason}"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection_refused", f"The origin {origin} refuses connections"
+    if isinstance(error, OSError) and error.__class__.__name__ == "gaierror":
+        return "dns_error", f"The origin's name {origin.host} cannot be resolved"
+    return "destination_unavailable", f"The origin {origin} cannot be reached: {error}"
+
+
+def _framing(request: Request, content: RequestContent) -> Field:
+    if content.length is None:
+        return b"Transfer-Encoding", b"chunked"
+    return b"Content-Length", first(request.fields, b"content-length") or b"%d" % content.length

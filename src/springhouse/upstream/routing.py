@@ -1,0 +1,144 @@
+"""Where requests go, and what is said on the way: the origin's address, the key, the fields that are added."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from urllib.parse import urlsplit
+
+from springhouse.http import fields as f
+from springhouse.http.fields import Field
+from springhouse.http.headers import combined, end_to_end, first
+from springhouse.http.messages import Request
+from springhouse.rules import keys
+
+ABOUT_US: tuple[Field, ...] = ((b"Via", b"1.1 springhouse"), (b"Surrogate-Capability", b'springhouse="Surrogate/1.0"'))
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_NOT_COPIED = f.HOST | f.CONTENT_LENGTH | f.EXPECT | f.CDN_LOOP | f.MAX_FORWARDS
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """An origin: `http(s)://host[:port][/base]`. `preserve_host`: the client's Host goes along, and is in the key."""
+
+    scheme: str
+    host: str
+    port: int
+    authority: bytes
+    base: bytes
+    preserve_host: bool = False
+
+    @classmethod
+    def parse(cls, url: str, *, preserve_host: bool = False) -> "Origin":
+        """Read an origin's URL; ValueError says what is wrong with it."""
+        if "://" not in url:
+            raise ValueError(f"{url!r} is no URL: write http://{url} or https://{url}")
+        parts = urlsplit(url)
+        if parts.scheme not in _DEFAULT_PORTS:
+            raise ValueError(f"{parts.scheme}:// is not supported: an origin starts with http:// or https://")
+        if not parts.hostname:
+            raise ValueError(f"{url!r} names no host")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError(f"{url!r}: an origin has no user, query or fragment")
+        try:
+            host = parts.hostname.encode("idna" if ":" not in parts.hostname else "ascii").decode()
+            port = parts.port or _DEFAULT_PORTS[parts.scheme]
+        except (UnicodeError, ValueError) as error:
+            raise ValueError(f"{url!r}: {error}") from None
+        name = f"[{host}]" if ":" in host else host
+        authority = name if port == _DEFAULT_PORTS[parts.scheme] else f"{name}:{port}"
+        return cls(
+            parts.scheme, host, port, authority.encode(), parts.path.rstrip("/").encode(), preserve_host=preserve_host
+        )
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority.decode()}{self.base.decode()}"
+
+    def authority_for(self, request: Request) -> bytes:
+        """Return the Host the origin is asked with."""
+        return request.authority if self.preserve_host and request.authority else self.authority
+
+    def target_for(self, request: Request) -> bytes:
+        """Return the target the origin is asked for."""
+        return request.target if request.target == b"*" else self.base + request.target
+
+    def key(self, request: Request) -> bytes:
+        """Return the request's cache key: what the origin will be asked, byte for byte."""
+        return self.key_prefix(request.authority) + request.target
+
+    def key_prefix(self, authority: bytes) -> bytes:
+        """Return what stands before the target in the key of requests for an authority."""
+        asked = authority if self.preserve_host and authority else self.authority
+        return keys.of(self.scheme.encode(), asked, self.base)
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """What the origin is told about the client, and how loops are noticed.
+
+    `instance` is this proxy's name in CDN-Loop (RFC 8586). Peers in `trusted` are proxies whose word on the client
+    counts: what they sent is kept and added to; from anybody else it is replaced.
+    """
+
+    instance: bytes
+    trusted: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    def is_trusted(self, peer: str) -> bool:
+        """Say whether the peer is a trusted proxy."""
+        if not self.trusted or not peer:
+            return False
+        address = ip_address(peer.split("%", maxsplit=1)[0])
+        return any(address in network for network in self.trusted)
+
+    def is_loop(self, request: Request) -> bool:
+        """Say whether the request has been through this very proxy."""
+        if not request.bits & f.CDN_LOOP:
+            return False
+        return self.instance in (combined(request.fields, b"cdn-loop") or b"")
+
+    def fields_for(self, request: Request, fields: list[Field], origin: Origin) -> list[Field]:
+        """Return the fields to send: Host first, end-to-end fields, then what we add."""
+        trusted = bool(request.bits & f.FORWARDING) and self.is_trusted(request.peer)
+        also = _NOT_COPIED if trusted else _NOT_COPIED | f.FORWARDING
+        if request.method in (b"GET", b"HEAD"):
+            also |= f.OVERRIDING  # not part of the key, so not part of the request
+        out: list[Field] = [(b"Host", origin.authority_for(request))]
+        if request.bits & (f.CONNECTION | f.HOP_BY_HOP | f.FORWARDING | f.OVERRIDING | also):
+            out += end_to_end(fields, request.bits, also)
+        else:
+            out += fields
+        out += self._about_client(request, origin, trusted=trusted)
+        out += ABOUT_US
+        out.append((b"CDN-Loop", self._loop(request)))
+        if request.bits & f.UPGRADE:
+            out += [(b"Connection", b"Upgrade"), (b"Upgrade", first(fields, b"upgrade") or b"")]
+        if request.bits & f.EXPECT and request.has_content:
+            out.append((b"Expect", b"100-continue"))
+        if request.bits & f.MAX_FORWARDS:
+            out.append((b"Max-Forwards", _one_less(first(fields, b"max-forwards") or b"")))
+        return out
+
+    def _about_client(self, request: Request, origin: Origin, *, trusted: bool) -> list[Field]:
+        """Name the client. Its Host is told only where it is in the key: it must not reach a shared answer."""
+        peer = request.peer.encode()
+        node = b'"[%b]"' % peer if b":" in peer else peer or b"unknown"
+        host = request.authority if origin.preserve_host else b""
+        forwarded = b"for=%b;proto=%b" % (node, request.scheme) + (b';host="%b"' % host if host else b"")
+        if trusted:
+            return self._appended(request, forwarded, peer)
+        about = [(b"Forwarded", forwarded), (b"X-Forwarded-For", peer), (b"X-Forwarded-Proto", request.scheme)]
+        return [*about, (b"X-Forwarded-Host", host)] if host else about
+
+    def _appended(self, request: Request, forwarded: bytes, peer: bytes) -> list[Field]:
+        """Add this hop to what a trusted proxy said (later lines continue earlier ones, RFC 9110 §5.3)."""
+        about = [(b"Forwarded", forwarded), (b"X-Forwarded-For", peer)]
+        if first(request.fields, b"x-forwarded-proto") is None:
+            about.append((b"X-Forwarded-Proto", request.scheme))
+        return about
+
+    def _loop(self, request: Request) -> bytes:
+        if not request.bits & f.CDN_LOOP:
+            return self.instance
+        return (combined(request.fields, b"cdn-loop") or b"") + b", " + self.instance
+
+
+def _one_less(value: bytes) -> bytes:
+    return b"%d" % max(0, int(value) - 1) if value.isdigit() else value

@@ -1,0 +1,24 @@
+"""Messages to bytes (RFC 9112 §2). Heads are built anew from names and values; received bytes are never passed on."""
+
+from collections.abc import Iterable
+
+from springhouse.http.fields import Field
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def response_head(status: int, reason: bytes, fields: Iterable[Field]) -> bytes:
+    """Return a status line and header section, without the blank line that ends it."""
+    return b"HTTP/1.1 %d %b\r\n" % (status, reason) + b"".join([b"%b: %b\r\n" % field for field in fields])
+
+
+def request_head(method: bytes, target: bytes, fields: Iterable[Field]) -> bytes:
+    """Return a whole request head, blank line included."""
+    lines = [b"%b: %b\r\n" % field for field in fields]
+    return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, b"".join(lines))
+
+
+def chunk(data: bytes) -> bytes:
+    """Return data as one chunk of chunked transfer coding (§7.1); data must not be empty."""
+    return b"%x\r\n%b\r\n" % (len(data), data)

@@ -1,0 +1,282 @@
+"""Reads requests (RFC 9112 §3): llhttp parses, this file refuses what llhttp lets pass.
+
+`RequestReader` is a base class, not a component that is called, because its callbacks are the hottest lines of the
+project: one Python call per field of every request. A subclass gets `head_received`, `content_received` and
+`request_complete`. Nothing may raise inside a callback (httptools cannot resume); what is wrong becomes `refusal`,
+after which the rest of the input is ignored.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import httptools
+
+from springhouse.http.fields import (
+    CONTENT_LENGTH,
+    EXPECT,
+    HOST,
+    REPEATED,
+    SINGLETONS,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    Field,
+    bit_of_spelling,
+    learn,
+)
+from springhouse.http.headers import combined, first, members
+from springhouse.http.messages import Request
+
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]+)(?::[0-9]{0,5})?")
+_ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+_UNPRINTABLE = re.compile(rb"[\x00-\x20\x7f#]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a request may measure: bytes of target, of all fields, number of fields, bytes of content (None: any)."""
+
+    target: int = 8 * 1024
+    header: int = 32 * 1024
+    fields: int = 128
+    content: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request is not taken: the status to answer with and one sentence for the client."""
+
+    status: int
+    detail: str
+
+
+BAD_SYNTAX: Final = "The request is not valid HTTP/1.1"
+
+
+class RequestReader:
+    """Feeds bytes to llhttp and gathers a request head; see the file's head for what a subclass does."""
+
+    __slots__ = (
+        "bits", "content_size", "fields", "head_bytes", "host", "in_head", "limits", "parser", "refusal",
+        "target", "upgrade_at",
+    )  # fmt: skip
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.refusal: Refusal | None = None
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin with a new parser; bytes parsed so far are forgotten."""
+        self.parser = httptools.HttpRequestParser(self)
+        self.upgrade_at: int | None = None
+        self.target = b""
+        self.host = b""
+        self.fields: list[Field] = []
+        self.bits = 0
+        self.in_head = False
+        self.head_bytes = 0
+        self.content_size = 0
+
+    # What a subclass does with a request.
+
+    def head_received(self) -> None:
+        """Take a head that stands in `target`, `fields` and `bits`; `request()` makes it a Request."""
+        raise NotImplementedError
+
+    def content_received(self, data: bytes) -> None:
+        """Take some of the content."""
+        raise NotImplementedError
+
+    def request_complete(self) -> None:
+        """Note that the request ended."""
+        raise NotImplementedError
+
+    def is_ours(self, authority: bytes) -> bool:
+        """Say whether an absolute-form target may name this authority, lower-case (RFC 9112 §3.2.2)."""
+        raise NotImplementedError
+
+    # Feeding.
+
+    def feed(self, data: bytes) -> None:
+        """Parse bytes. Afterwards `refusal` says whether to go on; `upgrade_at` where an Upgrade request ended."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self.upgrade_at = upgrade.args[0]
+        except httptools.HttpParserInvalidMethodError:
+            self.refuse(501, "The method is not one this proxy knows")
+        except httptools.HttpParserError as error:
+            if not self.is_after_close(error):
+                self.refuse(400, f"{BAD_SYNTAX}: {error}")
+        if self.in_head:
+            self.head_bytes += len(data)
+            self._check_open_head()
+
+    def is_after_close(self, error: Exception) -> bool:
+        """Say whether llhttp merely met bytes behind a request that ends the connection; they are ignored."""
+        return not self.in_head and "after `Connection: close`" in str(error)
+
+    def refuse(self, status: int, detail: str) -> None:
+        """Remember the first reason to refuse."""
+        if self.refusal is None:
+            self.refusal = Refusal(status, detail)
+
+    def _check_open_head(self) -> None:
+        """Bound a head that has not ended yet, so that one without end is not gathered for ever."""
+        if len(self.target) > self.limits.target:
+            self.refuse(414, f"The request target is longer than {self.limits.target} bytes")
+        elif self.head_bytes > self.limits.header + self.limits.target:
+            self.refuse(431, f"The header section is larger than {self.limits.header} bytes")
+
+    # httptools callbacks.
+
+    def on_message_begin(self) -> None:
+        self.target = b""
+        self.fields = []
+        self.bits = 0
+        self.in_head = True
+        self.head_bytes = 0
+        self.content_size = 0
+
+    def on_url(self, data: bytes) -> None:
+        self.target += data
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.in_head:
+            return  # a trailer field: dropped (RFC 9112 §7.1.2)
+        bit = bit_of_spelling(name)
+        if bit != 0:
+            if bit is None:
+                bit = learn(name)
+            if bit & SINGLETONS:
+                if bit & self.bits:
+                    bit |= REPEATED
+                if bit == HOST:
+                    self.host = value
+            self.bits |= bit
+        self.fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self.in_head = False
+        if self.refusal is None:
+            self.head_received()
+
+    def on_body(self, data: bytes) -> None:
+        if self.refusal is not None:
+            return
+        self.content_size += len(data)
+        limit = self.limits.content
+        if limit is not None and self.content_size > limit:
+            self.refuse(413, f"The content is larger than {limit} bytes")
+            return
+        self.content_received(data)
+
+    def on_message_complete(self) -> None:
+        if self.refusal is None:
+            self.request_complete()
+
+    # From a head to a Request.
+
+    def request(self, peer: str, scheme: bytes) -> Request | None:
+        """Return the request whose head was received, None (and `refusal` set) when it is not to be taken."""
+        method: bytes = self.parser.get_method()
+        version: str = self.parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            self.refuse(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here")
+            return None
+        minor = 1 if version == "1.1" else 0
+        if not (self._is_within_limits() and self._is_framed_well(minor)):
+            return None
+        authority = self._authority(minor)
+        if authority is None:
+            return None
+        target = self._origin_form(method)
+        if target is None:
+            return None
+        bits = self.bits if self.wants_upgrade else self.bits & ~UPGRADE
+        fields = [(n, v.strip(b" \t")) for n, v in self.fields]
+        return Request(
+            method, target, fields, bits=bits, authority=authority, scheme=scheme, minor_version=minor,
+            has_content=bool(self.bits & TRANSFER_ENCODING) or self.announced_length() > 0, peer=peer,
+        )  # fmt: skip
+
+    def announced_length(self) -> int:
+        """Return Content-Length, 0 when there is none."""
+        if not self.bits & CONTENT_LENGTH:
+            return 0
+        return int(first(self.fields, b"content-length") or 0)
+
+    def _is_within_limits(self) -> bool:
+        limits = self.limits
+        if len(self.target) > limits.target:
+            self.refuse(414, f"The request target is longer than {limits.target} bytes")
+        elif len(self.fields) > limits.fields:
+            self.refuse(431, f"There are more than {limits.fields} header fields")
+        elif sum(len(n) + len(v) + 4 for n, v in self.fields) > limits.header:
+            self.refuse(431, f"The header section is larger than {limits.header} bytes")
+        elif limits.content is not None and self.announced_length() > limits.content:
+            self.refuse(413, f"The content is larger than {limits.content} bytes")
+        return self.refusal is None
+
+    def _is_framed_well(self, minor: int) -> bool:
+        bits = self.bits
+        if bits & TRANSFER_ENCODING:
+            codings = members((combined(self.fields, b"transfer-encoding") or b"").lower())
+            if minor == 0:
+                self.refuse(400, "HTTP/1.0 has no Transfer-Encoding")
+            elif codings != [b"chunked"]:
+                self.refuse(501 if codings[-1:] == [b"chunked"] else 400, "The only transfer coding here is chunked")
+        if bits & REPEATED:
+            self.refuse(400, "Host, Content-Length or Transfer-Encoding occurs more than once")
+        if bits & EXPECT and (combined(self.fields, b"expect") or b"").lower() != b"100-continue":
+            self.refuse(417, "The only expectation understood here is 100-continue")
+        return self.refusal is None
+
+    def _authority(self, minor: int) -> bytes | None:
+        host = first(self.fields, b"host") if self.bits & HOST else None
+        if host is None and minor == 0:
+            return b""
+        if host is None or not is_host(host):
+            self.refuse(400, "The request has no Host field" if host is None else "The Host field is not valid")
+            return None
+        return host.lower()
+
+    def _origin_form(self, method: bytes) -> bytes | None:
+        """Return the target in origin form (RFC 9112 §3.2), None when it is none that this proxy answers for."""
+        target = self.target
+        if method == b"CONNECT":
+            self.refuse(501, "This proxy opens no tunnels")
+        elif method == b"TRACE":
+            self.refuse(501, "TRACE is not answered here")
+        elif target[:1] == b"/":
+            if not _UNPRINTABLE.search(target):
+                return target
+            self.refuse(400, "The request target contains characters that must be percent-encoded")
+        elif target == b"*" and method == b"OPTIONS":
+            return target
+        else:
+            return self._from_absolute_form(target)
+        return None
+
+    def _from_absolute_form(self, target: bytes) -> bytes | None:
+        found = _ABSOLUTE.fullmatch(target)
+        if not found or _UNPRINTABLE.search(target):
+            self.refuse(400, "The request target is neither a path nor an http URI")
+        elif not self.is_ours(found[2].lower()):
+            self.refuse(421, "This proxy answers for its own origin only; it is no forward proxy")
+        else:
+            return found[3] if found[3][:1] == b"/" else b"/" + found[3]
+        return None
+
+    @property
+    def wants_upgrade(self) -> bool:
+        """Whether the request asks to change protocols, to one that may be tunnelled: h2c would hide requests."""
+        if not (self.bits & UPGRADE and self.parser.should_upgrade()):
+            return False
+        return b"h2c" not in members((combined(self.fields, b"upgrade") or b"").lower())
+
+
+def is_host(value: bytes) -> bool:
+    """Say whether a Host value is a host with an optional port (RFC 9110 §7.2); user information is not allowed."""
+    return len(value) <= 255 + 6 and _HOST.fullmatch(value) is not None

@@ -1,0 +1,148 @@
+"""Reads an origin's responses (RFC 9112 §4, §6.3): llhttp parses, this file settles how a message ends.
+
+Like `RequestReader` a base class. A subclass gets `interim_received`, `answer_received`, `content_received` and
+`answer_complete`; `failure` says in words what was wrong with the bytes.
+"""
+
+from enum import Enum
+
+import httptools
+
+from springhouse.http.fields import CONTENT_LENGTH, TRANSFER_ENCODING, Field, bit_of_spelling, learn
+from springhouse.http.headers import combined, first, members
+from springhouse.http.messages import Response, may_have_content
+
+
+class Framing(Enum):
+    """What ends a response's content (RFC 9112 §6.3)."""
+
+    NONE = "none"
+    LENGTH = "length"
+    CHUNKED = "chunked"
+    CLOSE = "close"
+
+
+class ResponseReader:
+    """Feeds bytes to llhttp and gathers one response after another; see the file's head."""
+
+    __slots__ = (
+        "bits", "failure", "fields", "framing", "head_bytes", "head_limit", "in_head", "is_keep_alive", "length",
+        "method", "parser", "reason", "remainder",
+    )  # fmt: skip
+
+    def __init__(self, head_limit: int) -> None:
+        self.head_limit = head_limit
+        self.failure: str | None = None
+        self.remainder = b""
+        """Bytes behind a 101, which belong to the new protocol."""
+        self.expect(b"GET", fresh=True)
+
+    def expect(self, method: bytes, *, fresh: bool = False) -> None:
+        """Prepare for the answer to a request with the method."""
+        if fresh:
+            self.parser = httptools.HttpResponseParser(self)
+        self.method = method
+        self.framing: Framing | None = None
+        self.length: int | None = None
+        self.is_keep_alive = False
+        self.head_bytes = 0
+        self.in_head = True
+        self._begin()
+
+    def _begin(self) -> None:
+        self.reason = b""
+        self.fields: list[Field] = []
+        self.bits = 0
+
+    def interim_received(self, response: Response) -> None:
+        """Take a 1xx other than 101."""
+        raise NotImplementedError
+
+    def answer_received(self, response: Response) -> None:
+        """Take the head of the final answer (or 101); `framing` and `length` are set."""
+        raise NotImplementedError
+
+    def content_received(self, data: bytes) -> None:
+        """Take some of the content."""
+        raise NotImplementedError
+
+    def answer_complete(self) -> None:
+        """Note that the answer ended as it announced."""
+        raise NotImplementedError
+
+    def feed(self, data: bytes) -> None:
+        """Parse bytes; `failure` is set when they are not a valid answer."""
+        if self.in_head:
+            self.head_bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self.remainder = data[upgrade.args[0] :]
+        except httptools.HttpParserError as error:
+            self.failure = self.failure or str(error)
+        if self.in_head and self.head_bytes > self.head_limit:
+            self.failure = f"its header section is larger than {self.head_limit} bytes"
+
+    def ended(self) -> bool:
+        """Note that the connection was closed; True when that is how the message was to end."""
+        if self.framing is Framing.CLOSE:
+            self.answer_complete()
+            return True
+        return False
+
+    # httptools callbacks.
+
+    def on_message_begin(self) -> None:
+        self._begin()
+
+    def on_status(self, reason: bytes) -> None:
+        self.reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.in_head:
+            return  # a trailer field: dropped
+        bit = bit_of_spelling(name)
+        if bit is None:
+            bit = learn(name)
+        self.bits |= bit
+        self.fields.append((name, value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        if self.failure is not None:
+            return
+        status: int = self.parser.get_status_code()
+        response = Response(status, self.fields, reason=self.reason, bits=self.bits)
+        if status < 200 and status != 101:
+            self.interim_received(response)
+            return
+        self.in_head = False
+        self._settle_framing(status)
+        if self.failure is None:
+            self.answer_received(response)
+            if self.framing is Framing.NONE and status != 101:
+                self.answer_complete()
+
+    def on_body(self, data: bytes) -> None:
+        if self.failure is None and self.framing is not Framing.NONE:
+            self.content_received(data)
+
+    def on_message_complete(self) -> None:
+        if not self.in_head and self.failure is None and self.framing in (Framing.LENGTH, Framing.CHUNKED):
+            self.answer_complete()
+
+    def _settle_framing(self, status: int) -> None:
+        """Find what ends the content. A transfer coding other than chunked cannot be undone here."""
+        self.is_keep_alive = self.parser.should_keep_alive()
+        announced = first(self.fields, b"content-length") if self.bits & CONTENT_LENGTH else None
+        if announced is not None:
+            self.length = int(announced) if announced.isdigit() else None
+        if self.bits & TRANSFER_ENCODING:
+            if members((combined(self.fields, b"transfer-encoding") or b"").lower()) != [b"chunked"]:
+                self.failure = "it uses a transfer coding other than chunked"
+            self.length = None
+        if not may_have_content(self.method, status):
+            self.framing = Framing.NONE
+        elif self.bits & TRANSFER_ENCODING:
+            self.framing = Framing.CHUNKED
+        else:
+            self.framing = Framing.CLOSE if announced is None else Framing.LENGTH
