@@ -48,14 +48,14 @@ class DemoOrigin(BaseHTTPRequestHandler):
         else:
             self._json({"error": "nothing here"}, status=404)
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 - the base class's name
 
     def do_POST(self) -> None:
         """Answer any unsafe method with what was sent."""
         length = int(self.headers.get("Content-Length") or 0)
         self._json({"method": self.command, "received": self.rfile.read(length).decode("utf-8", "replace")})
 
-    do_PUT = do_PATCH = do_DELETE = do_POST
+    do_PUT = do_PATCH = do_DELETE = do_POST  # noqa: N815
 
     def _with_etag(self) -> None:
         if self.headers.get("If-None-Match") == '"v1"':

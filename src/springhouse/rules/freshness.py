@@ -45,8 +45,10 @@ def lifespan(
     explicit = explicit_lifetime(response, directives, received_at)
     if explicit is not None:
         return Lifespan(born_at, explicit)
-    if options.ttl:
-        return ours if may_give and response.status in GIVEN_TTL_APPLIES else None
+    if options.ttl and may_give and response.status in GIVEN_TTL_APPLIES:
+        return ours
+    if options.ttl and request.bits & (AUTHORIZATION | COOKIE):
+        return None
     heuristic = heuristic_lifetime(response, directives, received_at, options)
     return None if heuristic is None else Lifespan(born_at, heuristic)
 
@@ -94,12 +96,16 @@ def explicit_lifetime(response: Response, directives: Directives, received_at: f
 
 
 def heuristic_lifetime(response: Response, directives: Directives, received_at: float, options: Options) -> int | None:
-    """Return a tenth of the time since Last-Modified (§4.2.2), None where heuristics may not apply."""
+    """Return a lifetime for a response without an explicit one, None where §3 does not allow storing it at all.
+
+    A tenth of the time since Last-Modified (§4.2.2). Without Last-Modified, and where a TTL of ours stands in for
+    heuristics, it is 0: such a response must be validated before each use.
+    """
     if response.status not in HEURISTICALLY_CACHEABLE and b"public" not in directives:
         return None
     modified = dates.parse(response.value(b"last-modified", LAST_MODIFIED), received_at)
-    if modified is None:
-        return None
+    if modified is None or options.ttl:
+        return 0
     unchanged = date_of(response, received_at) - modified
     return max(0, min(int(unchanged * options.heuristic_fraction), options.heuristic_max))
 
