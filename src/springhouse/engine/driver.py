@@ -291,6 +291,11 @@ class Exchange:
         self.engine.flights.remember(self.key, self.engine.clock())
         self._land(None)
 
+    def settled(self) -> None:
+        """Note that all that has arrived was reported: the client gets it now."""
+        if self.recording is None:
+            self.sink.flush()
+
     def content_end(self) -> None:
         """Note that the answer is whole: what was recorded is stored now, and only now."""
         self.call = None

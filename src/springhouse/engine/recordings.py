@@ -34,6 +34,8 @@ class Reader:
         if self.left == 0 or (recording.is_complete and self.at == recording.dropped + len(recording.chunks)):
             recording.leave(self)
             sink.end()
+        else:
+            sink.flush()
 
     def _send(self, data: bytes) -> None:
         if self.skip or self.left is not None:

@@ -29,6 +29,9 @@ class Sink(Protocol):
     def write(self, data: bytes) -> None:
         """Send some content."""
 
+    def flush(self) -> None:
+        """Send what was written so far: nothing follows at once."""
+
     def end(self) -> None:
         """Finish the reply."""
 
@@ -51,6 +54,9 @@ class Nowhere:
         pass
 
     def write(self, data: bytes) -> None:
+        pass
+
+    def flush(self) -> None:
         pass
 
     def end(self) -> None:

@@ -6,6 +6,7 @@ one order (Via, Age, X-Cache, Cache-Status), so that a head kept ready for hits 
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from msgspec import json
 
@@ -75,6 +76,7 @@ class Ours:
     as_received: list[Field] | None = None
 
 
+@lru_cache(maxsize=1024)
 def status_of_forward(
     why: Reason,
     fetched: int,

@@ -7,6 +7,8 @@ zero ("considered stale"); numbers beyond 2³¹ become 2³¹ (§1.2.2).
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
 
 from springhouse.http.headers import is_token, members, unquoted
 
@@ -17,16 +19,15 @@ Directives = Mapping[bytes, bytes | None]
 """Lower-case name to argument (unquoted); None where there was none."""
 
 
-def parse(value: bytes | None) -> dict[bytes, bytes | None]:
+@lru_cache(maxsize=1024)
+def parse(value: bytes | None) -> Directives:
     """Read a Cache-Control value; members that are not directives are skipped."""
     found: dict[bytes, bytes | None] = {}
-    if not value:
-        return found
-    for member in members(value):
+    for member in members(value or b""):
         name, equals, argument = member.partition(b"=")
         if is_token(name):
             found.setdefault(name.lower(), unquoted(argument) if equals else None)
-    return found
+    return MappingProxyType(found)
 
 
 def delta_seconds(argument: bytes | None) -> int | None:

@@ -2,8 +2,18 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
-from springhouse.http.fields import CONNECTION, CONNECTION_SPECIFIC, REPEATED, SINGLETONS, Field, bit_of
+from springhouse.http.fields import (
+    CONNECTION,
+    CONNECTION_SPECIFIC,
+    REPEATED,
+    SINGLETONS,
+    Field,
+    bit_of,
+    bit_of_spelling,
+    learn,
+)
 
 _MEMBERS = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -71,10 +81,19 @@ def end_to_end(fields: Sequence[Field], bits: int, also: int = 0) -> list[Field]
     nominated = nominated_by_connection(fields) if bits & CONNECTION else ()
     if nominated:
         return [f for f in fields if not bit_of(f[0]) & drop and f[0].lower() not in nominated]
-    return [f for f in fields if not bit_of(f[0]) & drop]
+    if not bits & drop:
+        return list(fields)
+    # One dictionary look-up per field; a spelling that is not known yet is learnt.
+    return [
+        f for f in fields if (bit := bit_of_spelling(f[0])) == 0 or not (learn(f[0]) if bit is None else bit) & drop
+    ]
 
 
 def nominated_by_connection(fields: Iterable[Field]) -> frozenset[bytes]:
     """Return the lower-case names that Connection lists, less its two connection options."""
-    listed = members((combined(fields, b"connection") or b"").lower())
-    return frozenset(listed) - {b"close", b"keep-alive"}
+    return _nominated(combined(fields, b"connection") or b"")
+
+
+@lru_cache(maxsize=256)
+def _nominated(connection: bytes) -> frozenset[bytes]:
+    return frozenset(members(connection.lower())) - {b"close", b"keep-alive"}

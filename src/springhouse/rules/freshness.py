@@ -33,13 +33,16 @@ def lifespan(
     requested_at: float,
     received_at: float,
     options: Options,
+    may_give: bool,
 ) -> Lifespan | None:
-    """Return the lifespan of a response, None when nothing explicit or heuristic gives it one (§4.2.1)."""
+    """Return the lifespan of a response, None when nothing explicit or heuristic gives it one (§4.2.1).
+
+    `may_give`: what `may_give_ttl` said.
+    """
     initial = initial_age(response, requested_at=requested_at, received_at=received_at)
     born_at = received_at - initial
     # A TTL of ours runs from receipt, whatever age the response came with.
     ours = Lifespan(born_at, options.ttl + int(initial), given=True)
-    may_give = may_give_ttl(request, response, directives, options)
     if may_give and options.force_ttl and response.status == 200:
         return ours
     explicit = explicit_lifetime(response, directives, received_at)

@@ -7,7 +7,7 @@ are stable: they appear as `detail` tokens. Every reason is produced somewhere; 
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Reason:
     """Why. `token`: the value of `fwd` in Cache-Status where the reason sent a request on, else empty."""
 

@@ -21,7 +21,7 @@ from springhouse.http.messages import Request, Response
 from springhouse.http.structured import dictionary
 from springhouse.rules import reasons, variants
 from springhouse.rules.entry import Entry
-from springhouse.rules.freshness import HEURISTICALLY_CACHEABLE, Lifespan, date_of, lifespan
+from springhouse.rules.freshness import HEURISTICALLY_CACHEABLE, Lifespan, date_of, lifespan, may_give_ttl
 from springhouse.rules.options import Options
 from springhouse.rules.reasons import Reason
 
@@ -46,10 +46,15 @@ def keep(
 ) -> Entry | Reason:
     """Return the entry that the response to a GET becomes, or the reason why it may not be stored."""
     directives, judged = policy(response)
-    span = lifespan(request, judged, directives, requested_at=requested_at, received_at=received_at, options=options)
-    refusal = may_not_store(request, judged, directives, span, options)
-    if refusal or span is None:
-        return refusal or reasons.NO_FRESHNESS
+    given = may_give_ttl(request, judged, directives, options)
+    refusal = may_not_store(request, judged, directives, options, given=given)
+    if refusal:
+        return refusal
+    span = lifespan(
+        request, judged, directives, requested_at=requested_at, received_at=received_at, options=options, may_give=given
+    )
+    if span is None:
+        return reasons.NO_FRESHNESS
     entry = Entry(key, response.status, response.reason, stored_fields(response, directives, received_at, options), 0)
     entry.bits = bits_of(entry.fields)
     entry.vary = variants.names(response)
@@ -71,11 +76,14 @@ def is_reusable(entry: Entry) -> bool:
 
 
 def may_not_store(
-    request: Request, response: Response, directives: Directives, span: Lifespan | None, options: Options
+    request: Request, response: Response, directives: Directives, options: Options, *, given: bool
 ) -> Reason | None:
-    """Go down the list of §3 and return the first reason against storing, None when there is none."""
-    asked = parse(combined(request.fields, b"cache-control")) if request.bits & CACHE_CONTROL else {}
-    overridden = options.force_ttl and options.ttl_despite_no_store and span is not None and span.given
+    """Go down the list of §3 and return the first reason against storing, None when there is none but freshness.
+
+    `given`: a TTL of ours may apply.
+    """
+    is_forced = given and options.force_ttl and response.status == 200
+    overridden = is_forced and options.ttl_despite_no_store
     must_understand = b"must-understand" in directives
     if response.status == 206:
         return reasons.PARTIAL
@@ -83,21 +91,20 @@ def may_not_store(
         return reasons.UNSOLICITED
     if response.status < 200 or (must_understand and response.status not in UNDERSTOOD):
         return reasons.NOT_UNDERSTOOD
-    if b"no-store" in asked:
-        return reasons.REQUEST_NO_STORE
     if b"no-store" in directives and not must_understand and not overridden:
         return reasons.NO_STORE
+    if request.bits & CACHE_CONTROL and b"no-store" in parse(combined(request.fields, b"cache-control")):
+        return reasons.REQUEST_NO_STORE
     if b"private" in directives and not names(directives[b"private"]) and not overridden:
         return reasons.PRIVATE
-    if request.bits & AUTHORIZATION and not is_shareable(directives) and not _is_given_to_all(span, options):
+    is_given_to_all = given and options.ttl_despite_credentials
+    if request.bits & AUTHORIZATION and not is_shareable(directives) and not is_given_to_all:
         return reasons.AUTHORIZATION
     if response.bits & SET_COOKIE and options.set_cookie == "refuse" and not overridden:
         return reasons.SET_COOKIE
     if is_larger_than(response, options.max_object):
         return reasons.TOO_LARGE
-    if variants.names(response) == (variants.STAR,):
-        return reasons.VARY_STAR
-    return None if span is not None else reasons.NO_FRESHNESS
+    return reasons.VARY_STAR if variants.names(response) == (variants.STAR,) else None
 
 
 def is_shareable(directives: Directives) -> bool:
@@ -109,10 +116,6 @@ def is_larger_than(response: Response, limit: int | None) -> bool:
     """Say whether the response announces more than `limit` bytes of content (None: no limit)."""
     announced = response.value(b"content-length", CONTENT_LENGTH)
     return limit is not None and announced is not None and announced.isdigit() and int(announced) > limit
-
-
-def _is_given_to_all(span: Lifespan | None, options: Options) -> bool:
-    return span is not None and span.given and options.ttl_despite_credentials
 
 
 def policy(response: Response) -> tuple[Directives, Response]:

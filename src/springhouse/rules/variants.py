@@ -31,6 +31,8 @@ def normalised(request: Request, name: bytes) -> bytes | None:
     For every field: lines are combined and white space around commas is dropped. Language ranges, codings and media
     types compare without case, and Accept-Encoding without order where no weight is given (RFC 9110 §12.5.3).
     """
+    if name == b"host":
+        return request.authority
     found = values(request.fields, name)
     if not found:
         return None

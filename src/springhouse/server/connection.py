@@ -45,7 +45,7 @@ class Connection(RequestReader, asyncio.Protocol):
     """A client's connection."""
 
     __slots__ = (
-        "_awaits_upgrade", "_content", "_drained", "_held", "_holds", "_is_ending", "_is_large", "_is_starting",
+        "_awaits_upgrade", "_content", "_drained", "_held", "_holds", "_is_ending", "_is_starting",
         "_queue", "_tunnel", "answering", "exchange", "is_busy", "is_stirred", "peer", "server", "started_at",
         "transport", "writer",
     )  # fmt: skip
@@ -75,7 +75,6 @@ class Connection(RequestReader, asyncio.Protocol):
         self._drained = 0
         self._is_ending = False
         """No further request is taken."""
-        self._is_large = False
         self._is_starting = False
 
     # asyncio.Protocol.
@@ -94,7 +93,6 @@ class Connection(RequestReader, asyncio.Protocol):
         elif self._held is not None:
             self._hold_back(data)
         elif not self._is_ending:
-            self._is_large = len(data) > self.limits.header
             self.feed(data)
             if self.refusal is not None or self.upgrade_at is not None:
                 self._stopped_parsing(data)
@@ -130,7 +128,7 @@ class Connection(RequestReader, asyncio.Protocol):
     def head_received(self) -> None:
         """Answer a plain hit at once; give anything else a turn."""
         server = self.server
-        if not (self.is_busy or self._queue or self.writer.paused or self._is_large):
+        if not (self.is_busy or self._queue or self.writer.paused or self.is_large):
             prefix = server.key_prefixes.get(self.host)
             if prefix is not None:
                 record = server.records.get(prefix + self.target)

@@ -14,6 +14,9 @@ from springhouse.wire import encode
 
 _CLOSE: Field = (b"Connection", b"close")
 _KEEP_ALIVE: Field = (b"Connection", b"keep-alive")
+GATHER_MAX = 16 * 1024
+"""Up to here joining is cheaper than handing several buffers on."""
+GATHERED_MAX = 64
 _CHUNKED: Field = (b"Transfer-Encoding", b"chunked")
 
 
@@ -31,13 +34,14 @@ class ReplyWriter:
     """The sink of one exchange after another."""
 
     __slots__ = (
-        "_has_content", "_is_chunked", "_is_http_1_0", "_is_until_close", "_method", "_owner", "_transport",
+        "_has_content", "_is_chunked", "_is_http_1_0", "_is_until_close", "_method", "_out", "_owner", "_transport",
         "is_started", "keeps_alive", "paused", "producer", "reply", "sent",
     )  # fmt: skip
 
     def __init__(self, transport: asyncio.Transport, owner: Owner) -> None:
         self._transport = transport
         self._owner = owner
+        self._out: list[bytes] = []
         self.paused = False
         self.producer: Pausable | None = None
         self.reply: Reply | None = None
@@ -96,8 +100,9 @@ class ReplyWriter:
                 ours = [*ours, _CLOSE]
             elif self._is_http_1_0:
                 ours = [*ours, _KEEP_ALIVE]
-        self._transport.write(encode.response_head(status, reply.phrase, [*fields, *ours]) + b"\r\n")
+        self._out.append(encode.response_head(status, reply.phrase, [*fields, *ours]) + b"\r\n")
         if status == 101:
+            self.flush()
             self._owner.switched()
 
     def produced_by(self, producer: Pausable) -> None:
@@ -108,17 +113,33 @@ class ReplyWriter:
         """Write content; ignored where the message has none."""
         if self._has_content and data:
             self.sent += len(data)
-            self._transport.write(encode.chunk(data) if self._is_chunked else data)
+            self._out.append(encode.chunk(data) if self._is_chunked else data)
+            if len(data) > GATHER_MAX or len(self._out) > GATHERED_MAX:
+                self.flush()
+
+    def flush(self) -> None:
+        """Hand what was gathered to the transport: a head and its first content in one write."""
+        out = self._out
+        if out:
+            self._out = []
+            if len(out) == 1:
+                self._transport.write(out[0])
+            elif sum(map(len, out)) <= GATHER_MAX:
+                self._transport.write(b"".join(out))
+            else:
+                self._transport.writelines(out)
 
     def end(self) -> None:
         """Finish the reply."""
         if self._is_chunked:
-            self._transport.write(encode.LAST_CHUNK)
+            self._out.append(encode.LAST_CHUNK)
+        self.flush()
         self._owner.replied(may_go_on=self.keeps_alive)
 
     def abort(self) -> None:
         """Break the reply off so that the client can tell: a reset where closing would look like the end."""
         self.keeps_alive = False
+        self.flush()
         if self._is_until_close:
             self._transport.abort()
         else:

@@ -88,6 +88,7 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
         call.heard_from()
         if self.is_tunnel:
             call.receiver.content(data)
+            call.receiver.settled()
             return
         self.feed(data)
         if self.is_done:
@@ -97,6 +98,9 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
         elif self.remainder:
             remainder, self.remainder = self.remainder, b""
             call.receiver.content(remainder)  # after a 101
+            call.receiver.settled()
+        elif not call.is_cancelled:
+            call.receiver.settled()
 
     def eof_received(self) -> bool:
         return False

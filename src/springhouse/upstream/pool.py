@@ -55,6 +55,9 @@ class Receiver(Protocol):
     def content(self, data: bytes) -> None:
         """Take some of its content."""
 
+    def settled(self) -> None:
+        """Note that nothing more is at hand for now."""
+
     def content_end(self) -> None:
         """Note that it is whole."""
 

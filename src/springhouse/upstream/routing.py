@@ -1,6 +1,7 @@
 """Where requests go, and what is said on the way: the origin's address, the key, the fields that are added."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
@@ -12,7 +13,7 @@ from springhouse.rules import keys
 
 ABOUT_US: tuple[Field, ...] = ((b"Via", b"1.1 springhouse"), (b"Surrogate-Capability", b'springhouse="Surrogate/1.0"'))
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_NOT_COPIED = f.HOST | f.CONTENT_LENGTH | f.EXPECT | f.CDN_LOOP | f.MAX_FORWARDS
+_NOT_COPIED = f.CONTENT_LENGTH | f.EXPECT | f.CDN_LOOP | f.MAX_FORWARDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +101,10 @@ class Forwarding:
         also = _NOT_COPIED if trusted else _NOT_COPIED | f.FORWARDING
         if request.method in (b"GET", b"HEAD"):
             also |= f.OVERRIDING  # not part of the key, so not part of the request
-        out: list[Field] = [(b"Host", origin.authority_for(request))]
-        if request.bits & (f.CONNECTION | f.HOP_BY_HOP | f.FORWARDING | f.OVERRIDING | also):
-            out += end_to_end(fields, request.bits, also)
-        else:
-            out += fields
+        out: list[Field] = [(b"Host", origin.authority_for(request)), *end_to_end(fields, request.bits, also)]
         out += self._about_client(request, origin, trusted=trusted)
         out += ABOUT_US
-        out.append((b"CDN-Loop", self._loop(request)))
+        out.append((b"CDN-Loop", self._loop(request) if request.bits & f.CDN_LOOP else self.instance))
         if request.bits & f.UPGRADE:
             out += [(b"Connection", b"Upgrade"), (b"Upgrade", first(fields, b"upgrade") or b"")]
         if request.bits & f.EXPECT and request.has_content:
@@ -118,26 +115,28 @@ class Forwarding:
 
     def _about_client(self, request: Request, origin: Origin, *, trusted: bool) -> list[Field]:
         """Name the client. Its Host is told only where it is in the key: it must not reach a shared answer."""
-        peer = request.peer.encode()
-        node = b'"[%b]"' % peer if b":" in peer else peer or b"unknown"
-        host = request.authority if origin.preserve_host else b""
-        forwarded = b"for=%b;proto=%b" % (node, request.scheme) + (b';host="%b"' % host if host else b"")
-        if trusted:
-            return self._appended(request, forwarded, peer)
-        about = [(b"Forwarded", forwarded), (b"X-Forwarded-For", peer), (b"X-Forwarded-Proto", request.scheme)]
-        return [*about, (b"X-Forwarded-Host", host)] if host else about
-
-    def _appended(self, request: Request, forwarded: bytes, peer: bytes) -> list[Field]:
-        """Add this hop to what a trusted proxy said (later lines continue earlier ones, RFC 9110 §5.3)."""
-        about = [(b"Forwarded", forwarded), (b"X-Forwarded-For", peer)]
-        if first(request.fields, b"x-forwarded-proto") is None:
-            about.append((b"X-Forwarded-Proto", request.scheme))
-        return about
+        about = _about(request.peer, request.scheme, request.authority if origin.preserve_host else b"")
+        if not trusted:
+            return about
+        # Later lines continue earlier ones (RFC 9110 §5.3); of proto and host the first proxy's word stands.
+        said = {name.lower() for name, _ in request.fields}
+        return [field for field in about if field[0] in _APPENDED or field[0].lower() not in said]
 
     def _loop(self, request: Request) -> bytes:
-        if not request.bits & f.CDN_LOOP:
-            return self.instance
         return (combined(request.fields, b"cdn-loop") or b"") + b", " + self.instance
+
+
+_APPENDED = frozenset({b"Forwarded", b"X-Forwarded-For"})
+
+
+@lru_cache(maxsize=4096)
+def _about(peer: str, scheme: bytes, host: bytes) -> list[Field]:
+    """Return the fields that name a client (RFC 7239 and its forerunners)."""
+    address = peer.encode() or b"unknown"
+    node = b'"[%b]"' % address if b":" in address else address
+    forwarded = b"for=%b;proto=%b" % (node, scheme) + (b';host="%b"' % host if host else b"")
+    about = [(b"Forwarded", forwarded), (b"X-Forwarded-For", address), (b"X-Forwarded-Proto", scheme)]
+    return [*about, (b"X-Forwarded-Host", host)] if host else about
 
 
 def _one_less(value: bytes) -> bytes:

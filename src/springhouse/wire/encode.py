@@ -5,18 +5,19 @@ from collections.abc import Iterable
 from springhouse.http.fields import Field
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_COLON = b": ".join
+_CRLF = b"\r\n".join
 LAST_CHUNK = b"0\r\n\r\n"
 
 
 def response_head(status: int, reason: bytes, fields: Iterable[Field]) -> bytes:
     """Return a status line and header section, without the blank line that ends it."""
-    return b"HTTP/1.1 %d %b\r\n" % (status, reason) + b"".join([b"%b: %b\r\n" % field for field in fields])
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, _CRLF(map(_COLON, fields)))
 
 
 def request_head(method: bytes, target: bytes, fields: Iterable[Field]) -> bytes:
     """Return a whole request head, blank line included."""
-    lines = [b"%b: %b\r\n" % field for field in fields]
-    return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, b"".join(lines))
+    return b"%b %b HTTP/1.1\r\n%b\r\n\r\n" % (method, target, _CRLF(map(_COLON, fields)))
 
 
 def chunk(data: bytes) -> bytes:

@@ -29,7 +29,6 @@ from springhouse.http.messages import Request
 
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]+)(?::[0-9]{0,5})?")
 _ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
-_UNPRINTABLE = re.compile(rb"[\x00-\x20\x7f#]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +56,7 @@ class RequestReader:
     """Feeds bytes to llhttp and gathers a request head; see the file's head for what a subclass does."""
 
     __slots__ = (
-        "bits", "content_size", "fields", "head_bytes", "host", "in_head", "limits", "parser", "refusal",
+        "bits", "content_size", "fields", "head_bytes", "host", "in_head", "is_large", "limits", "parser", "refusal",
         "target", "upgrade_at",
     )  # fmt: skip
 
@@ -76,6 +75,8 @@ class RequestReader:
         self.bits = 0
         self.in_head = False
         self.head_bytes = 0
+        self.is_large = False
+        """So many bytes were read that the header section may be too large."""
         self.content_size = 0
 
     # What a subclass does with a request.
@@ -100,6 +101,7 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Parse bytes. Afterwards `refusal` says whether to go on; `upgrade_at` where an Upgrade request ended."""
+        self.is_large = self.head_bytes + len(data) > self.limits.header
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -153,7 +155,9 @@ class RequestReader:
                 if bit & self.bits:
                     bit |= REPEATED
                 if bit == HOST:
-                    self.host = value
+                    self.host = value  # kept apart: what the origin is told is not always this
+                    self.bits |= bit
+                    return
             self.bits |= bit
         self.fields.append((name, value))
 
@@ -195,9 +199,8 @@ class RequestReader:
         if target is None:
             return None
         bits = self.bits if self.wants_upgrade else self.bits & ~UPGRADE
-        fields = [(n, v.strip(b" \t")) for n, v in self.fields]
         return Request(
-            method, target, fields, bits=bits, authority=authority, scheme=scheme, minor_version=minor,
+            method, target, self.fields, bits=bits, authority=authority, scheme=scheme, minor_version=minor,
             has_content=bool(self.bits & TRANSFER_ENCODING) or self.announced_length() > 0, peer=peer,
         )  # fmt: skip
 
@@ -213,7 +216,7 @@ class RequestReader:
             self.refuse(414, f"The request target is longer than {limits.target} bytes")
         elif len(self.fields) > limits.fields:
             self.refuse(431, f"There are more than {limits.fields} header fields")
-        elif sum(len(n) + len(v) + 4 for n, v in self.fields) > limits.header:
+        elif self.is_large and sum(len(n) + len(v) + 4 for n, v in self.fields) > limits.header:
             self.refuse(431, f"The header section is larger than {limits.header} bytes")
         elif limits.content is not None and self.announced_length() > limits.content:
             self.refuse(413, f"The content is larger than {limits.content} bytes")
@@ -234,7 +237,7 @@ class RequestReader:
         return self.refusal is None
 
     def _authority(self, minor: int) -> bytes | None:
-        host = first(self.fields, b"host") if self.bits & HOST else None
+        host = self.host.strip(b" \t") if self.bits & HOST else None
         if host is None and minor == 0:
             return b""
         if host is None or not is_host(host):
@@ -250,9 +253,9 @@ class RequestReader:
         elif method == b"TRACE":
             self.refuse(501, "TRACE is not answered here")
         elif target[:1] == b"/":
-            if not _UNPRINTABLE.search(target):
+            if b"#" not in target:
                 return target
-            self.refuse(400, "The request target contains characters that must be percent-encoded")
+            self.refuse(400, "A request target has no fragment")
         elif target == b"*" and method == b"OPTIONS":
             return target
         else:
@@ -261,7 +264,7 @@ class RequestReader:
 
     def _from_absolute_form(self, target: bytes) -> bytes | None:
         found = _ABSOLUTE.fullmatch(target)
-        if not found or _UNPRINTABLE.search(target):
+        if not found or b"#" in target:
             self.refuse(400, "The request target is neither a path nor an http URI")
         elif not self.is_ours(found[2].lower()):
             self.refuse(421, "This proxy answers for its own origin only; it is no forward proxy")

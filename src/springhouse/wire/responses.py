@@ -9,7 +9,7 @@ from enum import Enum
 import httptools
 
 from springhouse.http.fields import CONTENT_LENGTH, TRANSFER_ENCODING, Field, bit_of_spelling, learn
-from springhouse.http.headers import combined, first, members
+from springhouse.http.headers import combined, members
 from springhouse.http.messages import Response, may_have_content
 
 
@@ -26,6 +26,7 @@ class ResponseReader:
     """Feeds bytes to llhttp and gathers one response after another; see the file's head."""
 
     __slots__ = (
+        "announced",
         "bits", "failure", "fields", "framing", "head_bytes", "head_limit", "in_head", "is_keep_alive", "length",
         "method", "parser", "reason", "remainder",
     )  # fmt: skip
@@ -51,6 +52,7 @@ class ResponseReader:
 
     def _begin(self) -> None:
         self.reason = b""
+        self.announced: bytes | None = None
         self.fields: list[Field] = []
         self.bits = 0
 
@@ -105,7 +107,10 @@ class ResponseReader:
         if bit is None:
             bit = learn(name)
         self.bits |= bit
-        self.fields.append((name, value.rstrip(b" \t")))
+        value = value.rstrip(b" \t")
+        if bit == CONTENT_LENGTH:
+            self.announced = value
+        self.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self.failure is not None:
@@ -133,7 +138,7 @@ class ResponseReader:
     def _settle_framing(self, status: int) -> None:
         """Find what ends the content. A transfer coding other than chunked cannot be undone here."""
         self.is_keep_alive = self.parser.should_keep_alive()
-        announced = first(self.fields, b"content-length") if self.bits & CONTENT_LENGTH else None
+        announced = self.announced
         if announced is not None:
             self.length = int(announced) if announced.isdigit() else None
         if self.bits & TRANSFER_ENCODING:
