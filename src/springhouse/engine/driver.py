@@ -218,6 +218,8 @@ class Exchange:
         if isinstance(content, Entry):
             if isinstance(content.content, Recording):
                 self.reader = content.content.join(sink, reply.start, reply.stop)
+                if content.content is not self.recording:
+                    sink.flush()
                 return
             data: bytes = content.content
             if data:
@@ -295,6 +297,8 @@ class Exchange:
         """Note that all that has arrived was reported: the client gets it now."""
         if self.recording is None:
             self.sink.flush()
+        else:
+            self.recording.flush()
 
     def content_end(self) -> None:
         """Note that the answer is whole: what was recorded is stored now, and only now."""

@@ -34,8 +34,6 @@ class Reader:
         if self.left == 0 or (recording.is_complete and self.at == recording.dropped + len(recording.chunks)):
             recording.leave(self)
             sink.end()
-        else:
-            sink.flush()
 
     def _send(self, data: bytes) -> None:
         if self.skip or self.left is not None:
@@ -54,6 +52,7 @@ class Reader:
     def resume(self) -> None:
         """Go on after the sink was full."""
         self.pump()
+        self.sink.flush()
         self.recording.settle()
 
 
@@ -95,6 +94,11 @@ class Recording:
             reader.pump()
         if not self.is_kept:
             self.settle()
+
+    def flush(self) -> None:
+        """Let readers' clients have what has arrived."""
+        for reader in self.readers:
+            reader.sink.flush()
 
     def finish(self) -> None:
         """Note that the content is whole."""

@@ -69,6 +69,8 @@ def respond(request: Request, key: bytes, options: Options) -> Flow:
         assert isinstance(found, Found)
         decision = decide(request, found.variants, found.now, options)
         match decision:
+            case Fetch(why):
+                errand = Errand(key, why)
             case Serve(entry, reason, refresh):
                 if refresh:
                     yield Later(key, request, entry)
@@ -79,8 +81,6 @@ def respond(request: Request, key: bytes, options: Options) -> Flow:
                 return replies.problem(status, reason.text, x_cache=MISS, reason=reason)
             case Revalidate(entry, why):
                 errand = Errand(key, why, entry)
-            case Fetch(why):
-                errand = Errand(key, why)
             case _:
                 assert_never(decision)
         claimed = (yield Claim(key, request)) if _may_lead(request, errand, waited) else Claimed.ALONE
@@ -191,7 +191,7 @@ def _fields_to_send(request: Request, errand: Errand) -> list[Field]:
     if request.bits & (RANGE | IF_RANGE) and errand.entry is not None:
         unwanted |= _RANGE_NAMES
     fields = [f for f in request.fields if f[0].lower() not in unwanted] if unwanted else request.fields
-    return fields + ours
+    return fields + ours if ours else fields
 
 
 def _from_cache(request: Request, entry: Entry, now: float, reason: Reason) -> Reply:

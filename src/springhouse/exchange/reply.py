@@ -61,7 +61,7 @@ class Reply:
     must_close: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ours:
     """What we say of an answer: X-Cache, Cache-Status, the reason for the log.
 

@@ -39,7 +39,7 @@ class Found:
         self.now = now
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claim:
     """Ask to be the only one that fetches the key; wait if somebody else already is. `wait`: False only asks."""
 
@@ -81,7 +81,7 @@ class Answer:
         self.length = length
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Failure:
     """No answer. `error`: a Proxy-Status error type (RFC 9209 §2.3); `status`: what the client gets for it."""
 
@@ -91,14 +91,14 @@ class Failure:
     at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
     """Make the content that arrives the entry's, share it with those who wait, and store it once it is whole."""
 
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Replace:
     """Put a freshened entry in the old one's place; those who wait look again."""
 
@@ -106,7 +106,7 @@ class Replace:
     new: Entry
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Release:
     """Let all go who wait for the key. `failure`: they share it; `lasting`: let nobody wait for the key for a while."""
 
@@ -115,14 +115,14 @@ class Release:
     lasting: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Forget:
     """Invalidate the keys (RFC 9111 §4.4)."""
 
     keys: list[bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Later:
     """Revalidate the entry in the background."""
 

@@ -33,20 +33,24 @@ def bits_of(fields: Iterable[Field]) -> int:
 
 def first(fields: Iterable[Field], name: bytes) -> bytes | None:
     """Return the value of the first field of that lower-case name, without surrounding white space."""
+    size = len(name)
     for n, value in fields:
-        if n.lower() == name:
+        if len(n) == size and n.lower() == name:
             return value.strip(b" \t")
     return None
 
 
 def values(fields: Iterable[Field], name: bytes) -> list[bytes]:
     """Return the values of all fields of that lower-case name, in order."""
-    return [value.strip(b" \t") for n, value in fields if n.lower() == name]
+    size = len(name)  # compared first: most fields are out of the question at once
+    return [value.strip(b" \t") for n, value in fields if len(n) == size and n.lower() == name]
 
 
 def combined(fields: Iterable[Field], name: bytes) -> bytes | None:
     """Return the values of that lower-case name as one list (§5.2), None when there is no such field."""
     found = values(fields, name)
+    if len(found) == 1:
+        return found[0]
     return b", ".join(found) if found else None
 
 

@@ -7,7 +7,7 @@ from springhouse.rules.entry import Entry
 from springhouse.rules.reasons import Reason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Serve:
     """Answer from the entry. `refresh`: revalidate it in the background as well (RFC 5861 §3)."""
 
@@ -16,7 +16,7 @@ class Serve:
     refresh: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Revalidate:
     """Ask the origin whether the entry still holds."""
 
@@ -24,14 +24,14 @@ class Revalidate:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fetch:
     """Send the request on; nothing stored can be used or validated for it."""
 
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Refuse:
     """Answer with an error of ours."""
 
@@ -42,7 +42,7 @@ class Refuse:
 Decision = Serve | Revalidate | Fetch | Refuse
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Keep:
     """Store the response as this entry, once its content is complete, and answer from it."""
 
@@ -50,7 +50,7 @@ class Keep:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Freshen:
     """The stored entry holds: put `entry` in place of `old` and answer from it (§4.3.4)."""
 
@@ -59,7 +59,7 @@ class Freshen:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Discard:
     """Pass the response on and store nothing. `lasting`: other requests for the key would fare alike."""
 
@@ -68,7 +68,7 @@ class Discard:
     lasting: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ServeStale:
     """Answer from the stale entry instead of passing an error on (RFC 5861 §4)."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from springhouse.engine.driver import Exchange, refuse
 from springhouse.exchange.reply import HIT
+from springhouse.http.fields import UPGRADE
 from springhouse.http.messages import Request
 from springhouse.observe.accesslog import Line
 from springhouse.rules.reasons import FRESH
@@ -190,12 +191,12 @@ class Connection(RequestReader, asyncio.Protocol):
         if request is None:
             return  # why stands in `refusal`, and is seen to once all bytes are read
         prefixes = self.server.key_prefixes
-        if len(prefixes) < _KNOWN_HOSTS_MAX and self.host not in prefixes:
+        if self.host not in prefixes and len(prefixes) < _KNOWN_HOSTS_MAX:
             prefixes[self.host] = self.server.engine.origin.key_prefix(request.authority)
         if request.has_content:
             self._content = RequestContent(_ContentSource(self), self.announced_length() or None)
             self._drained = 0
-        self._awaits_upgrade = self.wants_upgrade
+        self._awaits_upgrade = bool(request.bits & UPGRADE)
         self._queue.append(Turn(request, self._content, keeps_alive))
         if len(self._queue) > QUEUE_MAX:
             self.hold(_BY_QUEUE)

@@ -8,6 +8,7 @@ after which the rest of the input is ignored.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import httptools
@@ -49,6 +50,7 @@ class Refusal:
     detail: str
 
 
+FRAMING: Final = CONTENT_LENGTH | TRANSFER_ENCODING | REPEATED | EXPECT
 BAD_SYNTAX: Final = "The request is not valid HTTP/1.1"
 
 
@@ -190,7 +192,8 @@ class RequestReader:
             self.refuse(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here")
             return None
         minor = 1 if version == "1.1" else 0
-        if not (self._is_within_limits() and self._is_framed_well(minor)):
+        bits = self.bits
+        if not self._is_within_limits() or (bits & FRAMING and not self._is_framed_well(minor)):
             return None
         authority = self._authority(minor)
         if authority is None:
@@ -198,11 +201,22 @@ class RequestReader:
         target = self._origin_form(method)
         if target is None:
             return None
-        bits = self.bits if self.wants_upgrade else self.bits & ~UPGRADE
+        if bits & UPGRADE and not self.wants_upgrade:
+            bits &= ~UPGRADE
+        has_content = False
+        if bits & FRAMING:
+            has_content = bool(bits & TRANSFER_ENCODING) or self.announced_length() > 0
         return Request(
-            method, target, self.fields, bits=bits, authority=authority, scheme=scheme, minor_version=minor,
-            has_content=bool(self.bits & TRANSFER_ENCODING) or self.announced_length() > 0, peer=peer,
-        )  # fmt: skip
+            method,
+            target,
+            self.fields,
+            bits=bits,
+            authority=authority,
+            scheme=scheme,
+            minor_version=minor,
+            has_content=has_content,
+            peer=peer,
+        )
 
     def announced_length(self) -> int:
         """Return Content-Length, 0 when there is none."""
@@ -218,7 +232,7 @@ class RequestReader:
             self.refuse(431, f"There are more than {limits.fields} header fields")
         elif self.is_large and sum(len(n) + len(v) + 4 for n, v in self.fields) > limits.header:
             self.refuse(431, f"The header section is larger than {limits.header} bytes")
-        elif limits.content is not None and self.announced_length() > limits.content:
+        elif limits.content is not None and self.bits & CONTENT_LENGTH and self.announced_length() > limits.content:
             self.refuse(413, f"The content is larger than {limits.content} bytes")
         return self.refusal is None
 
@@ -280,6 +294,7 @@ class RequestReader:
         return b"h2c" not in members((combined(self.fields, b"upgrade") or b"").lower())
 
 
+@lru_cache(maxsize=1024)
 def is_host(value: bytes) -> bool:
     """Say whether a Host value is a host with an optional port (RFC 9110 §7.2); user information is not allowed."""
     return len(value) <= 255 + 6 and _HOST.fullmatch(value) is not None
