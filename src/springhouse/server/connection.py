@@ -82,7 +82,7 @@ class Connection(RequestReader, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
-        self.writer = ReplyWriter(self.transport, self)
+        self.writer = ReplyWriter(self.transport, self.server.outbox, self)
         peername = transport.get_extra_info("peername")
         self.peer = peername[0] if isinstance(peername, tuple) else ""
         self.server.opened(self)
@@ -139,9 +139,9 @@ class Connection(RequestReader, asyncio.Protocol):
                         record.visited = True
                         content = hot.content
                         if len(content) <= ONE_WRITE_MAX:
-                            self.transport.write(hot.head + content)
+                            server.outbox.write(self.transport, hot.head + content)
                         else:
-                            self.transport.writelines((hot.head, content))
+                            server.outbox.write_now(self.transport, [hot.head, content])
                         server.hits += 1
                         if server.access_log is not None:
                             self._log(b"GET", hot.status, len(content), HIT, FRESH.name, 0.0)
@@ -354,6 +354,7 @@ class Connection(RequestReader, asyncio.Protocol):
         """
         self._is_ending = True
         self._queue.clear()
+        self.server.outbox.flush()
         if self._content is None and self._held is None and not self.in_head:
             self.transport.close()
         elif not self.transport.is_closing():
@@ -364,6 +365,7 @@ class Connection(RequestReader, asyncio.Protocol):
         """Finish what is being answered, and close; at once when nothing is."""
         self.writer.keeps_alive = False
         if not self.is_busy and not self._queue:
+            self.server.outbox.flush()
             self.transport.close()
 
     def too_slow(self, what: str) -> None:

@@ -46,6 +46,7 @@ class Server:
         self.names_of_ours = names_of_ours
         self.clock = engine.clock
         self.records = engine.store.records
+        self.outbox = engine.pool.outbox
         self.key_prefixes: dict[bytes, bytes] = {}
         """Host values that proved valid, and what keys of requests with them start with."""
         self.hits = 0

@@ -10,6 +10,7 @@ from springhouse.exchange.reply import Reply
 from springhouse.http.fields import Field
 from springhouse.http.messages import Request, Response, may_have_content
 from springhouse.upstream.content import Pausable
+from springhouse.upstream.outbox import Outbox
 from springhouse.wire import encode
 
 _CLOSE: Field = (b"Connection", b"close")
@@ -34,12 +35,13 @@ class ReplyWriter:
     """The sink of one exchange after another."""
 
     __slots__ = (
-        "_has_content", "_is_chunked", "_is_http_1_0", "_is_until_close", "_method", "_out", "_owner", "_transport",
-        "is_started", "keeps_alive", "paused", "producer", "reply", "sent",
+        "_has_content", "_is_chunked", "_is_http_1_0", "_is_until_close", "_method", "_out", "_outbox", "_owner",
+        "_transport", "is_started", "keeps_alive", "paused", "producer", "reply", "sent",
     )  # fmt: skip
 
-    def __init__(self, transport: asyncio.Transport, owner: Owner) -> None:
+    def __init__(self, transport: asyncio.Transport, outbox: Outbox, owner: Owner) -> None:
         self._transport = transport
+        self._outbox = outbox
         self._owner = owner
         self._out: list[bytes] = []
         self.paused = False
@@ -71,7 +73,7 @@ class ReplyWriter:
         """Pass a 1xx on; HTTP/1.0 has none (RFC 9110 §15.2)."""
         if not self._is_http_1_0 and not self.is_started:
             head = encode.response_head(response.status, response.reason, response.fields)
-            self._transport.write(head + b"\r\n")
+            self._outbox.write(self._transport, head + b"\r\n")
 
     def start(self, reply: Reply) -> None:
         """Write the head, and settle how the content is framed."""
@@ -122,12 +124,10 @@ class ReplyWriter:
         out = self._out
         if out:
             self._out = []
-            if len(out) == 1:
-                self._transport.write(out[0])
-            elif sum(map(len, out)) <= GATHER_MAX:
-                self._transport.write(b"".join(out))
+            if sum(map(len, out)) <= GATHER_MAX:
+                self._outbox.write(self._transport, b"".join(out))
             else:
-                self._transport.writelines(out)
+                self._outbox.write_now(self._transport, out)
 
     def end(self) -> None:
         """Finish the reply."""
@@ -140,6 +140,7 @@ class ReplyWriter:
         """Break the reply off so that the client can tell: a reset where closing would look like the end."""
         self.keeps_alive = False
         self.flush()
+        self._outbox.flush()
         if self._is_until_close:
             self._transport.abort()
         else:

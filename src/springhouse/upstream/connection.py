@@ -40,12 +40,12 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
         self.used += 1
         call.connection = self
         if self.transport is not None:
-            self.transport.write(call.head)
+            self.pool.outbox.write(self.transport, call.head)
 
     def write(self, data: bytes) -> None:
         """Send bytes of a request's content."""
         if self.transport is not None:
-            self.transport.write(data)
+            self.pool.outbox.write(self.transport, data)
 
     def pause(self) -> None:
         """Hold the origin back."""
@@ -69,6 +69,7 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
         """Close once everything written has gone out."""
         if self.transport is not None and not self.is_closed:
             self.is_closed = True
+            self.pool.outbox.flush()
             self.transport.close()
 
     def is_without_content(self) -> bool:

@@ -19,6 +19,7 @@ from springhouse.http.headers import first
 from springhouse.http.messages import IDEMPOTENT_METHODS, Request, Response
 from springhouse.upstream.connection import OriginConnection
 from springhouse.upstream.content import RequestContent
+from springhouse.upstream.outbox import Outbox
 from springhouse.upstream.routing import Forwarding, Origin
 from springhouse.wire import encode
 
@@ -193,6 +194,7 @@ class Pool:
         self._connecting: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.outbox = Outbox()
         self.loop_time: Callable[[], float] = lambda: 0.0
 
     def send(self, request: Request, fields: list[Field], content: RequestContent | None, receiver: Receiver) -> Call:
