@@ -30,6 +30,7 @@ from springhouse.exchange.steps import (
     Result,
     Send,
 )
+from springhouse.http.fields import CDN_LOOP
 from springhouse.http.messages import Request, Response
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
@@ -58,7 +59,7 @@ class Engine:
         """Start answering a request; the sink gets the reply, perhaps before this returns."""
         key = self.origin.key(request)
         exchange = Exchange(self, request, key, content, sink)
-        if self.pool.forwarding.is_loop(request):
+        if request.bits & CDN_LOOP and self.pool.forwarding.is_loop(request):
             refuse(sink, 508, "The request has come through this proxy before: its origin leads back here")
             return exchange
         exchange.run(respond(request, key, self.options), None)

@@ -30,7 +30,7 @@ from springhouse.exchange.steps import (
     Send,
     Step,
 )
-from springhouse.http.fields import IF_RANGE, RANGE, Field
+from springhouse.http.fields import CACHE_CONTROL, IF_RANGE, RANGE, Field
 from springhouse.http.messages import Request
 from springhouse.rules import reasons
 from springhouse.rules.decisions import Discard, Fetch, Freshen, Keep, Refuse, Revalidate, Serve, ServeStale
@@ -125,7 +125,7 @@ def _may_lead(request: Request, errand: Errand, waited: Errand | None) -> bool:
         return False
     if request.bits & RANGE and errand.entry is None:
         return False
-    return b"no-store" not in directives_of(request)
+    return not request.bits & CACHE_CONTROL or b"no-store" not in directives_of(request)
 
 
 def _plain(request: Request) -> Request:

@@ -21,12 +21,14 @@ from springhouse.rules.options import Options
 from springhouse.rules.reasons import Reason
 from springhouse.rules.variants import matching
 
+NO_DIRECTIVES: Directives = {}
+
 
 def decide(request: Request, variants: Sequence[Entry], now: float, options: Options) -> Decision:
     """Answer a GET or HEAD from the entries stored under its key, or say what to do instead."""
-    asked = directives_of(request)
+    asked = directives_of(request) if request.bits & (CACHE_CONTROL | PRAGMA) else NO_DIRECTIVES
     decision = _choose(request, variants, asked, now, options)
-    if b"only-if-cached" in asked and isinstance(decision, Revalidate | Fetch):
+    if asked and b"only-if-cached" in asked and isinstance(decision, Revalidate | Fetch):
         return Refuse(504, reasons.ONLY_IF_CACHED)
     return decision
 
@@ -54,7 +56,7 @@ def directives_of(request: Request) -> Directives:
 
 
 def _choose(request: Request, variants: Sequence[Entry], asked: Directives, now: float, options: Options) -> Decision:
-    found = matching(request, variants)
+    found = matching(request, variants) if variants else None
     if not found:
         return Fetch(reasons.VARY_MISS if variants else reasons.URI_MISS)
     entry = found[0]

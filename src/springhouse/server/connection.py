@@ -216,10 +216,13 @@ class Connection(RequestReader, asyncio.Protocol):
     def _answer(self, turn: Turn) -> None:
         self.is_busy = True
         self.answering = turn
-        self.started_at = self.server.clock()
+        if self.server.access_log is not None:
+            self.started_at = self.server.clock()
         if turn.request is not None:
-            self.writer.expect_request(turn.request, keeps_alive=turn.keeps_alive and not self._is_ending)
-            exchange = self.server.engine.handle(turn.request, turn.content, self.writer)
+            request = turn.request
+            keeps_alive = turn.keeps_alive and not self._is_ending
+            self.writer.expect(request.method, minor_version=request.minor_version, keeps_alive=keeps_alive)
+            exchange = self.server.engine.handle(request, turn.content, self.writer)
             if self.is_busy:
                 self.exchange = exchange
         elif turn.refusal is not None:
@@ -245,7 +248,7 @@ class Connection(RequestReader, asyncio.Protocol):
             self._end_gently()
         elif self._awaits_upgrade:
             self._not_upgraded()
-        else:
+        elif self._queue:
             self._take_turns()
 
     def _log(self, method: bytes, status: int, size: int, x_cache: bytes, reason: str, seconds: float) -> None:

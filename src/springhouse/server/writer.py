@@ -8,7 +8,7 @@ from typing import Protocol
 
 from springhouse.exchange.reply import Reply
 from springhouse.http.fields import Field
-from springhouse.http.messages import Request, Response, may_have_content
+from springhouse.http.messages import Response, may_have_content
 from springhouse.upstream.content import Pausable
 from springhouse.upstream.outbox import Outbox
 from springhouse.wire import encode
@@ -62,10 +62,6 @@ class ReplyWriter:
         self._has_content = False
         self.producer = None
         self.sent = 0
-
-    def expect_request(self, request: Request, *, keeps_alive: bool) -> None:
-        """Prepare for the reply to a request."""
-        self.expect(request.method, minor_version=request.minor_version, keeps_alive=keeps_alive)
 
     # Sink.
 

@@ -179,7 +179,8 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
         if call.content is not None:
             call.content.detach()
         reusable = self.is_keep_alive and whole and self.failure is None and not self.is_closed
-        self.resume()
+        if self.is_paused:
+            self.resume()
         if not reusable:
             self.close()
         self.pool.done(call, self if reusable else None)

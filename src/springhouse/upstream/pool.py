@@ -83,7 +83,7 @@ class Call:
         self.content = content
         self.receiver = receiver
         self.connection: OriginConnection | None = None
-        self.requested_at = pool.wall()
+        self.requested_at = 0.0
         self.is_chunked = content is not None and content.length is None
         self.is_repeatable = content is None and request.method in IDEMPOTENT_METHODS
         self.is_upgrade = bool(request.bits & UPGRADE)
@@ -108,13 +108,6 @@ class Call:
         """Pass a 1xx on, if the client may have it: 100 only when it asked."""
         if not self.is_cancelled and (response.status != 100 or self.expects_continue):
             self.receiver.interim(response)
-
-    # The request's content.
-
-    def content_ready(self) -> None:
-        """Start sending the request's content."""
-        if self.content is not None:
-            self.content.attach(_Upload(self))
 
     def carry(self, content: RequestContent) -> None:
         """Send bytes of another protocol, after a 101."""
@@ -301,7 +294,8 @@ class Pool:
         self.await_answer(call)
         call.requested_at = self.wall()
         connection.start(call)
-        call.content_ready()
+        if call.content is not None:
+            call.content.attach(_Upload(call))
 
     def _connect(self, call: Call) -> None:
         self.open += 1

@@ -25,6 +25,8 @@ class Origin:
     port: int
     authority: bytes
     base: bytes
+    prefix: bytes
+    """What every key starts with, unless the client's Host is in it."""
     preserve_host: bool = False
 
     @classmethod
@@ -46,9 +48,9 @@ class Origin:
             raise ValueError(f"{url!r}: {error}") from None
         name = f"[{host}]" if ":" in host else host
         authority = name if port == _DEFAULT_PORTS[parts.scheme] else f"{name}:{port}"
-        return cls(
-            parts.scheme, host, port, authority.encode(), parts.path.rstrip("/").encode(), preserve_host=preserve_host
-        )
+        base = parts.path.rstrip("/").encode()
+        prefix = keys.of(parts.scheme.encode(), authority.encode(), base)
+        return cls(parts.scheme, host, port, authority.encode(), base, prefix, preserve_host=preserve_host)
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority.decode()}{self.base.decode()}"
@@ -67,8 +69,9 @@ class Origin:
 
     def key_prefix(self, authority: bytes) -> bytes:
         """Return what stands before the target in the key of requests for an authority."""
-        asked = authority if self.preserve_host and authority else self.authority
-        return keys.of(self.scheme.encode(), asked, self.base)
+        if not (self.preserve_host and authority):
+            return self.prefix
+        return keys.of(self.scheme.encode(), authority, self.base)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +104,10 @@ class Forwarding:
         also = _NOT_COPIED if trusted else _NOT_COPIED | f.FORWARDING
         if request.method in (b"GET", b"HEAD"):
             also |= f.OVERRIDING  # not part of the key, so not part of the request
-        out: list[Field] = [(b"Host", origin.authority_for(request)), *end_to_end(fields, request.bits, also)]
-        out += self._about_client(request, origin, trusted=trusted)
+        host = origin.authority_for(request) if origin.preserve_host else origin.authority
+        out: list[Field] = [(b"Host", host), *end_to_end(fields, request.bits, also)]
+        about = _about(request.peer, request.scheme, request.authority if origin.preserve_host else b"")
+        out += _appended(request, about) if trusted else about
         out += ABOUT_US
         out.append((b"CDN-Loop", self._loop(request) if request.bits & f.CDN_LOOP else self.instance))
         if request.bits & f.UPGRADE:
@@ -113,15 +118,6 @@ class Forwarding:
             out.append((b"Max-Forwards", _one_less(first(fields, b"max-forwards") or b"")))
         return out
 
-    def _about_client(self, request: Request, origin: Origin, *, trusted: bool) -> list[Field]:
-        """Name the client. Its Host is told only where it is in the key: it must not reach a shared answer."""
-        about = _about(request.peer, request.scheme, request.authority if origin.preserve_host else b"")
-        if not trusted:
-            return about
-        # Later lines continue earlier ones (RFC 9110 §5.3); of proto and host the first proxy's word stands.
-        said = {name.lower() for name, _ in request.fields}
-        return [field for field in about if field[0] in _APPENDED or field[0].lower() not in said]
-
     def _loop(self, request: Request) -> bytes:
         return (combined(request.fields, b"cdn-loop") or b"") + b", " + self.instance
 
@@ -131,12 +127,21 @@ _APPENDED = frozenset({b"Forwarded", b"X-Forwarded-For"})
 
 @lru_cache(maxsize=4096)
 def _about(peer: str, scheme: bytes, host: bytes) -> list[Field]:
-    """Return the fields that name a client (RFC 7239 and its forerunners)."""
+    """Return the fields that name a client (RFC 7239 and its forerunners).
+
+    Its Host is told only where it is part of the key: it must not reach an answer that others share.
+    """
     address = peer.encode() or b"unknown"
     node = b'"[%b]"' % address if b":" in address else address
     forwarded = b"for=%b;proto=%b" % (node, scheme) + (b';host="%b"' % host if host else b"")
     about = [(b"Forwarded", forwarded), (b"X-Forwarded-For", address), (b"X-Forwarded-Proto", scheme)]
     return [*about, (b"X-Forwarded-Host", host)] if host else about
+
+
+def _appended(request: Request, about: list[Field]) -> list[Field]:
+    """Return what to add to the word of a trusted proxy: later lines continue earlier ones (RFC 9110 §5.3)."""
+    said = {name.lower() for name, _ in request.fields}
+    return [field for field in about if field[0] in _APPENDED or field[0].lower() not in said]
 
 
 def _one_less(value: bytes) -> bytes:

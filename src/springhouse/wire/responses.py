@@ -48,7 +48,6 @@ class ResponseReader:
         self.is_keep_alive = False
         self.head_bytes = 0
         self.in_head = True
-        self._begin()
 
     def _begin(self) -> None:
         self.reason = b""
@@ -104,12 +103,12 @@ class ResponseReader:
         if not self.in_head:
             return  # a trailer field: dropped
         bit = bit_of_spelling(name)
-        if bit is None:
-            bit = learn(name)
-        self.bits |= bit
-        value = value.rstrip(b" \t")
-        if bit == CONTENT_LENGTH:
-            self.announced = value
+        if bit != 0:
+            if bit is None:
+                bit = learn(name)
+            self.bits |= bit
+            if bit == CONTENT_LENGTH:
+                self.announced = value.rstrip(b" \t")
         self.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
