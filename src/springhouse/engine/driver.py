@@ -141,10 +141,12 @@ class Exchange:
 
     def _lookup(self, step: Lookup) -> Found:
         engine = self.engine
+        flights = engine.flights
         stored = engine.store.lookup(step.key)
-        if engine.flights.by_key:
-            stored = engine.flights.arriving(step.key) + stored
-        return Found(stored, engine.clock())
+        now = engine.clock()
+        if flights.by_key:
+            stored = flights.arriving(step.key) + stored
+        return Found(stored, now, goes_alone=step.key in flights.alone_until and flights.goes_alone(step.key, now))
 
     def _claim(self, step: Claim) -> object:
         flights = self.engine.flights

@@ -83,7 +83,8 @@ def respond(request: Request, key: bytes, options: Options) -> Flow:
                 errand = Errand(key, why, entry)
             case _:
                 assert_never(decision)
-        claimed = (yield Claim(key, request)) if _may_lead(request, errand, waited) else Claimed.ALONE
+        alone = found.goes_alone or not _may_lead(request, errand, waited)
+        claimed = Claimed.ALONE if alone else (yield Claim(key, request))
         if isinstance(claimed, Found):
             found, waited = claimed, errand
             continue
@@ -225,7 +226,7 @@ def _fetched(request: Request, answer: Answer, errand: Errand, entry: Entry) -> 
         status,
         reasons.VALIDATED if confirmed else reasons.STORED,
         is_from_cache=False,
-        as_received=None if confirmed else replies.as_received(answer.response),
+        as_received=None if confirmed else replies.as_received(answer.response, entry),
     )
     return replies.from_entry(request, entry, answer.received_at, ours=ours)
 

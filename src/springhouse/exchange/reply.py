@@ -135,8 +135,10 @@ def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Rep
     return reply
 
 
-def as_received(response: Response) -> list[Field]:
-    """Return the fields to pass on: end-to-end, without framing."""
+def as_received(response: Response, entry: Entry | None = None) -> list[Field]:
+    """Return the fields to pass on: end-to-end, without framing; the stored ones where nothing was left out."""
+    if entry is not None and not response.bits & (f.AGE | f.SET_COOKIE) and not entry.is_redacted:
+        return entry.fields
     return end_to_end(response.fields, response.bits, f.X_CACHE | f.CONTENT_LENGTH)
 
 

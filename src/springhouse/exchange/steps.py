@@ -32,11 +32,13 @@ class Lookup:
 class Found:
     """What is stored (or arriving and already usable) under a key, at the instant `now`."""
 
-    __slots__ = ("now", "variants")
+    __slots__ = ("goes_alone", "now", "variants")
 
-    def __init__(self, variants: tuple[Entry, ...], now: float) -> None:
+    def __init__(self, variants: tuple[Entry, ...], now: float, *, goes_alone: bool = False) -> None:
         self.variants = variants
         self.now = now
+        self.goes_alone = goes_alone
+        """The key lately proved not shareable: there is nothing to claim."""
 
 
 @dataclass(slots=True)

@@ -19,7 +19,6 @@ class Entry:
 
     __slots__ = (
         "authorized",
-        "bits",
         "born_at",
         "content",
         "date",
@@ -28,6 +27,7 @@ class Entry:
         "fresh_until",
         "given_ttl",
         "invalidated",
+        "is_redacted",
         "key",
         "last_modified",
         "length",
@@ -45,12 +45,11 @@ class Entry:
         "vary",
     )
 
-    def __init__(self, key: bytes, status: int, reason: bytes, fields: list[Field], bits: int) -> None:
+    def __init__(self, key: bytes, status: int, reason: bytes, fields: list[Field]) -> None:
         self.key = key
         self.status = status
         self.reason = reason
         self.fields = fields
-        self.bits = bits
         self.vary: tuple[bytes, ...] = ()
         self.selector: tuple[bytes | None, ...] = ()
         self.requested_at = 0.0
@@ -70,6 +69,8 @@ class Entry:
         """The request that fetched it had Authorization."""
         self.given_ttl = False
         """Its lifetime comes from our options, not from the origin; not for requests with credentials."""
+        self.is_redacted = False
+        """Fields that only the first client may have were left out (§5.2.2.4, §5.2.2.7)."""
         self.invalidated = False
         """It must be validated before any further use (§4.4)."""
         self.etag: bytes | None = None

@@ -16,12 +16,16 @@ GIVEN_TTL_APPLIES = frozenset({200, 203, 204, 300, 301, 308, 410})
 """Where our own TTL may fill in: not for errors that a peculiar request may have caused (cache poisoning)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Lifespan:
-    """When a response's age was zero, and its freshness_lifetime in seconds. `given`: the lifetime is our options'."""
+    """When a response's age was zero, its freshness_lifetime in seconds, and its Date (seconds since 1970).
+
+    `given`: the lifetime is our options'.
+    """
 
     born_at: float
     lifetime: int
+    date: int
     given: bool = False
 
 
@@ -39,26 +43,26 @@ def lifespan(
 
     `may_give`: what `may_give_ttl` said.
     """
-    initial = initial_age(response, requested_at=requested_at, received_at=received_at)
+    date = date_of(response, received_at)
+    initial = initial_age(response, date, requested_at=requested_at, received_at=received_at)
     born_at = received_at - initial
     # A TTL of ours runs from receipt, whatever age the response came with.
-    ours = Lifespan(born_at, options.ttl + int(initial), given=True)
     if may_give and options.force_ttl and response.status == 200:
-        return ours
-    explicit = explicit_lifetime(response, directives, received_at)
+        return Lifespan(born_at, options.ttl + int(initial), date, given=True)
+    explicit = explicit_lifetime(response, directives, date, received_at)
     if explicit is not None:
-        return Lifespan(born_at, explicit)
+        return Lifespan(born_at, explicit, date)
     if options.ttl and may_give and response.status in GIVEN_TTL_APPLIES:
-        return ours
+        return Lifespan(born_at, options.ttl + int(initial), date, given=True)
     if options.ttl and request.bits & (AUTHORIZATION | COOKIE):
         return None
-    heuristic = heuristic_lifetime(response, directives, received_at, options)
-    return None if heuristic is None else Lifespan(born_at, heuristic)
+    heuristic = heuristic_lifetime(response, directives, date, options)
+    return None if heuristic is None else Lifespan(born_at, heuristic, date)
 
 
-def initial_age(response: Response, *, requested_at: float, received_at: float) -> float:
+def initial_age(response: Response, date: int, *, requested_at: float, received_at: float) -> float:
     """Return corrected_initial_age (§4.2.3): the larger of what Date and what Age plus the delay say."""
-    apparent = max(0, int(received_at) - date_of(response, received_at))
+    apparent = max(0, int(received_at) - date)
     return max(apparent, age_value(response) + max(0.0, received_at - requested_at))
 
 
@@ -80,7 +84,7 @@ def date_of(response: Response, received_at: float) -> int:
     return int(received_at) if date is None else date
 
 
-def explicit_lifetime(response: Response, directives: Directives, received_at: float) -> int | None:
+def explicit_lifetime(response: Response, directives: Directives, date: int, received_at: float) -> int | None:
     """Return the lifetime that the origin states for a shared cache, None when it states none (§4.2.1).
 
     Expires that is no date, and more than one Expires that disagree, count as expired (§5.3, §4.2.1).
@@ -95,10 +99,10 @@ def explicit_lifetime(response: Response, directives: Directives, received_at: f
     expires = stated_dates.pop()
     if expires is None or stated_dates:
         return 0
-    return max(0, expires - date_of(response, received_at))
+    return max(0, expires - date)
 
 
-def heuristic_lifetime(response: Response, directives: Directives, received_at: float, options: Options) -> int | None:
+def heuristic_lifetime(response: Response, directives: Directives, date: int, options: Options) -> int | None:
     """Return a lifetime for a response without an explicit one, None where §3 does not allow storing it at all.
 
     A tenth of the time since Last-Modified (§4.2.2). Without Last-Modified, and where a TTL of ours stands in for
@@ -106,10 +110,10 @@ def heuristic_lifetime(response: Response, directives: Directives, received_at: 
     """
     if response.status not in HEURISTICALLY_CACHEABLE and b"public" not in directives:
         return None
-    modified = dates.parse(response.value(b"last-modified", LAST_MODIFIED), received_at)
+    modified = dates.parse(response.value(b"last-modified", LAST_MODIFIED), date)
     if modified is None or options.ttl:
         return 0
-    unchanged = date_of(response, received_at) - modified
+    unchanged = date - modified
     return max(0, min(int(unchanged * options.heuristic_fraction), options.heuristic_max))
 
 

@@ -16,12 +16,12 @@ from springhouse.http.fields import (
     X_CACHE,
     Field,
 )
-from springhouse.http.headers import bits_of, combined, end_to_end, members, values
+from springhouse.http.headers import combined, end_to_end, members, values
 from springhouse.http.messages import Request, Response
 from springhouse.http.structured import dictionary
 from springhouse.rules import reasons, variants
 from springhouse.rules.entry import Entry
-from springhouse.rules.freshness import HEURISTICALLY_CACHEABLE, Lifespan, date_of, lifespan, may_give_ttl
+from springhouse.rules.freshness import HEURISTICALLY_CACHEABLE, Lifespan, lifespan, may_give_ttl
 from springhouse.rules.options import Options
 from springhouse.rules.reasons import Reason
 
@@ -55,12 +55,12 @@ def keep(
     )
     if span is None:
         return reasons.NO_FRESHNESS
-    entry = Entry(key, response.status, response.reason, stored_fields(response, directives, received_at, options), 0)
-    entry.bits = bits_of(entry.fields)
+    entry = Entry(key, response.status, response.reason, stored_fields(response, directives, received_at, options))
+    entry.is_redacted = bool(unstorable_names(directives))
     entry.vary = variants.names(response)
     entry.selector = variants.selector(request, entry.vary)
     entry.requested_at, entry.received_at = requested_at, received_at
-    entry.date = date_of(response, received_at)
+    entry.date = span.date
     entry.etag = response.value(b"etag", ETAG)
     modified = response.value(b"last-modified", LAST_MODIFIED)
     entry.last_modified = modified if dates.parse(modified, received_at) is not None else None
@@ -163,12 +163,19 @@ def stored_fields(response: Response, directives: Directives, received_at: float
     """
     also = AGE | X_CACHE | CONTENT_LENGTH | (SET_COOKIE if options.set_cookie == "strip" else 0)
     fields = end_to_end(response.fields, response.bits, also)
-    unwanted = names(directives.get(b"private")) + names(directives.get(b"no-cache"))
+    unwanted = unstorable_names(directives)
     if unwanted:
         fields = [f for f in fields if f[0].lower() not in unwanted]
     if not response.bits & DATE:
         fields.append((b"Date", dates.encode(int(received_at))))
     return fields
+
+
+def unstorable_names(directives: Directives) -> tuple[bytes, ...]:
+    """Return the fields that `private` and `no-cache` name (§5.2.2.4, §5.2.2.7)."""
+    if not directives.get(b"private") and not directives.get(b"no-cache"):
+        return ()
+    return names(directives.get(b"private")) + names(directives.get(b"no-cache"))
 
 
 def _set_lifetime(entry: Entry, span: Lifespan, directives: Directives, *, forced: bool) -> None:

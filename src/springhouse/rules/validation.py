@@ -147,7 +147,7 @@ _CLIENT_ONLY = RANGE | IF_RANGE | CONDITIONS
 
 def _expired(entry: Entry, response: Response) -> Entry:
     """Return the entry for one last use: validated now, but what the 304 said forbids keeping it fresh."""
-    last = Entry(entry.key, entry.status, entry.reason, entry.fields, entry.bits)
+    last = Entry(entry.key, entry.status, entry.reason, entry.fields)
     for name in ("requested_at", "received_at", "born_at", "date", "etag", "last_modified"):
         setattr(last, name, getattr(entry, name))
     last.fields = [f for f in response.fields if f[0].lower() != b"age"]

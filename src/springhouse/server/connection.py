@@ -197,7 +197,11 @@ class Connection(RequestReader, asyncio.Protocol):
             self._content = RequestContent(_ContentSource(self), self.announced_length() or None)
             self._drained = 0
         self._awaits_upgrade = bool(request.bits & UPGRADE)
-        self._queue.append(Turn(request, self._content, keeps_alive))
+        turn = Turn(request, self._content, keeps_alive)
+        if not (self.is_busy or self._queue or self._is_starting or self.writer.paused):
+            self._answer(turn)
+            return
+        self._queue.append(turn)
         if len(self._queue) > QUEUE_MAX:
             self.hold(_BY_QUEUE)
         self._take_turns()
