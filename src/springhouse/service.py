@@ -45,7 +45,8 @@ def engine_of(settings: Settings, clock: Clock = wall) -> Engine:
         wall=clock,
         tls=_tls_of(settings),
     )
-    return Engine(store=MemoryStore(settings.memory, options), pool=pool, origin=origin, options=options, clock=clock)
+    store = MemoryStore(settings.memory, options)
+    return Engine(store=store, pool=pool, origin=origin, options=options, clock=clock, outbox=pool.outbox)
 
 
 def _tls_of(settings: Settings) -> ssl.SSLContext:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from springhouse.engine.clock import Clock
 from springhouse.engine.fence import Fence
 from springhouse.engine.flights import Flight, Flights
+from springhouse.engine.ports import Call, Desk, Upstream
 from springhouse.engine.recordings import Reader, Recording
 from springhouse.engine.sinks import NOWHERE, Sink
 from springhouse.exchange.flow import Flow, refresh, respond
@@ -36,7 +37,7 @@ from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
 from springhouse.stores.memory import MemoryStore
 from springhouse.upstream.content import RequestContent
-from springhouse.upstream.pool import Call, Pool
+from springhouse.upstream.outbox import Outbox
 from springhouse.upstream.routing import Origin
 
 PENDING: Final = object()
@@ -46,14 +47,25 @@ PENDING: Final = object()
 class Engine:
     """Everything exchanges share: store, pool, flights, options."""
 
-    def __init__(self, *, store: MemoryStore, pool: Pool, origin: Origin, options: Options, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        store: MemoryStore,
+        pool: Upstream,
+        origin: Origin,
+        options: Options,
+        clock: Clock,
+        outbox: Outbox | None = None,
+    ) -> None:
         self.store = store
+        self.outbox = outbox or Outbox()
         self.pool = pool
         self.origin = origin
         self.options = options
         self.clock = clock
         self.flights = Flights()
         self.fence = Fence()
+        self.desk: Desk | None = None
 
     def handle(self, request: Request, content: RequestContent | None, sink: Sink) -> "Exchange":
         """Start answering a request; the sink gets the reply, perhaps before this returns."""
@@ -62,8 +74,22 @@ class Engine:
         if request.bits & CDN_LOOP and self.pool.forwarding.is_loop(request):
             refuse(sink, 508, "The request has come through this proxy before: its origin leads back here")
             return exchange
+        if self.desk is not None and self.desk.takes(request):
+            return self.desk.handle(request, sink)
         exchange.run(respond(request, key, self.options), None)
         return exchange
+
+    def beside(self, pool: Upstream, origin: Origin, options: Options) -> "Engine":
+        """Return an engine for another origin or other options, which shares store, flights and invalidations."""
+        other = Engine(store=self.store, pool=pool, origin=origin, options=options, clock=self.clock)
+        other.flights, other.fence = self.flights, self.fence
+        return other
+
+    def close(self) -> None:
+        """Release all connections to origins."""
+        self.pool.close()
+        if self.desk is not None:
+            self.desk.close()
 
     def forget(self, keys: list[bytes]) -> int:
         """Invalidate keys: nothing stored, arriving or being fetched for them answers a later request."""
@@ -207,6 +233,8 @@ class Exchange:
     # The reply.
 
     def _reply(self, reply: Reply) -> None:
+        if self.engine.desk is not None:
+            reply = self.engine.desk.in_its_words(reply)
         sink, content = self.sink, reply.content
         if content is Source.ORIGIN and self.call is not None:
             if sink is NOWHERE:

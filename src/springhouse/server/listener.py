@@ -46,7 +46,7 @@ class Server:
         self.names_of_ours = names_of_ours
         self.clock = engine.clock
         self.records = engine.store.records
-        self.outbox = engine.pool.outbox
+        self.outbox = engine.outbox
         self.key_prefixes: dict[bytes, bytes] = {}
         """Host values that proved valid, and what keys of requests with them start with."""
         self.hits = 0
@@ -114,7 +114,7 @@ class Server:
             connection.transport.abort()
         if self._sweep is not None:
             self._sweep.cancel()
-        self.engine.pool.close()
+        self.engine.close()
         await asyncio.sleep(0)
         return late
 

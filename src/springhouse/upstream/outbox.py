@@ -30,6 +30,11 @@ class Outbox:
         self.flush()
         transport.writelines(buffers)
 
+    def leave_loop(self) -> None:
+        """Forget the event loop and what was to be written in it."""
+        self._gathered.clear()
+        self._loop = None
+
     def flush(self) -> None:
         """Write everything now."""
         gathered, self._gathered = self._gathered, []

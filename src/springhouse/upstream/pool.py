@@ -9,7 +9,7 @@ idempotent and nothing of its content is gone.
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,11 +19,14 @@ from springhouse.http.headers import first
 from springhouse.http.messages import IDEMPOTENT_METHODS, Request, Response
 from springhouse.upstream.connection import OriginConnection
 from springhouse.upstream.content import RequestContent
+from springhouse.upstream.failures import describe, status_of
 from springhouse.upstream.outbox import Outbox
 from springhouse.upstream.routing import Forwarding, Origin
 from springhouse.wire import encode
 
 SWEEP_S = 0.25
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+"""Turns a host and port into the addresses that may be connected to."""
 IDLE_FOR_UNREPEATABLE_S = 2.0
 """A request that cannot be repeated only takes a connection this recently used: the origin may just be closing it."""
 
@@ -173,11 +176,13 @@ class Pool:
         *,
         wall: Callable[[], float],
         tls: ssl.SSLContext | None = None,
+        resolve: Resolve | None = None,
     ) -> None:
         self.origin = origin
         self.forwarding = forwarding
         self.limits = limits
         self.wall = wall
+        self.resolve = resolve
         self.tls = tls if origin.scheme == "https" else None
         self.idle: deque[OriginConnection] = deque()
         self.waiting: deque[Call] = deque()
@@ -231,7 +236,7 @@ class Pool:
         self.calls.discard(call)
         if not call.is_cancelled:
             call.is_cancelled = True
-            call.receiver.failed(Failure(error, detail, _STATUS.get(error, 502), self.wall()))
+            call.receiver.failed(Failure(error, detail, status_of(error), self.wall()))
 
     def lost(self, connection: OriginConnection) -> None:
         """Note that a connection is gone."""
@@ -262,6 +267,16 @@ class Pool:
                 call.connection.close()
         for task in self._connecting:
             task.cancel()
+
+    def leave_loop(self) -> None:
+        """Forget the event loop, which has gone with all its connections; the next request brings another."""
+        self.idle.clear()
+        self.waiting.clear()
+        self.calls.clear()
+        self._connecting.clear()
+        self.open = 0
+        self._loop = self._sweep = None
+        self.outbox.leave_loop()
 
     def await_answer(self, call: Call) -> None:
         """Start the wait for the first byte anew."""
@@ -310,13 +325,7 @@ class Pool:
         origin = self.origin
         try:
             async with asyncio.timeout(self.limits.connect or None):
-                _, connection = await self._loop.create_connection(
-                    lambda: OriginConnection(self),
-                    origin.host,
-                    origin.port,
-                    ssl=self.tls,
-                    server_hostname=origin.host if self.tls else None,
-                )
+                connection = await self._open()
         except Exception as error:
             self.open -= 1
             self.broken(call, *describe(error, origin))
@@ -327,6 +336,27 @@ class Pool:
             self.done(call, connection)
         else:
             self._begin(call, connection)
+
+    async def _open(self) -> OriginConnection:
+        """Connect to the origin; where addresses are chosen for us, to the first of them that answers."""
+        assert self._loop is not None
+        origin = self.origin
+        hosts = [origin.host] if self.resolve is None else await self.resolve(origin.host, origin.port)
+        for left, host in zip(range(len(hosts) - 1, -1, -1), hosts, strict=True):
+            try:
+                _, connection = await self._loop.create_connection(
+                    lambda: OriginConnection(self),
+                    host,
+                    origin.port,
+                    ssl=self.tls,
+                    server_hostname=origin.host if self.tls else None,
+                )
+            except OSError:
+                if not left:
+                    raise
+            else:
+                return connection
+        raise OSError("It has no address")
 
     def _check_deadlines(self) -> None:
         assert self._loop is not None
@@ -352,29 +382,6 @@ class Pool:
             self.broken(call, "connection_limit_reached", "All connections to the origin are busy")
         else:
             self.broken(call, "http_response_timeout", "The origin did not answer in time")
-
-
-_STATUS = {
-    "connection_timeout": 504,
-    "http_response_timeout": 504,
-    "dns_timeout": 504,
-    "connection_limit_reached": 503,
-}
-
-
-def describe(error: BaseException, origin: Origin) -> tuple[str, str]:
-    """Return the Proxy-Status error type (RFC 9209 §2.3) and one sentence for what went wrong while connecting."""
-    if isinstance(error, TimeoutError):
-        return "connection_timeout", f"The origin {origin} did not accept a connection in time"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return "tls_certificate_error", f"The certificate of {origin} is not valid: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return "tls_protocol_error", f"TLS with {origin} failed: {error.reason}"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection_refused", f"The origin {origin} refuses connections"
-    if isinstance(error, OSError) and error.__class__.__name__ == "gaierror":
-        return "dns_error", f"The origin's name {origin.host} cannot be resolved"
-    return "destination_unavailable", f"The origin {origin} cannot be reached: {error}"
 
 
 def _framing(request: Request, content: RequestContent) -> Field:
