@@ -26,6 +26,7 @@ class Entry:
         "fields",
         "fresh_until",
         "given_ttl",
+        "groups",
         "invalidated",
         "is_redacted",
         "key",
@@ -42,6 +43,7 @@ class Entry:
         "stale_if_error_until",
         "stale_while_revalidate_until",
         "status",
+        "tags",
         "vary",
     )
 
@@ -75,6 +77,10 @@ class Entry:
         """It must be validated before any further use (§4.4)."""
         self.etag: bytes | None = None
         self.last_modified: bytes | None = None
+        self.tags: tuple[bytes, ...] = ()
+        """What the origin labelled it with, to be purged by."""
+        self.groups: tuple[bytes, ...] = ()
+        """The cache groups it belongs to at its origin (RFC 9875 §2)."""
         self.content: Any = b""
         self.length: int | None = None
         """Bytes of content; None while a message without Content-Length is still arriving."""
