@@ -1,7 +1,8 @@
 """Cache-Control (RFC 9111 §5.2), read leniently and once.
 
 Names are compared without case; arguments may be tokens or quoted strings; unknown directives are ignored. Of a
-repeated directive the first counts (§4.2.1). An argument that is not a number of seconds makes max-age and s-maxage
+repeated directive the first counts (§4.2.1), but of `private` and `no-cache` the most restrictive: all fields that any
+of them names, and none of those names when one stands alone. An argument that is not a number of seconds makes max-age and s-maxage
 zero ("considered stale"); numbers beyond 2³¹ become 2³¹ (§1.2.2).
 """
 
@@ -14,6 +15,7 @@ from springhouse.http.headers import is_token, members, unquoted
 
 SECONDS_MAX = 2**31
 _DIGITS = re.compile(rb"[0-9]+")
+_QUALIFIABLE = frozenset({b"private", b"no-cache"})
 
 Directives = Mapping[bytes, bytes | None]
 """Lower-case name to argument (unquoted); None where there was none."""
@@ -24,9 +26,15 @@ def parse(value: bytes | None) -> Directives:
     """Read a Cache-Control value; members that are not directives are skipped."""
     found: dict[bytes, bytes | None] = {}
     for member in members(value or b""):
-        name, equals, argument = member.partition(b"=")
-        if is_token(name):
-            found.setdefault(name.lower(), unquoted(argument) if equals else None)
+        written, equals, value = member.partition(b"=")
+        if not is_token(written):
+            continue
+        name, argument = written.lower(), unquoted(value) if equals else None
+        if name not in found:
+            found[name] = argument
+        elif name in _QUALIFIABLE:
+            earlier = found[name]
+            found[name] = earlier + b"," + argument if earlier and argument else None
     return MappingProxyType(found)
 
 

@@ -1,6 +1,9 @@
 """Entity tags and how they compare (RFC 9110 §8.8.3). A tag is kept as sent: `"x"` or `W/"x"`."""
 
-from springhouse.http.headers import members
+import re
+
+_TAGS = re.compile(rb'(?:[^,"]|"[^"]*"?)+')
+"""Members of a list of tags. No quoted strings: a backslash in a tag is a character like any other."""
 
 
 def opaque(tag: bytes) -> bytes:
@@ -25,7 +28,7 @@ def match_strongly(a: bytes, b: bytes) -> bool:
 
 def is_listed(tag: bytes | None, value: bytes) -> bool:
     """Say whether an If-None-Match value names the tag (§13.1.2); `*` names any representation."""
-    listed = members(value)
+    listed = [member.strip(b" \t") for member in _TAGS.findall(value)]
     if listed == [b"*"]:
         return True
     return tag is not None and any(match_weakly(tag, other) for other in listed)

@@ -116,8 +116,15 @@ BITS: Final[dict[bytes, int]] = {
     b"proxy-authorization": PROXY_ONLY,
 }
 
+NOMINATES: Final = 1 << 37
+"""Not a field either: Connection lists more than one of its two usual options."""
+PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"Keep-Alive", b"close", b"Close"})
+
 SINGLETONS: Final = HOST | CONTENT_LENGTH | TRANSFER_ENCODING
 """A repetition of one of these makes a request ambiguous; it is refused (RFC 9112 §3.2, §6.3)."""
+
+WATCHED: Final = SINGLETONS | CONNECTION
+"""Fields whose value or number matters as soon as they are met."""
 
 CONNECTION_SPECIFIC: Final = CONNECTION | HOP_BY_HOP | TRANSFER_ENCODING | UPGRADE | PROXY_ONLY
 """Never forwarded as they came (RFC 9110 §7.6.1)."""

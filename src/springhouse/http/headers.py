@@ -7,6 +7,8 @@ from functools import lru_cache
 from springhouse.http.fields import (
     CONNECTION,
     CONNECTION_SPECIFIC,
+    NOMINATES,
+    PLAIN_CONNECTION,
     REPEATED,
     SINGLETONS,
     Field,
@@ -23,10 +25,12 @@ _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 def bits_of(fields: Iterable[Field]) -> int:
     """OR the bits of all fields, with REPEATED when a singleton occurs twice."""
     bits = 0
-    for name, _ in fields:
+    for name, value in fields:
         bit = bit_of(name)
         if bit & bits & SINGLETONS:
             bits |= REPEATED
+        if bit == CONNECTION and value not in PLAIN_CONNECTION:
+            bits |= NOMINATES
         bits |= bit
     return bits
 
@@ -82,7 +86,7 @@ def end_to_end(fields: Sequence[Field], bits: int, also: int = 0) -> list[Field]
     `also` is a mask of further fields to leave out.
     """
     drop = CONNECTION_SPECIFIC | also
-    nominated = nominated_by_connection(fields) if bits & CONNECTION else ()
+    nominated = nominated_by_connection(fields) if bits & NOMINATES else ()
     if nominated:
         return [f for f in fields if not bit_of(f[0]) & drop and f[0].lower() not in nominated]
     if not bits & drop:

@@ -135,7 +135,7 @@ class Connection(RequestReader, asyncio.Protocol):
                 record = server.records.get(prefix + self.target)
                 if record is not None and record.hot is not None:
                     hot = record.hot.answer(self.fields, self.bits, server.clock())
-                    if hot is not None and self._is_plain():
+                    if hot is not None and self._is_for_guard():
                         record.visited = True
                         content = hot.content
                         if len(content) <= ONE_WRITE_MAX:
@@ -148,7 +148,7 @@ class Connection(RequestReader, asyncio.Protocol):
                         return
         self._take_request()
 
-    def _is_plain(self) -> bool:
+    def _is_for_guard(self) -> bool:
         """Say whether method, version and size are what the hit guard takes for granted."""
         parser = self.parser
         return (

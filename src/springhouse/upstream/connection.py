@@ -86,7 +86,6 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
         if call is None:
             self.close()  # nobody asked
             return
-        call.heard_from()
         if self.is_tunnel:
             call.receiver.content(data)
             call.receiver.settled()
@@ -101,6 +100,7 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
             call.receiver.content(remainder)  # after a 101
             call.receiver.settled()
         elif not call.is_cancelled:
+            call.heard_from()
             call.receiver.settled()
 
     def eof_received(self) -> bool:

@@ -14,13 +14,17 @@ from typing import Final
 import httptools
 
 from springhouse.http.fields import (
+    CONNECTION,
     CONTENT_LENGTH,
     EXPECT,
     HOST,
+    NOMINATES,
+    PLAIN_CONNECTION,
     REPEATED,
     SINGLETONS,
     TRANSFER_ENCODING,
     UPGRADE,
+    WATCHED,
     Field,
     bit_of_spelling,
     learn,
@@ -51,6 +55,8 @@ class Refusal:
 
 
 FRAMING: Final = CONTENT_LENGTH | TRANSFER_ENCODING | REPEATED | EXPECT
+FRAMING_OR_UPGRADE: Final = FRAMING | UPGRADE
+_REFUSED_METHODS: Final = {b"CONNECT": "This proxy opens no tunnels", b"TRACE": "TRACE is not answered here"}
 BAD_SYNTAX: Final = "The request is not valid HTTP/1.1"
 
 
@@ -153,13 +159,15 @@ class RequestReader:
         if bit != 0:
             if bit is None:
                 bit = learn(name)
-            if bit & SINGLETONS:
-                if bit & self.bits:
+            if bit & WATCHED:
+                if bit & SINGLETONS & self.bits:
                     bit |= REPEATED
-                if bit == HOST:
+                if bit & HOST:
                     self.host = value  # kept apart: what the origin is told is not always this
                     self.bits |= bit
                     return
+                if bit == CONNECTION and value not in PLAIN_CONNECTION:
+                    bit |= NOMINATES
             self.bits |= bit
         self.fields.append((name, value))
 
@@ -188,6 +196,10 @@ class RequestReader:
         """Return the request whose head was received, None (and `refusal` set) when it is not to be taken."""
         method: bytes = self.parser.get_method()
         version: str = self.parser.get_http_version()
+        if version == "1.1" and not self.bits & FRAMING_OR_UPGRADE and self._is_plain(method):
+            return Request(
+                method, self.target, self.fields, bits=self.bits, authority=self.host.lower(), scheme=scheme, peer=peer
+            )
         if version not in ("1.1", "1.0"):
             self.refuse(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here")
             return None
@@ -216,6 +228,19 @@ class RequestReader:
             minor_version=minor,
             has_content=has_content,
             peer=peer,
+        )
+
+    def _is_plain(self, method: bytes) -> bool:
+        """Say whether nothing about the head needs a closer look."""
+        limits, target = self.limits, self.target
+        return (
+            target[:1] == b"/"
+            and len(target) <= limits.target
+            and b"#" not in target
+            and method not in _REFUSED_METHODS
+            and is_host(self.host)
+            and not self.is_large
+            and len(self.fields) <= limits.fields
         )
 
     def announced_length(self) -> int:
@@ -262,10 +287,8 @@ class RequestReader:
     def _origin_form(self, method: bytes) -> bytes | None:
         """Return the target in origin form (RFC 9112 §3.2), None when it is none that this proxy answers for."""
         target = self.target
-        if method == b"CONNECT":
-            self.refuse(501, "This proxy opens no tunnels")
-        elif method == b"TRACE":
-            self.refuse(501, "TRACE is not answered here")
+        if method in _REFUSED_METHODS:
+            self.refuse(501, _REFUSED_METHODS[method])
         elif target[:1] == b"/":
             if b"#" not in target:
                 return target

@@ -8,7 +8,17 @@ from enum import Enum
 
 import httptools
 
-from springhouse.http.fields import CONTENT_LENGTH, TRANSFER_ENCODING, Field, bit_of_spelling, learn
+from springhouse.http.fields import (
+    CONNECTION,
+    CONTENT_LENGTH,
+    NOMINATES,
+    PLAIN_CONNECTION,
+    TRANSFER_ENCODING,
+    WATCHED,
+    Field,
+    bit_of_spelling,
+    learn,
+)
 from springhouse.http.headers import combined, members
 from springhouse.http.messages import Response, may_have_content
 
@@ -106,9 +116,12 @@ class ResponseReader:
         if bit != 0:
             if bit is None:
                 bit = learn(name)
+            if bit & WATCHED:
+                if bit == CONTENT_LENGTH:
+                    self.announced = value.rstrip(b" \t")
+                elif bit == CONNECTION and value not in PLAIN_CONNECTION:
+                    bit |= NOMINATES
             self.bits |= bit
-            if bit == CONTENT_LENGTH:
-                self.announced = value.rstrip(b" \t")
         self.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
