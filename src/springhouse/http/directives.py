@@ -1,9 +1,9 @@
 """Cache-Control (RFC 9111 §5.2), read leniently and once.
 
 Names are compared without case; arguments may be tokens or quoted strings; unknown directives are ignored. Of a
-repeated directive the first counts (§4.2.1), but of `private` and `no-cache` the most restrictive: all fields that any
-of them names, and none of those names when one stands alone. An argument that is not a number of seconds makes max-age and s-maxage
-zero ("considered stale"); numbers beyond 2³¹ become 2³¹ (§1.2.2).
+repeated directive the first counts, but `private` and `no-cache` are read as the most restrictive of their kind: alone
+if one stands alone, else with all field names (§4.2.1). An argument that is not a number of seconds makes max-age and
+s-maxage zero ("considered stale"); numbers beyond 2³¹ become 2³¹ (§1.2.2).
 """
 
 import re
@@ -26,10 +26,10 @@ def parse(value: bytes | None) -> Directives:
     """Read a Cache-Control value; members that are not directives are skipped."""
     found: dict[bytes, bytes | None] = {}
     for member in members(value or b""):
-        written, equals, value = member.partition(b"=")
+        written, equals, after = member.partition(b"=")
         if not is_token(written):
             continue
-        name, argument = written.lower(), unquoted(value) if equals else None
+        name, argument = written.lower(), unquoted(after) if equals else None
         if name not in found:
             found[name] = argument
         elif name in _QUALIFIABLE:
