@@ -213,6 +213,8 @@ class RequestReader:
         target = self._origin_form(method)
         if target is None:
             return None
+        if target is not self.target:
+            authority = self.host.lower()
         if bits & UPGRADE and not self.wants_upgrade:
             bits &= ~UPGRADE
         has_content = False
@@ -306,6 +308,7 @@ class RequestReader:
         elif not self.is_ours(found[2].lower()):
             self.refuse(421, "This proxy answers for its own origin only; it is no forward proxy")
         else:
+            self.host = found[2]  # it counts, whatever Host says (RFC 9112 §3.2.2)
             return found[3] if found[3][:1] == b"/" else b"/" + found[3]
         return None
 
