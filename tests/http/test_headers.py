@@ -1,0 +1,121 @@
+"""Operations on a header section (RFC 9110 §5, §7.6.1)."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.heads import fields
+
+from springhouse.http import fields as f
+from springhouse.http import headers
+
+if TYPE_CHECKING:
+    from springhouse.http.fields import Field
+
+MEMBERS = [
+    # value, members (§5.6.1)
+    (b"", []),
+    (b"a", [b"a"]),
+    (b"a, b ,\tc", [b"a", b"b", b"c"]),
+    (b",a,, ,b,", [b"a", b"b"]),
+    (b'a="x, y", b', [b'a="x, y"', b"b"]),
+    (b'"x, \\" y", b', [b'"x, \\" y"', b"b"]),
+    (b'a="\\\\", b', [b'a="\\\\"', b"b"]),
+    (b'a="x, b', [b'a="x, b']),
+    (b"a b, c", [b"a b", b"c"]),
+]
+
+
+@pytest.mark.parametrize(("value", "expected"), MEMBERS)
+def test_members(value: bytes, expected: list[bytes]) -> None:
+    assert headers.members(value) == expected
+
+
+@given(st.lists(st.from_regex(rb'[a-z]+(="([^"\\]|\\[ -~])*")?', fullmatch=True)))
+def test_members_undoes_joining(parts: list[bytes]) -> None:
+    assert headers.members(b" , ".join(parts)) == parts
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(b"a", b"a"), (b'"a"', b"a"), (b'"a\\"\\\\b"', b'a"\\b'), (b'""', b""), (b'"', b'"'), (b'"a', b'"a'), (b"", b"")],
+)
+def test_unquoted(value: bytes, expected: bytes) -> None:
+    assert headers.unquoted(value) == expected
+
+
+SECTION = fields("ETag: 1", "cache-control: a", "X-Other:  b ", "CACHE-CONTROL:c", "eTaG:2")
+
+
+def test_lookups_know_no_case_and_strip() -> None:
+    assert headers.first(SECTION, b"etag") == b"1"
+    assert headers.first(SECTION, b"x-other") == b"b"
+    assert headers.first([(b"A", b"\t 1 \t")], b"a") == b"1"
+    assert headers.first(SECTION, b"absent") is None
+    assert headers.values(SECTION, b"cache-control") == [b"a", b"c"]
+    assert headers.combined(SECTION, b"cache-control") == b"a, c"
+    assert headers.combined(SECTION, b"x-other") == b"b"
+    assert headers.combined(SECTION, b"absent") is None
+
+
+def test_bits_of() -> None:
+    assert headers.bits_of(SECTION) == f.ETAG | f.CACHE_CONTROL
+    assert headers.bits_of(fields("Content-Length: 1", "content-length: 1")) == f.CONTENT_LENGTH | f.REPEATED
+    assert headers.bits_of(fields("Cookie: 1", "Cookie: 1")) == f.COOKIE
+    assert headers.bits_of([]) == 0
+
+
+END_TO_END = [
+    # fields, also left out, what remains (§7.6.1)
+    (["A: 1", "b: 2"], 0, ["A: 1", "b: 2"]),
+    (["A: 1", "Connection: close"], 0, ["A: 1"]),
+    (["A: 1", "cOnnection: close"], 0, ["A: 1"]),
+    (["A: 1", "Connection: keep-alive", "Keep-Alive: timeout=5"], 0, ["A: 1"]),
+    (["A: 1", "B: 2", "Connection: b, close"], 0, ["A: 1"]),
+    (["A: 1", "x-HOP: 2", "Connection: close", "connection: X-Hop"], 0, ["A: 1"]),
+    (["Etag: 1", "Connection: eTAG"], 0, []),
+    (["Connection: close, keep-alive", "Close: 1"], 0, ["Close: 1"]),
+    (["TE: trailers", "Trailer: x", "Transfer-Encoding: chunked", "Upgrade: h2c", "HTTP2-Settings: x"], 0, []),
+    (["Proxy-Connection: close", "Proxy-Authorization: x", "proxy-authenticate: y"], 0, []),
+    (["Surrogate-Capability: x", "A: 1"], 0, ["A: 1"]),
+    (["A: 1", "ETag: 2", "Age: 3"], f.AGE, ["A: 1", "ETag: 2"]),
+    (["A: 1", "aGE: 3"], f.AGE, ["A: 1"]),
+    (["A: 1", "Age: 3", "Connection: A"], f.AGE, []),
+]
+
+
+@pytest.mark.parametrize(("lines", "also", "remaining"), END_TO_END)
+def test_end_to_end(lines: list[str], also: int, remaining: list[str]) -> None:
+    section = fields(*lines)
+    assert headers.end_to_end(section, headers.bits_of(section), also) == fields(*remaining)
+
+
+def test_end_to_end_drops_unusual_spellings_when_the_table_of_spellings_is_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    full = dict(f._spellings)
+    monkeypatch.setattr(f, "_SPELLINGS_MAX", len(full))
+    monkeypatch.setattr(f, "_spellings", full)
+    monkeypatch.setattr(f, "bit_of_spelling", full.get)
+    monkeypatch.setattr(headers, "bit_of_spelling", full.get)
+    section = fields("A: 1", "tRANSFER-eNCODING: chunked", "kEEP-aLIVE: 1", "pROXY-cONNECTION: 1", "x-New: 1")
+    assert headers.end_to_end(section, headers.bits_of(section)) == fields("A: 1", "x-New: 1")
+    assert len(full) == f._SPELLINGS_MAX
+
+
+def test_end_to_end_returns_a_list_of_its_own() -> None:
+    section: list[Field] = fields("A: 1")
+    assert headers.end_to_end(section, 0) is not section
+
+
+@pytest.mark.parametrize(
+    ("value", "token", "in_value"),
+    [
+        (b"X-a.b_c~1", True, True), (b"a b", False, True), (b"", False, True), (b"a:", False, True),
+        (b"a\r\nb", False, False), (b"a\x00", False, False), (b"a\x7f", False, False), (b"\tx\xe9", False, True),
+    ],
+)  # fmt: skip
+def test_syntax(value: bytes, token: bool, in_value: bool) -> None:
+    assert headers.is_token(value) is token
+    assert headers.is_value(value) is in_value

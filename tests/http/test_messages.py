@@ -1,0 +1,40 @@
+"""Heads of requests and responses (RFC 9110 §6, RFC 9112 §6.3)."""
+
+import pytest
+from tests.support.heads import get, ok
+
+from springhouse.http import fields as f
+from springhouse.http.messages import IDEMPOTENT_METHODS, SAFE_METHODS, Response, may_have_content
+
+
+def test_values_are_looked_up_by_bit() -> None:
+    request = get("eTAG: 1", "ETag: 2", "X: 3")
+    assert request.bits == f.ETAG
+    assert request.value(b"etag", f.ETAG) == b"1"
+    assert request.value(b"x", f.AGE) is None, "not searched for where the bit says it is not there"
+    response = ok("Age: 3")
+    assert response.value(b"age", f.AGE) == b"3"
+    assert response.value(b"etag", f.ETAG) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "given", "phrase"), [(200, None, b"OK"), (200, b"", b""), (299, None, b""), (404, b"Gone", b"Gone")]
+)
+def test_reason_phrases(status: int, given: bytes | None, phrase: bytes) -> None:
+    assert Response(status, [], reason=given).reason == phrase
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "expected"),
+    [
+        (b"GET", 200, True), (b"GET", 404, True), (b"GET", 205, True), (b"HEAD", 200, False), (b"GET", 204, False),
+        (b"GET", 304, False), (b"GET", 100, False), (b"GET", 101, False), (b"POST", 304, False), (b"POST", 201, True),
+    ],
+)  # fmt: skip
+def test_may_have_content(method: bytes, status: int, expected: bool) -> None:
+    assert may_have_content(method, status) is expected
+
+
+def test_methods() -> None:
+    assert {b"GET", b"HEAD", b"OPTIONS", b"TRACE"} < SAFE_METHODS < IDEMPOTENT_METHODS  # RFC 9110 §9.2.1, §9.2.2
+    assert SAFE_METHODS | {b"PUT", b"DELETE"} == IDEMPOTENT_METHODS
