@@ -1,0 +1,1 @@
+"""The same engine in other servers: ASGI, FastAPI, WSGI, Flask."""

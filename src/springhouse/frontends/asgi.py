@@ -1,0 +1,302 @@
+"""The engine as an ASGI application: it streams both ways, and holds back whoever is faster.
+
+The target is the bytes the client sent (`raw_path`), never a decoded path; under a mount, the mount's prefix is taken
+off. ASGI has no interim responses and no other protocols: 1xx are dropped, upgrades not offered. Content that breaks
+off raises after the head was sent, which is how an ASGI server learns that it must not look whole.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+from springhouse.engine.driver import Engine, Exchange, refuse
+from springhouse.exchange.reply import Reply
+from springhouse.frontends.intake import Intake
+from springhouse.http.fields import Field
+from springhouse.http.messages import Request, Response, may_have_content
+from springhouse.upstream.content import Pausable, RequestContent
+from springhouse.upstream.pool import Pool
+from springhouse.wire.requests import Limits, Refusal
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+TARGET_EXTENSION = "springhouse.target"
+"""Where a server that knows us leaves the request target as it stood in the request line."""
+PENDING_MAX = 256 * 1024
+
+
+class BrokenOff(Exception):
+    """The content broke off after the head was sent; the server must close the connection."""
+
+
+class SpringhouseASGI:
+    """The ASGI application of an engine. Close it, or let a lifespan do so, when it is no longer needed."""
+
+    def __init__(
+        self, engine: Engine, limits: Limits | None = None, *, names_of_ours: frozenset[bytes] = frozenset()
+    ) -> None:
+        self.engine = engine
+        self.limits = limits or Limits()
+        self.names_of_ours = names_of_ours
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection scope."""
+        if scope["type"] == "http":
+            await self.serve(scope, target_of(scope), receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await receive()
+            await send({"type": "websocket.close", "code": 1003})
+
+    def close(self) -> None:
+        """Release the connections to the origin."""
+        self.engine.close()
+
+    async def serve(self, scope: Scope, target: bytes, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        self._enter_loop()
+        request = self.admit(scope, target)
+        if isinstance(request, Refusal):
+            method = scope["method"].encode("latin-1")
+            sink = AsgiSink(method)
+            refuse(sink, request.status, request.detail)
+            await sink.drain(send)
+            return
+        await exchange_over_asgi(self.engine, request, self.limits.content, receive, send)
+
+    def admit(self, scope: Scope, target: bytes) -> Request | Refusal:
+        """Return the request of a scope, or why it is not taken."""
+        fields: Iterable[Field] = scope["headers"]
+        client = scope.get("client")
+        return Intake(self.limits, self.names_of_ours).read(
+            scope["method"].encode("latin-1"),
+            target,
+            fields,
+            version=scope.get("http_version", "1.1"),
+            peer=client[0] if client else "",
+            scheme=scope.get("scheme", "http").encode("latin-1"),
+        )
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                self.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    def _enter_loop(self) -> None:
+        """Notice a new event loop: test clients run one per request, and connections do not outlive theirs."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            if self._loop is not None and isinstance(self.engine.pool, Pool):
+                self.engine.pool.leave_loop()
+            self._loop = loop
+
+
+async def exchange_over_asgi(
+    engine: Engine, request: Request, content_max: int | None, receive: Receive, send: Send
+) -> None:
+    """Let the engine answer a request through the two ends of an ASGI connection."""
+    sink = AsgiSink(request.method)
+    source = ContentSource(request, content_max)
+    exchange = engine.handle(request, source.content, sink)
+    if sink.is_complete and source.content is None:
+        await sink.drain(send)
+        return
+    listening = asyncio.ensure_future(source.listen(receive, exchange, sink))
+    try:
+        await sink.drain(send)
+    finally:
+        listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
+        if source.content is not None:
+            source.content.detach()
+        if not sink.is_complete:
+            exchange.cancel()
+
+
+class ContentSource:
+    """Feeds a request's content to the engine, and notices that the client has gone."""
+
+    def __init__(self, request: Request, content_max: int | None) -> None:
+        self.content: RequestContent | None = None
+        self._max = content_max
+        self._may_read = asyncio.Event()
+        self._may_read.set()
+        if request.has_content:
+            length = next((value for name, value in request.fields if name.lower() == b"content-length"), b"")
+            self.content = RequestContent(self, int(length) if length.isdigit() else None)
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        self._may_read.clear()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._may_read.set()
+
+    async def listen(self, receive: Receive, exchange: Exchange, sink: "AsgiSink") -> None:
+        """Take what the client sends until it disconnects; the caller cancels this when the reply is complete."""
+        size = 0
+        while True:
+            await self._may_read.wait()
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                if not sink.is_complete:
+                    exchange.cancel()
+                    sink.leave()
+                return
+            content, data = self.content, message.get("body", b"")
+            if content is None or content.ended:
+                continue
+            size += len(data)
+            if self._max is not None and size > self._max:
+                exchange.cancel()
+                sink.too_large(self._max)
+                return
+            if data:
+                content.feed(bytes(data))
+            if not message.get("more_body", False):
+                content.feed_end()
+
+
+class AsgiSink:
+    """Queues a reply for an ASGI `send`; see `engine.sinks.Sink`."""
+
+    def __init__(self, method: bytes) -> None:
+        self.paused = False
+        self.is_complete = False
+        self._method = method
+        self._messages: list[Message] = []
+        self._pending = 0
+        self._is_started = False
+        self._is_broken = False
+        self._has_content = False
+        self._producer: Pausable | None = None
+        self._waker: asyncio.Future[None] | None = None
+
+    def interim(self, response: Response) -> None:
+        """Drop it: ASGI has no way to send it."""
+
+    def start(self, reply: Reply) -> None:
+        self._is_started = True
+        self._has_content = may_have_content(self._method, reply.status)
+        self._messages.append({"type": "http.response.start", "status": reply.status, "headers": head_fields(reply)})
+
+    def produced_by(self, producer: Pausable) -> None:
+        self._producer = producer
+
+    def write(self, data: bytes) -> None:
+        if data and self._has_content and not self.is_complete:
+            self._messages.append({"type": "http.response.body", "body": data, "more_body": True})
+            self._pending += len(data)
+            self.paused = self._pending > PENDING_MAX
+            self._wake()
+
+    def flush(self) -> None:
+        self._wake()
+
+    def end(self) -> None:
+        if self.is_complete:
+            return
+        self.is_complete = True
+        last = self._messages[-1] if self._messages else None
+        if last is not None and last["type"] == "http.response.body":
+            last["more_body"] = False
+        else:
+            self._messages.append({"type": "http.response.body", "body": b"", "more_body": False})
+        self._wake()
+
+    def abort(self) -> None:
+        self._is_broken = self.is_complete = True
+        self._wake()
+
+    def leave(self) -> None:
+        """Note that the client has gone: nothing more is sent."""
+        self._messages.clear()
+        self.is_complete = True
+        self._wake()
+
+    def too_large(self, limit: int) -> None:
+        """Refuse content that grew beyond the limit; break off when the reply has begun."""
+        if self._is_started:
+            self.abort()
+        else:
+            refuse(self, 413, f"The content is larger than {limit} bytes")
+
+    async def drain(self, send: Send) -> None:
+        """Send everything until the reply is complete. Raises BrokenOff when it never will be."""
+        while True:
+            messages, self._messages, self._pending = self._messages, [], 0
+            for message in messages:
+                await send(message)
+            if self.paused:
+                self.paused = False
+                if self._producer is not None:
+                    self._producer.resume()
+            if self._messages:
+                continue
+            if self._is_broken:
+                raise BrokenOff("The content broke off")
+            if self.is_complete:
+                return
+            self._waker = asyncio.get_running_loop().create_future()
+            await self._waker
+
+    def _wake(self) -> None:
+        waker, self._waker = self._waker, None
+        if waker is not None and not waker.done():
+            waker.set_result(None)
+
+
+def head_fields(reply: Reply) -> list[Field]:
+    """Return a reply's fields as ASGI wants them: lower-case, with Content-Length where the length is known."""
+    fields = [(name.lower(), value) for name, value in (*reply.fields, *reply.ours)]
+    if reply.length is not None and reply.status not in (204, 304):
+        fields.append((b"content-length", b"%d" % reply.length))
+    return fields
+
+
+def target_of(scope: Scope) -> bytes:
+    """Return the target of a request as the client sent it, without the prefix this application is mounted under."""
+    exact = (scope.get("extensions") or {}).get(TARGET_EXTENSION)
+    root = scope.get("root_path", "")
+    if isinstance(exact, bytes) and not root:
+        return exact
+    raw = scope.get("raw_path")
+    if not raw:
+        raw = quote(scope["path"], safe="/:@!$&'()*+,;=-._~").encode("ascii")
+    raw = bytes(raw).partition(b"?")[0]  # some servers leave the query here, too
+    path = without_prefix(raw, root.encode("utf-8"))
+    query = exact.partition(b"?")[1:] if isinstance(exact, bytes) else (b"?", scope.get("query_string", b""))
+    return path + b"".join(query) if query[1] or isinstance(exact, bytes) else path
+
+
+def without_prefix(raw: bytes, root: bytes) -> bytes:
+    """Take a decoded mount prefix off a raw path, however the client encoded it; as it is where it is not there."""
+    root = root.rstrip(b"/")
+    if not root:
+        return raw
+    at = decoded = 0
+    while decoded < len(root) and at < len(raw):
+        step = 3 if raw[at : at + 1] == b"%" else 1
+        part = unquote_to_bytes(raw[at : at + step])
+        if part != root[decoded : decoded + len(part)]:
+            return raw
+        at, decoded = at + step, decoded + len(part)
+    rest = raw[at:]
+    if decoded < len(root) or rest[:1] not in (b"", b"/"):
+        return raw
+    return rest or b"/"
