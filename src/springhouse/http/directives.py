@@ -9,7 +9,6 @@ s-maxage zero ("considered stale"); numbers beyond 2³¹ become 2³¹ (§1.2.2).
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from types import MappingProxyType
 
 from springhouse.http.headers import is_token, members, unquoted
 
@@ -23,7 +22,7 @@ Directives = Mapping[bytes, bytes | None]
 
 @lru_cache(maxsize=1024)
 def parse(value: bytes | None) -> Directives:
-    """Read a Cache-Control value; members that are not directives are skipped."""
+    """Read a Cache-Control value; members that are not directives are skipped. The result is shared: do not change it."""
     found: dict[bytes, bytes | None] = {}
     for member in members(value or b""):
         written, equals, after = member.partition(b"=")
@@ -35,7 +34,7 @@ def parse(value: bytes | None) -> Directives:
         elif name in _QUALIFIABLE:
             earlier = found[name]
             found[name] = earlier + b"," + argument if earlier and argument else None
-    return MappingProxyType(found)
+    return found
 
 
 def delta_seconds(argument: bytes | None) -> int | None:

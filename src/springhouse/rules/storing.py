@@ -46,6 +46,8 @@ def keep(
 ) -> Entry | Reason:
     """Return the entry that the response to a GET becomes, or the reason why it may not be stored."""
     directives, judged = policy(response)
+    if b"no-store" in directives and b"must-understand" not in directives and not options.ttl_despite_no_store:
+        return reasons.NO_STORE  # the most frequent refusal, before anything is computed
     given = may_give_ttl(request, judged, directives, options)
     refusal = may_not_store(request, judged, directives, options, given=given)
     if refusal:

@@ -44,6 +44,8 @@ class ReplyWriter:
         self._outbox = outbox
         self._owner = owner
         self._out: list[bytes] = []
+        self._has_content = False
+        self._is_until_close = False
         self.paused = False
         self.producer: Pausable | None = None
         self.reply: Reply | None = None
@@ -58,8 +60,6 @@ class ReplyWriter:
         self.keeps_alive = keeps_alive
         self.is_started = False
         self._is_chunked = False
-        self._is_until_close = False
-        self._has_content = False
         self.producer = None
         self.sent = 0
 
@@ -78,6 +78,7 @@ class ReplyWriter:
         status, length = reply.status, reply.length
         fields = reply.fields
         self._has_content = may_have_content(self._method, status)
+        self._is_until_close = False
         if status == 101:
             self._has_content = True
         elif not self._has_content:

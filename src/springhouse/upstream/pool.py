@@ -294,19 +294,19 @@ class Pool:
             call.deadline_at = self.loop_time() + self.limits.connect if self.limits.connect else 0.0
 
     def _take_idle(self, call: Call) -> OriginConnection | None:
-        oldest = self.loop_time() - (self.limits.idle if call.is_repeatable else IDLE_FOR_UNREPEATABLE_S)
         while self.idle:
             connection = self.idle.pop()
             if connection.is_closed:
                 continue
-            if connection.idle_since >= oldest:
+            if call.is_repeatable or connection.idle_since >= self.loop_time() - IDLE_FOR_UNREPEATABLE_S:
                 return connection
             self.idle.append(connection)
             return None
         return None
 
     def _begin(self, call: Call, connection: OriginConnection) -> None:
-        self.await_answer(call)
+        wait = self.limits.first_byte
+        call.deadline_at = self.loop_time() + wait if wait else 0.0
         call.requested_at = self.wall()
         connection.start(call)
         if call.content is not None:

@@ -1,0 +1,57 @@
+"""Fixtures for tests on real sockets, and an environment that says nothing to the settings."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that `tests.support` can be imported
+
+from tests.support.clock import Clock
+from tests.support.origin import Origin
+from tests.support.proxy import Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Serve = Callable[..., Proxy]
+
+for name in [name for name in os.environ if name.upper().startswith("SPRINGHOUSE_") or name.upper() == "CACHE_TTL"]:
+    del os.environ[name]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return the clock of every proxy the test starts; it goes only when the test says so."""
+    return Clock()
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    """Start an origin."""
+    with Origin() as running:
+        yield running
+
+
+@pytest.fixture
+def serve(origin: Origin, clock: Clock) -> Iterator[Serve]:
+    """Return a function that starts a proxy in front of the origin; keyword arguments are settings."""
+    started: list[Proxy] = []
+
+    def start(url: str | None = None, **settings: object) -> Proxy:
+        started.append(Proxy(url or origin.url, **{"clock": clock, **settings}))
+        return started[-1]
+
+    yield start
+    for proxy in started:
+        proxy.close()
+
+
+@pytest.fixture
+def proxy(serve: Serve) -> Proxy:
+    """Start a proxy with default settings in front of the origin."""
+    return serve()

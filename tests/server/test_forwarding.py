@@ -1,0 +1,151 @@
+"""What the origin is told: about the client, about us, and what is kept from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support.answers import answer
+from tests.support.proxy import Proxy, free_port
+
+if TYPE_CHECKING:
+    from tests.conftest import Serve
+    from tests.support.origin import Origin
+
+FRESH = "max-age=60"
+CLAIMS = {
+    "forwarded": "for=6.6.6.6",
+    "x_forwarded_for": "6.6.6.6",
+    "x_forwarded_proto": "https",
+    "x_forwarded_host": "evil.test",
+    "x_forwarded_port": "444",
+    "x_forwarded_prefix": "/evil",
+    "x_real_ip": "6.6.6.6",
+    "true_client_ip": "6.6.6.6",
+}
+
+
+def test_the_origin_is_told_who_asks(origin: Origin, proxy: Proxy) -> None:
+    origin.on("/a", answer(b"x"))
+    proxy.get("/a")
+    seen = origin.last
+    assert seen["Forwarded"] == "for=127.0.0.1;proto=http"
+    assert (seen["X-Forwarded-For"], seen["X-Forwarded-Proto"]) == ("127.0.0.1", "http")
+    assert seen["Via"] == "1.1 springhouse"
+    assert seen["CDN-Loop"].startswith("springhouse-")
+    assert "X-Forwarded-Host" not in seen  # it is not in the key, so no shared answer may depend on it
+    assert (seen["Host"], seen.method, seen.target) == (origin.authority, "GET", "/a")
+
+
+def test_a_preserved_host_is_told(origin: Origin, serve: Serve) -> None:
+    origin.on("/a", answer(b"x"))
+    serve(preserve_host=True).get("/a", host="shop.test")
+    assert origin.last["X-Forwarded-Host"] == "shop.test"
+    assert origin.last["Forwarded"] == 'for=127.0.0.1;proto=http;host="shop.test"'
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_a_stranger_claims_is_replaced(origin: Origin, proxy: Proxy, method: str) -> None:
+    origin.on("/a", answer(b"x"))
+    proxy.ask(method, "/a", None if method == "GET" else b"", **CLAIMS)
+    assert b"6.6.6.6" not in origin.last.head
+    assert b"evil" not in origin.last.head
+    assert b"444" not in origin.last.head.replace(origin.authority.encode(), b"")
+    assert origin.last["X-Forwarded-Proto"] == "http"
+
+
+def test_what_a_trusted_proxy_claims_is_added_to(origin: Origin, serve: Serve) -> None:
+    origin.on("/a", answer(b"x"))
+    serve(trusted_proxy=("127.0.0.0/8",)).get("/a", **CLAIMS)
+    seen = origin.last
+    assert ", ".join(seen.all("X-Forwarded-For")) == "6.6.6.6, 127.0.0.1"
+    assert ", ".join(seen.all("Forwarded")) == "for=6.6.6.6, for=127.0.0.1;proto=http"
+    assert (seen["X-Forwarded-Proto"], seen["X-Forwarded-Host"]) == ("https", "evil.test")
+
+
+def test_trust_is_for_the_named_networks_only(origin: Origin, serve: Serve) -> None:
+    origin.on("/a", answer(b"x"))
+    serve(trusted_proxy=("10.0.0.0/8", "::1/128")).get("/a", **CLAIMS)
+    assert b"6.6.6.6" not in origin.last.head
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Original-URL", "X-Original-URI",
+        "X-Rewrite-URL", "X-Host",
+    ],
+)  # fmt: skip
+def test_nothing_makes_the_origin_answer_something_else_than_the_key_says(
+    origin: Origin, proxy: Proxy, name: str
+) -> None:
+    origin.on("/a", answer(b"x", cache_control=FRESH))
+    for spelling in (name, name.lower(), name.upper()):
+        with proxy.connect() as client:
+            client.send(
+                b"GET /a HTTP/1.1\r\nHost: a\r\nCache-Control: no-cache\r\n%b: DELETE\r\n\r\n" % spelling.encode()
+            )
+            assert client.answer().status == 200
+        assert name not in origin.last
+    proxy.ask("POST", "/a", b"", **{name: "PUT"})
+    assert origin.last[name] == "PUT"
+
+
+def test_connection_specific_fields_stay_here(origin: Origin, proxy: Proxy) -> None:
+    fields = {"connection": "keep-alive, X-Hop", "keep_alive": "timeout=5", "te": "trailers", "proxy_connection": "x"}
+    origin.on("/a", answer(b"x", cache_control=FRESH, x_hop="yes", **fields, trailer="X-T", x_own="kept"))
+    first = proxy.get("/a", **fields, x_hop="yes", proxy_authorization="Basic YQ==", x_own="kept")
+    for name in ("Connection", "Keep-Alive", "TE", "Proxy-Connection", "X-Hop", "Proxy-Authorization"):
+        assert name not in origin.last
+    for got in (first, proxy.get("/a")):
+        for name in ("Connection", "Keep-Alive", "TE", "Proxy-Connection", "X-Hop", "Trailer"):
+            assert name not in got
+        assert got["X-Own"] == "kept"
+    assert origin.last["X-Own"] == "kept"
+
+
+def test_what_others_said_of_themselves_stays(origin: Origin, proxy: Proxy) -> None:
+    origin.on("/a", answer(b"x", cache_control=FRESH, via="1.0 inner", cache_status="inner; hit", x_cache="HIT"))
+    proxy.get("/a", via="1.0 outer", cdn_loop="other-cdn; a=b")
+    assert ", ".join(origin.last.all("Via")) == "1.0 outer, 1.1 springhouse"
+    assert origin.last["CDN-Loop"].startswith("other-cdn; a=b, springhouse-")
+    hit = proxy.get("/a")
+    assert ", ".join(hit.all("Via")) == "1.0 inner, 1.1 springhouse"
+    assert ", ".join(hit.all("Cache-Status")).startswith("inner; hit, springhouse; hit")
+    assert hit.all("X-Cache") == ["HIT"]
+
+
+def test_field_values_go_through_byte_for_byte(origin: Origin, proxy: Proxy) -> None:
+    value = b'caf\xc3\xa9 \xff\xfe  "quoted, with comma"; x=1'
+    origin.on("/a", answer(b"x", cache_control=FRESH, x_out=value))
+    got = [proxy.get("/a", x_in=value) for _ in range(2)]
+    assert origin.last["X-In"].encode("latin-1") == value
+    assert [one["X-Out"].encode("latin-1") for one in got] == [value, value]
+
+
+def test_fields_keep_their_order_and_number(origin: Origin, proxy: Proxy) -> None:
+    origin.on("/a", answer(b"x", cache_control=FRESH, x_a=["1", "2"], x_b="3"))
+    got = [proxy.get("/a", x_c=["4", "5"]) for _ in range(2)]
+    assert origin.last.all("X-C") == ["4", "5"]
+    assert [one.all("X-A") for one in got] == [["1", "2"]] * 2
+
+
+def test_the_origins_base_path_stands_before_every_target(origin: Origin, serve: Serve) -> None:
+    proxy = serve(origin.url + "/api/v1/")
+    origin.on("/api/v1/a?b", answer(b"x", cache_control=FRESH))
+    assert [proxy.get("/a?b").x_cache for _ in range(2)] == ["MISS", "HIT"]
+    assert origin.last.target == "/api/v1/a?b"
+
+
+def test_max_forwards_counts_down(origin: Origin, proxy: Proxy) -> None:
+    origin.on("/a", answer(b"x"))
+    proxy.ask("OPTIONS", "/a", max_forwards="3")
+    assert origin.last["Max-Forwards"] == "2"
+
+
+def test_a_proxy_that_is_its_own_origin_says_so() -> None:
+    port = free_port()
+    with Proxy(f"http://127.0.0.1:{port}", port=port) as proxy:
+        for method in ("GET", "POST"):
+            looped = proxy.ask(method, "/a")
+            assert (looped.status, looped["Content-Type"]) == (508, "application/problem+json")

@@ -1,0 +1,1 @@
+"""What tests on real sockets share: a scriptable origin, a running proxy, a client that sends any bytes."""

@@ -1,0 +1,202 @@
+"""A client on a raw socket: sends any bytes, and reads answers strictly."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from tests.support.loops import PATIENCE_S
+from tests.support.messages import Answer, request, split_head
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+Address = tuple[str, int] | str
+"""Host and port, or the path of a Unix socket."""
+
+
+class Broken(Exception):
+    """The connection ended in the middle of an answer. `body` is what had arrived of its content."""
+
+    def __init__(self, what: str, body: bytes = b"") -> None:
+        super().__init__(f"{what}; content so far: {len(body)} bytes")
+        self.body = body
+
+
+class Client:
+    """One connection."""
+
+    def __init__(self, address: Address, *, timeout: float = PATIENCE_S, receive_buffer: int | None = None) -> None:
+        family = (
+            socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        )
+        self.socket = socket.socket(family)
+        self.socket.settimeout(timeout)
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        try:
+            self.socket.connect(address)
+        except OSError:
+            self.socket.close()
+            raise
+        self._buffer = b""
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    # Sending.
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self.socket.sendall(data)
+
+    def ask(self, method: str, target: str, body: bytes | None = None, **fields: object) -> Answer:
+        """Send a request and return its answer; see `messages.request`."""
+        self.send(request(method, target, body, **fields))  # type: ignore[arg-type]
+        return self.answer(method)
+
+    def get(self, target: str, **fields: object) -> Answer:
+        """Send a GET and return its answer."""
+        return self.ask("GET", target, **fields)
+
+    def end_sending(self) -> None:
+        """Close the sending half."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Break the connection off with a reset."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.socket.close()
+
+    # Reading.
+
+    def answer(self, method: str = "GET") -> Answer:
+        """Read one answer to a request of that method; Broken when the connection ends within it."""
+        interims = []
+        while True:
+            head = self.head()
+            if head.status >= 200 or head.status == 101:
+                break
+            interims.append(head)
+        head.interims = interims
+        if head.status != 101:
+            head.body = self._content(method, head)
+        return head
+
+    def head(self) -> Answer:
+        """Read one head, interim or final."""
+        start, fields = split_head(self._until(b"\r\n\r\n"))
+        version, status, phrase = start.split(b" ", 2)
+        assert version == b"HTTP/1.1", start
+        return Answer(int(status), phrase.decode("latin-1"), fields)
+
+    def read(self, size: int) -> bytes:
+        """Read exactly so many bytes."""
+        while len(self._buffer) < size:
+            self._more(self._buffer)
+        data, self._buffer = self._buffer[:size], self._buffer[size:]
+        return data
+
+    def rest(self) -> bytes:
+        """Read until the other side closes, and return everything."""
+        parts = [self._buffer]
+        self._buffer = b""
+        while part := self.socket.recv(1 << 18):
+            parts.append(part)
+        return b"".join(parts)
+
+    def is_ended(self) -> bool:
+        """Wait until the other side closes; True when it has sent nothing more before."""
+        try:
+            return self.rest() == b""
+        except ConnectionError:
+            return True
+
+    def is_silent(self, seconds: float = 0.15) -> bool:
+        """Say whether nothing comes, not even the end, for so long."""
+        if self._buffer:
+            return False
+        before = self.socket.gettimeout()
+        self.socket.settimeout(seconds)
+        try:
+            self._buffer = self.socket.recv(1 << 16)
+        except TimeoutError:
+            return True
+        finally:
+            self.socket.settimeout(before)
+        return False
+
+    def _content(self, method: str, head: Answer) -> bytes:
+        coding, length = head.get("Transfer-Encoding"), head.get("Content-Length")
+        assert coding is None or length is None, f"both framings: {head.fields}"
+        if method == "HEAD" or head.status in (204, 304):
+            assert coding is None
+            return b""
+        if coding is not None:
+            assert coding == "chunked"
+            return self._chunks()
+        if length is not None:
+            return self._exactly(int(length))
+        assert head.get("Connection") == "close", f"no end in sight: {head.fields}"
+        try:
+            return self.rest()
+        except ConnectionError as error:
+            raise Broken("reset") from error
+
+    def _exactly(self, size: int, before: bytes = b"") -> bytes:
+        parts, got = [self._buffer], len(self._buffer)
+        while got < size:
+            part = self._receive(lambda: before + b"".join(parts))
+            parts.append(part)
+            got += len(part)
+        data = b"".join(parts)
+        self._buffer = data[size:]
+        return data[:size]
+
+    def _chunks(self) -> bytes:
+        content = bytearray()
+        while True:
+            line = self._until(b"\r\n", bytes(content))
+            size = int(line, 16)
+            if size == 0:
+                break
+            data = self._exactly(size + 2, bytes(content))
+            assert data.endswith(b"\r\n")
+            content += data[:-2]
+        end = self._until(b"\r\n", bytes(content))
+        assert end == b"\r\n", f"trailers: {end!r}"
+        return bytes(content)
+
+    def _until(self, mark: bytes, before: bytes = b"") -> bytes:
+        while mark not in self._buffer:
+            self._more(before)
+        data, _, self._buffer = self._buffer.partition(mark)
+        return data + mark
+
+    def _more(self, before: bytes) -> None:
+        self._buffer += self._receive(lambda: before)
+
+    def _receive(self, so_far: Callable[[], bytes]) -> bytes:
+        try:
+            part = self.socket.recv(1 << 18)
+        except ConnectionError as error:
+            raise Broken("reset", so_far()) from error
+        if not part:
+            raise Broken("closed", so_far())
+        return part
+
+
+def quietly(client: Client, data: bytes) -> None:
+    """Send bytes to a server that may close meanwhile."""
+    with contextlib.suppress(ConnectionError):
+        client.send(data)

@@ -1,0 +1,62 @@
+"""An event loop in a thread of its own, driven from blocking test code."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+PATIENCE_S = 10.0
+"""How long anything may take that should happen at once."""
+
+
+def uvloop_or_asyncio() -> asyncio.AbstractEventLoop:
+    """Return the loop the proxy itself would choose."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+class LoopThread:
+    """A running loop. What goes wrong in it unseen is kept in `errors`."""
+
+    def __init__(self, factory: LoopFactory = asyncio.new_event_loop) -> None:
+        self.loop = factory()
+        self.errors: list[str] = []
+        self.loop.set_exception_handler(self._note)
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T], timeout: float = PATIENCE_S) -> T:
+        """Run a coroutine in the loop and return what it returns."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout)
+
+    def call(self, function: Callable[..., T], *args: object) -> T:
+        """Call a function in the loop's thread and return what it returns."""
+
+        async def calling() -> T:
+            return function(*args)
+
+        return self.run(calling())
+
+    def close(self) -> None:
+        """Cancel what still runs, end the loop and its thread."""
+        self.run(self._cancel_tasks())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(PATIENCE_S)
+        self.loop.close()
+
+    async def _cancel_tasks(self) -> None:
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # transports that were aborted close now
+
+    def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.errors.append(f"{context['message']}: {context.get('exception')!r}")

@@ -1,0 +1,117 @@
+"""The real server, listening on a free port, in a loop of its own within this process."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from tests.support.client import Address, Client
+from tests.support.loops import LoopFactory, LoopThread, uvloop_or_asyncio
+
+from springhouse.engine.clock import wall
+from springhouse.server.listener import Server
+from springhouse.server.running import limits_of
+from springhouse.service import engine_of, names_of
+from springhouse.settings import Settings
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from tests.support.messages import Answer
+
+    from springhouse.engine.clock import Clock
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+        return port
+
+
+class Proxy:
+    """A running proxy. Keyword arguments are settings; the port is a free one."""
+
+    def __init__(
+        self, origin: str, *, clock: Clock = wall, loop: LoopFactory = uvloop_or_asyncio, **settings: object
+    ) -> None:  # fmt: skip
+        self.settings = Settings(**{"origin": origin, "port": 0, **settings})
+        self._thread = LoopThread(loop)
+        self._clients: list[Client] = []
+        try:
+            self._thread.run(self._start(clock))
+        except BaseException:
+            self._thread.close()
+            raise
+
+    async def _start(self, clock: Clock) -> None:
+        self.engine = engine_of(self.settings, clock)
+        self.server = Server(self.engine, limits_of(self.settings))
+        self.address: Address
+        if self.settings.unix_socket is not None:
+            await self.server.listen_unix(self.settings.unix_socket)
+            self.address = str(self.settings.unix_socket)
+            return
+        self.port = await self.server.listen(self.settings.host, self.settings.port)
+        self.server.names_of_ours = names_of(self.settings, self.port, self.engine.origin)
+        self.address = (self.settings.host, self.port)
+        self.authority = f"{self.settings.host}:{self.port}"
+
+    def __enter__(self) -> Proxy:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close(was_well=error is None)
+
+    def connect(self, *, timeout: float = 10.0, receive_buffer: int | None = None) -> Client:
+        """Return a new connection; it is closed with the proxy at the latest."""
+        client = Client(self.address, timeout=timeout, receive_buffer=receive_buffer)
+        self._clients.append(client)
+        return client
+
+    def ask(self, method: str, target: str, body: bytes | None = None, **fields: object) -> Answer:
+        """Send one request on a connection of its own and return the answer; see `messages.request`."""
+        with Client(self.address) as client:
+            return client.ask(method, target, body, **fields)
+
+    def get(self, target: str, **fields: object) -> Answer:
+        """GET on a connection of its own."""
+        return self.ask("GET", target, **fields)
+
+    def count_connections(self) -> int:
+        """Return how many client connections are open."""
+        return self._thread.call(len, self.server.connections)
+
+    def close(self, *, was_well: bool = True) -> None:
+        """End everything. What went wrong in the loop unseen, and what was left behind, is raised here."""
+        for client in self._clients:
+            client.close()
+        self._thread.run(self.server.drain(0.0))
+        left = self._left_behind()
+        self._thread.close()
+        if was_well:
+            assert not self._thread.errors, f"in the proxy: {self._thread.errors}"
+            assert not left, f"left behind: {left}"
+
+    def _left_behind(self) -> str:
+        """Return what is still counted although every connection is gone, after giving it a moment to go."""
+        end = time.monotonic() + 1.0
+        while left := self._thread.call(self._counted):
+            if time.monotonic() > end:
+                return left
+            self._thread.run(asyncio.sleep(0.01))
+        return ""
+
+    def _counted(self) -> str:
+        engine = self.engine
+        arriving = engine.store.used - sum(record.cost for record in engine.store.records.values())
+        counted = {
+            "connections": len(self.server.connections),
+            "flights": len(engine.flights.by_key),
+            "calls": len(engine.pool.calls),
+            "origin connections": engine.pool.open,
+            "bytes reserved": arriving,
+        }
+        return ", ".join(f"{count} {what}" for what, count in counted.items() if count)
