@@ -57,6 +57,8 @@ def keep(
     )
     if span is None:
         return reasons.NO_FRESHNESS
+    if request.bits & AUTHORIZATION and not span.given and not is_shareable(directives):
+        return reasons.AUTHORIZATION  # a TTL of ours may be for everybody; what the origin timed is not
     entry = Entry(key, response.status, response.reason, stored_fields(response, directives, received_at, options))
     entry.is_redacted = bool(unstorable_names(directives))
     entry.vary = variants.names(response)
