@@ -219,6 +219,7 @@ class Exchange:
 
     def _forget(self, step: Forget) -> None:
         self.engine.forget(step.keys)
+        self.epoch = self.engine.fence.epoch  # what this very exchange brings is newer than what it invalidated
 
     def _later(self, step: Later) -> None:
         engine = self.engine

@@ -39,6 +39,7 @@ from springhouse.rules.invalidation import invalidated
 from springhouse.rules.options import Options
 from springhouse.rules.reasons import Reason
 from springhouse.rules.reuse import decide, directives_of, never_from_cache
+from springhouse.rules.storing import keep_for_get
 from springhouse.rules.validation import CONDITIONS, absorb, after_head, conditions, may_serve_on_error
 
 Flow = Generator[Step, Result, Reply | None]
@@ -62,7 +63,7 @@ def respond(request: Request, key: bytes, options: Options) -> Flow:
     """Answer a request."""
     why = never_from_cache(request)
     if why is not None:
-        return (yield from _bypass(request, key, why))
+        return (yield from _bypass(request, key, why, options))
     found = yield Lookup(key)
     waited: Errand | None = None
     while True:
@@ -103,7 +104,7 @@ def refresh(request: Request, key: bytes, entry: Entry, options: Options) -> Flo
     return None
 
 
-def _bypass(request: Request, key: bytes, why: Reason) -> Flow:
+def _bypass(request: Request, key: bytes, why: Reason, options: Options) -> Flow:
     """Pass a request on that no stored response may answer; an unsafe one invalidates (§4.4)."""
     answer = yield Send(request, request.fields)
     if isinstance(answer, Failure):
@@ -112,6 +113,26 @@ def _bypass(request: Request, key: bytes, why: Reason) -> Flow:
     gone = invalidated(request, key, answer.response)
     if gone:
         yield Forget(gone)
+    kept = keep_for_get(
+        request,
+        key,
+        answer.response,
+        requested_at=answer.requested_at,
+        received_at=answer.received_at,
+        options=options,
+    )
+    if kept is not None:
+        kept.length = answer.length
+        yield Record(kept)
+        status = replies.status_of_forward(
+            why, kept.status, kept.status, stored=True, ttl=kept.ttl_at(answer.received_at)
+        )
+        return replies.from_entry(
+            request,
+            kept,
+            answer.received_at,
+            ours=Ours(BYPASS, status, reasons.STORED, False, replies.as_received(answer.response, kept)),
+        )
     return _passed_on(request, answer, Errand(key, why), x_cache=BYPASS)
 
 

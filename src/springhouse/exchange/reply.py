@@ -16,7 +16,7 @@ from springhouse.http.headers import end_to_end
 from springhouse.http.messages import REASON_PHRASES, Request, Response, may_have_content
 from springhouse.http.structured import text
 from springhouse.rules.entry import Entry
-from springhouse.rules.preconditions import NotModified, Part, Unsatisfiable, select
+from springhouse.rules.preconditions import WHOLE, NotModified, Part, Unsatisfiable, select
 from springhouse.rules.reasons import Reason
 
 NAME = b"springhouse"
@@ -115,7 +115,7 @@ def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Rep
     added = [VIA, (b"Age", b"%d" % age)] if ours.is_from_cache or (age and ours.as_received is None) else [VIA]
     added += [(b"X-Cache", ours.x_cache), (b"Cache-Status", ours.cache_status)]
     reply = Reply(entry.status, entry.reason, fields, added, entry, entry.length, ours.x_cache, ours.reason)
-    match select(request, entry, now):
+    match select(request, entry, now) if request.method in (b"GET", b"HEAD") else WHOLE:
         case NotModified():
             reply.status, reply.phrase = 304, REASON_PHRASES[304]
             reply.fields = [field for field in fields if field[0].lower() in _KEPT_IN_304]

@@ -22,7 +22,7 @@ Directives = Mapping[bytes, bytes | None]
 
 @lru_cache(maxsize=1024)
 def parse(value: bytes | None) -> Directives:
-    """Read a Cache-Control value; members that are not directives are skipped. The result is shared: do not change it."""
+    """Read a Cache-Control value, skipping what is no directive. The result is shared: it is not to be changed."""
     found: dict[bytes, bytes | None] = {}
     for member in members(value or b""):
         written, equals, after = member.partition(b"=")

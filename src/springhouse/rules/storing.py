@@ -7,6 +7,7 @@ from springhouse.http.fields import (
     AUTHORIZATION,
     CACHE_CONTROL,
     CONTENT_LENGTH,
+    CONTENT_LOCATION,
     DATE,
     ETAG,
     EXPIRES,
@@ -19,9 +20,9 @@ from springhouse.http.fields import (
 from springhouse.http.headers import combined, end_to_end, members, values
 from springhouse.http.messages import Request, Response
 from springhouse.http.structured import dictionary
-from springhouse.rules import reasons, variants
+from springhouse.rules import keys, reasons, variants
 from springhouse.rules.entry import Entry
-from springhouse.rules.freshness import HEURISTICALLY_CACHEABLE, Lifespan, lifespan, may_give_ttl
+from springhouse.rules.freshness import HEURISTICALLY_CACHEABLE, Lifespan, explicit_lifetime, lifespan, may_give_ttl
 from springhouse.rules.options import Options
 from springhouse.rules.reasons import Reason
 
@@ -71,6 +72,28 @@ def keep(
     entry.authorized = bool(request.bits & AUTHORIZATION)
     _set_lifetime(entry, span, directives, forced=span.given and options.force_ttl and response.status == 200)
     return entry if is_reusable(entry) else reasons.NOT_REUSABLE
+
+
+def keep_for_get(
+    request: Request, key: bytes, response: Response, *, requested_at: float, received_at: float, options: Options
+) -> Entry | None:
+    """Return the entry for later GETs that the response to a POST becomes (RFC 9110 §9.3.3), usually None.
+
+    Only with explicit freshness and a Content-Location that names the POST's own target.
+    """
+    if request.method != b"POST" or response.status != 200 or not response.bits & CONTENT_LOCATION:
+        return None
+    location = response.value(b"content-location", CONTENT_LOCATION)
+    directives, judged = policy(response)
+    if location is None or keys.same_origin(key, location) != key:
+        return None
+    if explicit_lifetime(judged, directives, int(received_at), received_at) is None:
+        return None
+    # Vary would compare the fields of a POST with those of a GET: such a response is not worth the doubt.
+    if variants.names(response):
+        return None
+    kept = keep(request, key, response, requested_at=requested_at, received_at=received_at, options=options)
+    return kept if isinstance(kept, Entry) else None
 
 
 def is_reusable(entry: Entry) -> bool:
