@@ -202,10 +202,13 @@ class Exchange:
         assert self.call is not None
         entry = self.entry = step.entry
         self.recording = entry.content = Recording(self.call)
+        flights, now = self.engine.flights, self.engine.clock()
+        if not entry.is_fresh_at(now):
+            flights.remember(entry.key, now)
+        elif flights.alone_until:
+            flights.alone_until.pop(entry.key, None)  # it is worth waiting for again
         if self.flight is not None:
-            if not entry.is_fresh_at(self.engine.clock()):
-                self.engine.flights.remember(entry.key, self.engine.clock())
-            self.engine.flights.share(self.flight, entry)
+            flights.share(self.flight, entry)
 
     def _replace(self, step: Replace) -> None:
         if self.engine.fence.lets_through(step.new.key, self.epoch):

@@ -68,7 +68,6 @@ class Flights:
     def share(self, flight: Flight, entry: Entry) -> None:
         """Let those who wait, and who come later, find the entry while its content arrives."""
         flight.arriving = entry
-        self.alone_until.pop(flight.key, None)
         self._wake(flight, None)
 
     def land(self, flight: Flight, outcome: Failure | Claimed | None = None) -> None:
