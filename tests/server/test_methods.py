@@ -82,9 +82,17 @@ def test_a_change_takes_all_variants_with_it(origin: Origin, proxy: Proxy) -> No
 
 
 def test_the_answer_to_a_post_is_not_stored(origin: Origin, proxy: Proxy) -> None:
-    origin.on("/a", answer(b"posted", cache_control=FRESH, content_location="/a"), answer(b"got", cache_control=FRESH))
+    origin.on("/a", answer(b"posted", cache_control=FRESH), answer(b"got", cache_control=FRESH))
     assert proxy.ask("POST", "/a", b"x").body == b"posted"
     assert proxy.get("/a").body == b"got"
+
+
+def test_the_answer_to_a_post_is_stored_when_it_says_that_a_get_would_get_it(origin: Origin, proxy: Proxy) -> None:
+    origin.on("/a", answer(b"posted", cache_control=FRESH, content_location="/a"))
+    assert proxy.ask("POST", "/a", b"x").x_cache == "BYPASS"
+    assert (hit := proxy.get("/a")).body == b"posted"
+    assert hit.x_cache == "HIT"
+    assert proxy.ask("POST", "/a", b"x").x_cache == "BYPASS"
 
 
 def test_a_get_with_content_goes_through(origin: Origin, proxy: Proxy) -> None:

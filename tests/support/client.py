@@ -78,6 +78,11 @@ class Client:
         """Close the connection."""
         self.socket.close()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether this side has closed the connection."""
+        return self.socket.fileno() < 0
+
     # Reading.
 
     def answer(self, method: str = "GET") -> Answer:

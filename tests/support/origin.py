@@ -35,6 +35,10 @@ class Gate:
         """Let everybody through, now and from now on."""
         self._thread.call(self._event.set)
 
+    def open_here(self) -> None:
+        """Open it from within a handler."""
+        self._event.set()
+
     async def passed(self) -> None:
         """Wait until it is open."""
         await self._event.wait()

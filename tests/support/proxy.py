@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.support.client import Address, Client
-from tests.support.loops import LoopFactory, LoopThread, uvloop_or_asyncio
+from tests.support.loops import PATIENCE_S, LoopFactory, LoopThread, uvloop_or_asyncio
 
 from springhouse.engine.clock import wall
 from springhouse.server.listener import Server
@@ -17,6 +17,7 @@ from springhouse.service import engine_of, names_of
 from springhouse.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from tests.support.messages import Answer
@@ -80,9 +81,26 @@ class Proxy:
         """GET on a connection of its own."""
         return self.ask("GET", target, **fields)
 
-    def count_connections(self) -> int:
-        """Return how many client connections are open."""
-        return self._thread.call(len, self.server.connections)
+    def await_that(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds that is looked at in the loop of the proxy."""
+        end = time.monotonic() + PATIENCE_S
+        while not self._thread.call(holds):
+            assert time.monotonic() < end, "it never came to that"
+            time.sleep(0.005)
+
+    def await_connections(self, count: int) -> None:
+        """Wait until exactly so many client connections are open."""
+        self.await_that(lambda: len(self.server.connections) == count)
+
+    def await_heard(self) -> None:
+        """Wait until every client that is connected has sent something that is being answered or was."""
+        count = sum(not client.is_closed for client in self._clients)
+
+        def all_heard() -> bool:
+            heard = [c for c in self.server.connections if c.is_busy or c.writer.sent]
+            return len(heard) >= count
+
+        self.await_that(all_heard)
 
     def close(self, *, was_well: bool = True) -> None:
         """End everything. What went wrong in the loop unseen, and what was left behind, is raised here."""
