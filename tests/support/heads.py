@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from email.utils import formatdate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from springhouse.http.messages import Request, Response
 from springhouse.rules.entry import Entry
@@ -11,6 +13,8 @@ from springhouse.rules.options import Options
 from springhouse.rules.storing import keep
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from springhouse.http.fields import Field
 
 NOW = 1_800_000_000.0
@@ -66,3 +70,8 @@ def stored(
     assert isinstance(entry, Entry), entry
     entry.content, entry.length = content, len(content)
     return entry
+
+
+def table(names: str, rows: Sequence[tuple[Any, ...]]) -> pytest.MarkDecorator:
+    """Parametrize by the rows of a table whose first column says what the row is about."""
+    return pytest.mark.parametrize(names.split(), rows, ids=[row[0] for row in rows])

@@ -1,0 +1,184 @@
+"""What may be stored: every clause of RFC 9111 §3, and what our options change about it."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.heads import BARE, KEY, NOW, date, get, ok, table
+
+from springhouse.http.messages import Request, Response
+from springhouse.rules import reasons as r
+from springhouse.rules.decisions import Discard, Keep
+from springhouse.rules.options import Options
+from springhouse.rules.reasons import Reason
+from springhouse.rules.validation import absorb
+
+FRESH = "Cache-Control: max-age=60"
+AUTH = "Authorization: Basic YTpi"
+COOKIE = "Cookie: sid=1"
+SETS = "Set-Cookie: sid=1"
+TTL = Options(ttl=60)
+FORCED = Options(ttl=60, force_ttl=True)
+FORCED_NO_STORE = Options(ttl=60, force_ttl=True, ttl_despite_no_store=True)
+GIVEN_TO_ALL = Options(ttl=60, ttl_despite_credentials=True)
+REFUSING = Options(set_cookie="refuse")
+TAG = 'ETag: "1"'
+
+Row = tuple[str, Request, Response, Options, Reason, str]
+
+STANDARD: list[Row] = [
+    ("explicit lifetime", get(), ok(FRESH), BARE, r.STORED, "§3"),
+    ("Expires", get(), ok(f"Expires: {date(60)}"), BARE, r.STORED, "§3"),
+    ("s-maxage", get(), ok("Cache-Control: s-maxage=60"), BARE, r.STORED, "§3"),
+    ("heuristics", get(), ok(f"Last-Modified: {date(-1000)}"), BARE, r.STORED, "§3"),
+    ("public, a status that is not heuristically cacheable", get(), ok("Cache-Control: public", TAG, status=403), BARE,
+        r.STORED, "§3"),
+    ("a status that is not heuristically cacheable", get(), ok(TAG, status=403), BARE, r.NO_FRESHNESS, "§3"),
+    ("such a status with a lifetime", get(), ok(FRESH, status=500), BARE, r.STORED, "§3"),
+    ("an unknown status with a lifetime", get(), ok(FRESH, status=299), BARE, r.STORED, "§3"),
+    ("heuristically cacheable, no freshness, a tag to validate with", get(), ok(TAG, status=404), BARE, r.STORED, "§3"),
+    ("nothing to reuse it by", get(), ok(), BARE, r.NOT_REUSABLE, "§3"),
+    ("stale from the start, no validator", get(), ok("Cache-Control: max-age=0"), BARE, r.NOT_REUSABLE, "§3"),
+    ("stale from the start, but it may stand in", get(), ok("Cache-Control: max-age=0, stale-if-error=9"), BARE,
+        r.STORED, "RFC 5861 §4"),
+    ("final", get(), ok(FRESH, status=103), BARE, r.NOT_UNDERSTOOD, "§3"),
+    ("206", get(), ok(FRESH, status=206), BARE, r.PARTIAL, "§3, §3.3"),
+    ("304 nobody of ours asked for", get("If-None-Match: x"), ok(FRESH, status=304), BARE, r.UNSOLICITED, "§3"),
+    ("no-store", get(), ok("Cache-Control: no-store, max-age=60"), BARE, r.NO_STORE, "§5.2.2.5"),
+    ("No-Store in another spelling, twice", get(), ok("cache-CONTROL: a, NO-store"), BARE, r.NO_STORE, "§5.2"),
+    ("no-store in a quoted string", get(), ok('Cache-Control: x="no-store", max-age=60'), BARE, r.STORED, "§5.2"),
+    ("no-store on a second line", get(), ok(FRESH, "Cache-Control: no-store"), BARE, r.NO_STORE, "9110 §5.3"),
+    ("no-store in the request", get("Cache-Control: no-store"), ok(FRESH), BARE, r.REQUEST_NO_STORE, "§5.2.1.5"),
+    ("must-understand, understood", get(), ok("Cache-Control: must-understand, no-store, max-age=60"), BARE, r.STORED,
+        "§5.2.2.3"),
+    ("must-understand, not understood", get(), ok("Cache-Control: must-understand, max-age=60", status=299), BARE,
+        r.NOT_UNDERSTOOD, "§5.2.2.3"),
+    ("must-understand does not lift private", get(), ok("Cache-Control: must-understand, private, max-age=60"), BARE,
+        r.PRIVATE, "§5.2.2.3"),
+    ("private", get(), ok("Cache-Control: private, max-age=60"), BARE, r.PRIVATE, "§5.2.2.7"),
+    ("private and s-maxage", get(), ok("Cache-Control: private, s-maxage=60"), BARE, r.PRIVATE, "§4.2.1"),
+    ("private for some fields", get(), ok('Cache-Control: private="Set-Cookie", max-age=60'), BARE, r.STORED,
+        "§5.2.2.7"),
+    ("private with no names in it", get(), ok('Cache-Control: private="", max-age=60'), BARE, r.PRIVATE, "§5.2.2.7"),
+    ("private for some fields, and for all", get(), ok('Cache-Control: private="a", private, max-age=9'), BARE,
+        r.PRIVATE, "§4.2.1"),
+    ("no-cache may be stored", get(), ok("Cache-Control: no-cache", TAG), BARE, r.STORED, "§5.2.2.4"),
+    ("an unknown directive", get(), ok("Cache-Control: max-age=60, community=uci"), BARE, r.STORED, "§5.2.3"),
+    ("Pragma in a response", get(), ok("Pragma: no-cache", FRESH), BARE, r.STORED, "§5.4"),
+    ("Vary: *", get(), ok(FRESH, "Vary: Accept, *"), BARE, r.VARY_STAR, "§4.1"),
+]  # fmt: skip
+
+AUTHORIZED: list[Row] = [
+    ("no directive", get(AUTH), ok(FRESH), BARE, r.AUTHORIZATION, "§3.5"),
+    ("nothing at all", get(AUTH), ok(TAG), BARE, r.AUTHORIZATION, "§3.5"),
+    ("public", get(AUTH), ok("Cache-Control: public, max-age=60"), BARE, r.STORED, "§3.5"),
+    ("s-maxage", get(AUTH), ok("Cache-Control: s-maxage=60"), BARE, r.STORED, "§3.5"),
+    ("must-revalidate", get(AUTH), ok("Cache-Control: must-revalidate, max-age=60"), BARE, r.STORED, "§3.5"),
+    ("proxy-revalidate is none of the three", get(AUTH), ok("Cache-Control: proxy-revalidate, max-age=60"), BARE,
+        r.AUTHORIZATION, "§3.5"),
+    ("private beats public", get(AUTH), ok("Cache-Control: public, private, max-age=60"), BARE, r.PRIVATE, "§4.2.1"),
+    ("another spelling", get("aUTHORIZATION: x"), ok(FRESH), BARE, r.AUTHORIZATION, "9110 §5.1"),
+    ("a TTL of ours", get(AUTH), ok(), TTL, r.AUTHORIZATION, "§3.5"),
+    ("a TTL of ours, forced", get(AUTH), ok(), FORCED, r.AUTHORIZATION, "§3.5"),
+    ("a TTL of ours for credentials, too", get(AUTH), ok(), GIVEN_TO_ALL, r.STORED, "configured"),
+    ("that does not reach what the origin timed itself", get(AUTH), ok(FRESH), GIVEN_TO_ALL, r.AUTHORIZATION, "§3.5"),
+    ("Proxy-Authorization is not Authorization", get("Proxy-Authorization: x"), ok(FRESH), BARE, r.STORED, "§3.5"),
+]  # fmt: skip
+
+SET_COOKIE: list[Row] = [
+    ("bare standard", get(), ok(FRESH, SETS), BARE, r.STORED, "§7.3"),
+    ("refused", get(), ok(FRESH, SETS), REFUSING, r.SET_COOKIE, "configured"),
+    ("refused in any spelling", get(), ok(FRESH, "sET-cOOKIE: a=1"), REFUSING, r.SET_COOKIE, "configured"),
+    ("stripped", get(), ok(FRESH, SETS), Options(set_cookie="strip"), r.STORED, "configured"),
+    ("refused though private names it", get(), ok('Cache-Control: private="Set-Cookie", max-age=60', SETS), REFUSING,
+        r.SET_COOKIE, "configured"),
+]  # fmt: skip
+
+GIVEN: list[Row] = [
+    ("a TTL of ours", get(), ok(), TTL, r.STORED, "configured"),
+    ("not for a request with Cookie", get(COOKIE), ok(TAG), TTL, r.NO_FRESHNESS, "configured"),
+    ("not for a response with Set-Cookie", get(), ok(SETS), TTL, r.NOT_REUSABLE, "configured"),
+    ("not for private", get(), ok("Cache-Control: private"), TTL, r.PRIVATE, "configured"),
+    ("not for no-store", get(), ok("Cache-Control: no-store"), TTL, r.NO_STORE, "configured"),
+    ("not for an error", get(), ok(status=404), TTL, r.NOT_REUSABLE, "configured"),
+    ("for a request with Cookie, if told so", get(COOKIE), ok(), GIVEN_TO_ALL, r.STORED, "configured"),
+    ("forced, not for no-store", get(), ok("Cache-Control: no-store"), FORCED, r.NO_STORE, "configured"),
+    ("forced, not for private", get(), ok("Cache-Control: private"), FORCED, r.PRIVATE, "configured"),
+    ("forced, no-store, if told so", get(), ok("Cache-Control: no-store"), FORCED_NO_STORE, r.STORED, "configured"),
+    ("forced, private, if told so", get(), ok("Cache-Control: private"), FORCED_NO_STORE, r.STORED, "configured"),
+    ("forced, no-store, for 200 only", get(), ok("Cache-Control: no-store", status=301), FORCED_NO_STORE, r.NO_STORE,
+        "configured"),
+    ("forced, no-store, but with Cookie", get(COOKIE), ok("Cache-Control: no-store"), FORCED_NO_STORE, r.NO_STORE,
+        "configured"),
+    ("told to ignore no-store, but not forced", get(), ok("Cache-Control: no-store"),
+        Options(ttl=60, ttl_despite_no_store=True), r.NO_STORE, "configured"),
+    ("forced, yet the client said no-store", get("Cache-Control: no-store"), ok(), FORCED_NO_STORE,
+        r.REQUEST_NO_STORE, "§5.2.1.5"),
+]  # fmt: skip
+
+TARGETED: list[Row] = [
+    ("CDN-Cache-Control wins", get(), ok("CDN-Cache-Control: max-age=60", "Cache-Control: no-store"), BARE, r.STORED,
+        "RFC 9213 §2.2"),
+    ("and forbids", get(), ok("CDN-Cache-Control: no-store", FRESH), BARE, r.NO_STORE, "RFC 9213 §2.2"),
+    ("private", get(), ok("CDN-Cache-Control: private, max-age=60"), BARE, r.PRIVATE, "RFC 9213 §2.2"),
+    ("invalid: ignored", get(), ok("CDN-Cache-Control: max-age=60,", "Cache-Control: no-store"), BARE, r.NO_STORE,
+        "RFC 9213 §2.1"),
+    ("upper case is invalid: ignored", get(), ok("CDN-Cache-Control: No-Store", FRESH), BARE, r.STORED,
+        "RFC 9213 §2.1"),
+    ("empty: ignored", get(), ok("CDN-Cache-Control:", "Cache-Control: no-store"), BARE, r.NO_STORE, "RFC 9213 §2.1"),
+    ("Expires is ignored beside it", get(), ok("CDN-Cache-Control: must-revalidate", f"Expires: {date(60)}"), BARE,
+        r.NOT_REUSABLE, "RFC 9213 §2.2"),
+    ("parameters are ignored", get(), ok("CDN-Cache-Control: max-age=60;x=1"), BARE, r.STORED, "RFC 9213 §2.1"),
+    ("Surrogate-Control", get(), ok("Surrogate-Control: max-age=60", "Cache-Control: no-store"), BARE, r.STORED,
+        "Edge Architecture §2.2"),
+    ("Surrogate-Control forbids", get(), ok("Surrogate-Control: no-store", FRESH), BARE, r.NO_STORE,
+        "Edge Architecture §2.2"),
+    ("CDN-Cache-Control comes first", get(), ok("Surrogate-Control: no-store", "CDN-Cache-Control: max-age=60"), BARE,
+        r.STORED, "configured order"),
+    ("for another surrogate", get(), ok("Surrogate-Control: no-store;other", FRESH), BARE, r.STORED,
+        "Edge Architecture §2.2"),
+    ("for this surrogate", get(), ok("Surrogate-Control: no-store; SpringHouse", FRESH), BARE, r.NO_STORE,
+        "Edge Architecture §2.2"),
+    ("with a part we do not use", get(), ok("Surrogate-Control: max-age=60+30"), BARE, r.STORED,
+        "Edge Architecture §2.2"),
+    ("no sharing in the targeted field", get(AUTH), ok("CDN-Cache-Control: max-age=60", "Cache-Control: public"), BARE,
+        r.AUTHORIZATION, "RFC 9213 §2.2"),
+]  # fmt: skip
+
+SIZE: list[Row] = [
+    ("small enough", get(), ok(FRESH, "Content-Length: 10"), Options(max_object=10), r.STORED, "configured"),
+    ("too large", get(), ok(FRESH, "Content-Length: 11"), Options(max_object=10), r.TOO_LARGE, "configured"),
+    ("a length unknown is seen to later", get(), ok(FRESH), Options(max_object=10), r.STORED, "configured"),
+]
+
+ROWS = STANDARD + AUTHORIZED + SET_COOKIE + GIVEN + TARGETED + SIZE
+
+
+@table("about request_ response options reason anchor", ROWS)
+def test_store(
+    about: str, request_: Request, response: Response, options: Options, reason: Reason, anchor: str
+) -> None:
+    outcome = absorb(request_, KEY, None, response, requested_at=NOW, received_at=NOW, options=options)
+    assert isinstance(outcome, Keep | Discard), about
+    assert outcome.reason is reason, f"{about} ({anchor})"
+    assert isinstance(outcome, Keep) is (reason is r.STORED)
+
+
+LASTING = [
+    # What others asking for the key would meet, too, so that nobody should queue for it.
+    (get(), ok("Cache-Control: no-store"), True),
+    (get(), ok("Cache-Control: private"), True),
+    (get(), ok(), True),
+    (get(), ok(FRESH, "Vary: *"), True),
+    (get("Cache-Control: no-store"), ok(FRESH), False),
+    (get(AUTH), ok(FRESH), False),
+    (get(), ok(FRESH, status=206), False),
+    (get(), ok(FRESH, status=304), False),
+    (get(), ok("Cache-Control: no-store", status=503), False),
+]
+
+
+@pytest.mark.parametrize(("request_", "response", "lasting"), LASTING)
+def test_lasting(request_: Request, response: Response, lasting: bool) -> None:
+    outcome = absorb(request_, KEY, None, response, requested_at=NOW, received_at=NOW, options=BARE)
+    assert isinstance(outcome, Discard)
+    assert outcome.lasting is lasting
