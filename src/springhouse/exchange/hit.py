@@ -16,12 +16,13 @@ from springhouse.http.fields import Field
 from springhouse.http.messages import Request, may_have_content
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
-from springhouse.rules.variants import matching
+from springhouse.rules.variants import BEYOND_FIELDS, matching
 from springhouse.wire.encode import response_head
 
 NEEDS_THOUGHT = (
     f.REPEATED | f.CONTENT_LENGTH | f.TRANSFER_ENCODING | f.EXPECT | f.UPGRADE | f.CACHE_CONTROL | f.PRAGMA | f.RANGE
     | f.IF_RANGE | f.IF_MATCH | f.IF_NONE_MATCH | f.IF_MODIFIED_SINCE | f.IF_UNMODIFIED_SINCE | f.CDN_LOOP
+    | f.NOMINATES
 )  # fmt: skip
 _TAIL = b"%d\r\nX-Cache: " + HIT + b"\r\nCache-Status: " + NAME + b"; hit; ttl=%d\r\n\r\n"
 _SELECTIONS_MAX = 256
@@ -48,7 +49,8 @@ class Hot:
         if may_have_content(b"GET", entry.status):
             fields.append((b"Content-Length", b"%d" % len(self.content)))
         self.before = response_head(entry.status, entry.reason, [*fields, VIA]) + b"Age: "
-        self.age = -1
+        self.age: int | None = None
+        """What the head says; None before the first hit."""
         self.head = b""
 
     def answer(self, fields: list[Field], bits: int, now: float) -> "Hot | None":
@@ -90,9 +92,14 @@ class HotVariants:
 
 
 def prepare(variants: Sequence[Entry], options: Options) -> Hot | HotVariants | None:
-    """Return the guard for a key's variants; None where content is not plain bytes in memory."""
+    """Return the guard for a key's variants.
+
+    None where content is not plain bytes in memory, or where more than a request's fields chooses among them.
+    """
     if not variants or not all(isinstance(entry.content, bytes) for entry in variants):
         return None
     if len(variants) == 1 and not variants[0].vary:
         return Hot(variants[0], options)
+    if any(name in BEYOND_FIELDS for entry in variants for name in entry.vary):
+        return None
     return HotVariants(variants, options)

@@ -1,9 +1,10 @@
 """Choosing among the stored responses of one key by Vary (RFC 9111 §4.1)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
-from springhouse.http.fields import VARY
-from springhouse.http.headers import combined, members, values
+from springhouse.http.fields import BITS, CONNECTION_SPECIFIC, NOMINATES, OVERRIDING, VARY
+from springhouse.http.headers import combined, members, nominated_by_connection, values
 from springhouse.http.messages import Request, Response
 from springhouse.rules.entry import Entry
 
@@ -26,14 +27,17 @@ def selector(request: Request, vary: Sequence[bytes]) -> Selector:
 
 
 def normalised(request: Request, name: bytes) -> bytes | None:
-    """Return a field's value so that values which mean the same are the same.
+    """Return what the origin learns of a field, such that values which mean the same are the same.
 
-    For every field: lines are combined and white space around commas is dropped. Language ranges, codings and media
-    types compare without case, and Accept-Encoding without order where no weight is given (RFC 9110 §12.5.3).
+    For every field: lines are combined and white space around commas is dropped. Language ranges, codings and charsets
+    compare without case and order (RFC 9110 §12.5.2 to §12.5.4). A field that is not forwarded is as good as absent,
+    and one that we add to (X-Forwarded-For) tells the origin what we add.
     """
     if name == b"host":
         return request.authority
-    found = values(request.fields, name)
+    found = [] if _is_not_forwarded(request, name) else values(request.fields, name)
+    if name in _ABOUT_CLIENT:
+        found = [*found, *_ABOUT_CLIENT[name](request)]
     if not found:
         return None
     parts = members(b",".join(found))
@@ -42,7 +46,21 @@ def normalised(request: Request, name: bytes) -> bytes | None:
     return b",".join(sorted(p.lower().replace(b" ", b"").replace(b"\t", b"") for p in parts))
 
 
+def _is_not_forwarded(request: Request, name: bytes) -> bool:
+    if BITS.get(name, 0) & (CONNECTION_SPECIFIC | OVERRIDING):
+        return True
+    return bool(request.bits & NOMINATES) and name in nominated_by_connection(request.fields)
+
+
 _WITHOUT_CASE = frozenset({b"accept-language", b"accept-encoding", b"accept-charset"})
+_ABOUT_CLIENT: Final[dict[bytes, Callable[[Request], tuple[bytes, ...]]]] = {
+    b"forwarded": lambda request: (request.peer.encode(), request.scheme),
+    b"x-forwarded-for": lambda request: (request.peer.encode(),),
+    b"x-forwarded-proto": lambda request: (request.scheme,),
+    b"x-forwarded-host": lambda request: (request.authority,),
+}
+BEYOND_FIELDS: Final = frozenset({b"host", *_ABOUT_CLIENT})
+"""Names whose normalised value does not lie in the request's fields alone."""
 
 
 def matching(request: Request, variants: Iterable[Entry]) -> list[Entry]:
