@@ -79,11 +79,9 @@ def may_use_for_credentials(request: Request, entry: Entry, options: Options) ->
 
     With Authorization only what the origin marked as shared; a TTL of ours never reaches Authorization or Cookie.
     """
-    if options.ttl_despite_credentials and entry.given_ttl:
-        return True
-    if request.bits & AUTHORIZATION and not entry.shareable:
-        return False
-    return not (request.bits & COOKIE and entry.given_ttl)
+    if entry.given_ttl:
+        return options.ttl_despite_credentials or not request.bits & (AUTHORIZATION | COOKIE)
+    return entry.shareable or not request.bits & AUTHORIZATION
 
 
 def _objection(entry: Entry, asked: Directives, now: float) -> Reason | None:
