@@ -4,13 +4,17 @@ import socket
 import ssl
 from secrets import token_hex
 
+from springhouse.engine.classic import ClassicDesk, ClassicOptions
 from springhouse.engine.clock import Clock, wall
 from springhouse.engine.driver import Engine
+from springhouse.engine.ports import Upstream
 from springhouse.rules.options import Options
 from springhouse.settings import Settings
 from springhouse.stores.memory import MemoryStore
-from springhouse.upstream.pool import Pool, PoolLimits
+from springhouse.upstream.guard import public_addresses
+from springhouse.upstream.pool import Pool, PoolLimits, Resolve
 from springhouse.upstream.routing import Forwarding, Origin
+from springhouse.wire.requests import Limits
 
 
 def options_of(settings: Settings) -> Options:
@@ -30,23 +34,67 @@ def options_of(settings: Settings) -> Options:
 def engine_of(settings: Settings, clock: Clock = wall) -> Engine:
     """Return an engine for the settings' origin."""
     options = options_of(settings)
-    origin = Origin.parse(settings.origin, preserve_host=settings.preserve_host)
-    pool = Pool(
-        origin,
-        Forwarding(instance=f"springhouse-{token_hex(6)}".encode(), trusted=settings.trusted_networks),
-        PoolLimits(
-            connect=settings.connect_timeout,
-            first_byte=settings.first_byte_timeout,
-            between_bytes=settings.between_bytes_timeout,
-            total=settings.total_timeout,
-            connections=settings.origin_connections,
-            idle=settings.origin_idle,
-        ),
-        wall=clock,
-        tls=_tls_of(settings),
-    )
+    # Without an origin the classic desk answers everything.
+    origin = Origin.parse(settings.origin or "http://origin.invalid", preserve_host=settings.preserve_host)
+    pool = _pool_of(settings, origin, forwarding_of(settings), clock)
     store = MemoryStore(settings.memory, options)
-    return Engine(store=store, pool=pool, origin=origin, options=options, clock=clock, outbox=pool.outbox)
+    engine = Engine(store=store, pool=pool, origin=origin, options=options, clock=clock, outbox=pool.outbox)
+    if settings.classic:
+        add_classic(engine, settings)
+    return engine
+
+
+def engine_over(settings: Settings, upstream: Upstream, origin: Origin, clock: Clock = wall) -> Engine:
+    """Return an engine whose answers come from `upstream`, a wrapped application, under the name `origin`."""
+    options = options_of(settings)
+    store = MemoryStore(settings.memory, options)
+    engine = Engine(store=store, pool=upstream, origin=origin, options=options, clock=clock)
+    if settings.classic:
+        add_classic(engine, settings)
+    return engine
+
+
+def forwarding_of(settings: Settings) -> Forwarding:
+    """Return how requests are marked on their way; the instance is new each time."""
+    return Forwarding(instance=f"springhouse-{token_hex(6)}".encode(), trusted=settings.trusted_networks)
+
+
+def add_classic(engine: Engine, settings: Settings) -> None:
+    """Let the engine answer the classic endpoints."""
+
+    def pool_for(origin: Origin, is_guarded: bool) -> Pool:
+        resolve = public_addresses if is_guarded else None
+        return _pool_of(settings, origin, engine.pool.forwarding, engine.clock, resolve)
+
+    options = ClassicOptions(
+        ttl=settings.ttl,
+        named=settings.allow_host,
+        allows_private=settings.allow_private,
+        token=settings.token.get_secret_value(),
+        has_origin=bool(settings.origin) or not isinstance(engine.pool, Pool),
+    )
+    engine.desk = ClassicDesk(engine, options, pool_for, settings.max_object)
+
+
+def request_limits_of(settings: Settings) -> Limits:
+    """Return what a request may measure."""
+    return Limits(
+        target=settings.max_target, header=settings.max_header, fields=settings.max_fields, content=settings.max_body
+    )
+
+
+def _pool_of(
+    settings: Settings, origin: Origin, forwarding: Forwarding, clock: Clock, resolve: Resolve | None = None
+) -> Pool:
+    limits = PoolLimits(
+        connect=settings.connect_timeout,
+        first_byte=settings.first_byte_timeout,
+        between_bytes=settings.between_bytes_timeout,
+        total=settings.total_timeout,
+        connections=settings.origin_connections,
+        idle=settings.origin_idle,
+    )
+    return Pool(origin, forwarding, limits, wall=clock, tls=_tls_of(settings), resolve=resolve)
 
 
 def _tls_of(settings: Settings) -> ssl.SSLContext:

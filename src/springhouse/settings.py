@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, field_validator
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from springhouse.upstream.routing import Origin
@@ -32,6 +32,7 @@ Size = Annotated[int, BeforeValidator(size), Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
 
 CACHING, ORIGIN, LISTENING, CLIENTS, LOGGING = "Caching", "Origin", "Listening", "Clients", "Logging"
+CLASSIC = "Classic endpoints"
 
 
 def setting(default: Any, text: str, group: str, *, hint: str = "", alias: str | None = None) -> Any:
@@ -53,6 +54,9 @@ class Settings(BaseSettings):
     host: str = setting("127.0.0.1", "Address to listen on; 0.0.0.0 or :: for all.", LISTENING, hint="ADDRESS")
     port: Annotated[int, Field(ge=0, le=65535)] = setting(
         8000, "Port to listen on; 0 takes a free one.", LISTENING, hint="PORT"
+    )
+    frontend: Literal["native", "fastapi", "flask"] = setting(
+        "native", "Which server answers: our own, uvicorn with FastAPI, or a WSGI server with Flask.", LISTENING
     )
     unix_socket: Path | None = setting(None, "Listen on this Unix socket instead.", LISTENING, hint="PATH")
 
@@ -111,6 +115,17 @@ class Settings(BaseSettings):
         30.0, "Seconds that requests under way may take to finish after SIGTERM.", CLIENTS, hint="SECONDS"
     )
 
+    classic: bool = setting(
+        False, "Answer /proxy, /cache, /clear-cache and /docs here; X-Cache is HIT, MISS or BYPASS.", CLASSIC
+    )
+    allow_host: tuple[str, ...] = setting(
+        (), "Host that /proxy may fetch from besides the origin, wherever it is; repeatable.", CLASSIC, hint="HOST"
+    )
+    allow_private: bool = setting(False, "Let /proxy fetch from private addresses, too. Dangerous.", CLASSIC)
+    token: SecretStr = setting(
+        SecretStr(""), "Who sends this as Authorization: Bearer may clear from elsewhere.", CLASSIC, hint="TOKEN"
+    )
+
     access_log: str = setting("", "Write an access log to this file; - for standard output.", LOGGING, hint="FILE")
     access_log_format: Literal["common", "json"] = setting("common", "Form of the access log.", LOGGING)
 
@@ -127,6 +142,11 @@ class Settings(BaseSettings):
         for network in value:
             ip_network(network, strict=False)
         return value
+
+    @field_validator("allow_host")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(Origin.parse(f"http://{host}").authority.decode() for host in value)
 
     @property
     def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
+from pydantic import SecretStr
 from rich.markup import escape
 
 from springhouse.settings import Settings
@@ -60,6 +61,6 @@ def _flag_type(annotation: Any) -> Any:
 
 
 def _shown_default(default: object) -> str:
-    if default in ("", None, False, ()):
+    if default in ("", None, False, ()) or isinstance(default, SecretStr):
         return ""
     return f" [default: {default:g}]" if isinstance(default, float) else f" [default: {default}]"

@@ -56,7 +56,7 @@ def serve(
     """
     try:
         settings = load(given, config)
-        if not settings.origin:
+        if not settings.origin and not settings.classic:
             raise BadSettings(
                 "--origin is missing: say which server to fetch from, as in --origin http://localhost:3000"
             )
@@ -67,7 +67,7 @@ def serve(
 
 def announce(where: str, settings: Settings) -> None:
     """Say where the proxy listens and what it fronts."""
-    typer.echo(f"springhouse {__version__} listens on {where} and serves {settings.origin}")
+    typer.echo(f"springhouse {__version__} listens on {where} and serves {settings.origin or 'GET /proxy?url=…'}")
     sys.stdout.flush()
 
 

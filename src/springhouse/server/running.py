@@ -10,9 +10,8 @@ from springhouse.engine.driver import Engine
 from springhouse.observe.accesslog import AccessLog
 from springhouse.server.deadlines import Patience
 from springhouse.server.listener import CannotListen, Server, ServerLimits
-from springhouse.service import engine_of, names_of
+from springhouse.service import engine_of, names_of, request_limits_of
 from springhouse.settings import Settings
-from springhouse.wire.requests import Limits
 
 Announce = Callable[[str], None]
 """Is told where the server listens, once it does: a URL, or the path of a Unix socket."""
@@ -21,12 +20,7 @@ Announce = Callable[[str], None]
 def limits_of(settings: Settings) -> ServerLimits:
     """Return what clients may do."""
     return ServerLimits(
-        request=Limits(
-            target=settings.max_target,
-            header=settings.max_header,
-            fields=settings.max_fields,
-            content=settings.max_body,
-        ),
+        request=request_limits_of(settings),
         patience=Patience(
             header=settings.header_timeout,
             content=settings.body_timeout,

@@ -142,10 +142,9 @@ async def public_addresses(host: str, port: int) -> list[str]:
     """Resolve a name once and return those of its addresses that are public. Raises ForbiddenAddress, OSError."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = list(dict.fromkeys(str(item[4][0]) for item in found))
-    public = [address for address in addresses if is_public(address)]
+    public = [address for address in dict.fromkeys(str(item[4][0]) for item in found) if is_public(address)]
     if not public:
-        raise ForbiddenAddress(f"{host} leads to {', '.join(addresses) or 'nowhere'}, which is not a public address")
+        raise ForbiddenAddress(f"{host} does not lead to a public address")
     return public
 
 
