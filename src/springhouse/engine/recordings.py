@@ -56,6 +56,19 @@ class Reader:
         self.recording.settle()
 
 
+class _Nobody:
+    """Stands where the origin stood, once it has nothing more to send."""
+
+    def pause(self) -> None:
+        pass
+
+    def resume(self) -> None:
+        pass
+
+
+_NOBODY = _Nobody()
+
+
 class Recording:
     """Chunks of content with their readers. `origin` is held back when it is not kept and a reader lags."""
 
@@ -103,11 +116,13 @@ class Recording:
     def finish(self) -> None:
         """Note that the content is whole."""
         self.is_complete = True
+        self.origin = _NOBODY  # it refers back to here
         for reader in tuple(self.readers):
             reader.pump()
 
     def fail(self) -> None:
         """Break off for all readers: the content will never be whole."""
+        self.origin = _NOBODY
         readers, self.readers = self.readers, []
         for reader in readers:
             reader.sink.abort()

@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
-import errno
+import gc
 import os
-import socket
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from springhouse.binding import CannotListen, make_way, why_not
 from springhouse.engine.driver import Engine
 from springhouse.observe.accesslog import AccessLog
 from springhouse.server import deadlines
@@ -18,6 +17,8 @@ from springhouse.wire.requests import Limits
 
 LINGER_S = 2.0
 BACKLOG = 4096
+COLLECT_S = 600.0
+"""How often, at most, an idle process looks for cyclic garbage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +28,6 @@ class ServerLimits:
     request: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
     connections: int = 10_000
-
-
-class CannotListen(Exception):
-    """An address that cannot be listened on; the text says why and what to do."""
 
 
 class Server:
@@ -56,6 +53,7 @@ class Server:
         self._listeners: list[asyncio.Server] = []
         self._unix_paths: list[Path] = []
         self._sweep: asyncio.TimerHandle | None = None
+        self._collected_at = 0.0
 
     # Listening.
 
@@ -67,7 +65,7 @@ class Server:
                 lambda: Connection(self), host or None, port, backlog=BACKLOG, reuse_address=os.name != "nt"
             )
         except OSError as error:
-            raise CannotListen(_why_not(error, host, port)) from None
+            raise CannotListen(why_not(error, host, port)) from None
         self._listeners.append(listener)
         self._keep_sweeping()
         bound: int = listener.sockets[0].getsockname()[1]
@@ -75,16 +73,7 @@ class Server:
 
     async def listen_unix(self, path: Path) -> None:
         """Listen on a Unix socket; one that nobody listens on any more is replaced. Raises CannotListen."""
-        if path.exists():
-            if not stat.S_ISSOCK(path.stat().st_mode):
-                raise CannotListen(f"{path} exists and is no socket; choose another path with --unix-socket")
-            with socket.socket(socket.AF_UNIX) as probe:
-                try:
-                    probe.connect(str(path))
-                except OSError:
-                    path.unlink()
-                else:
-                    raise CannotListen(f"Another process listens on {path}; choose another path with --unix-socket")
+        make_way(path)
         try:
             listener = await asyncio.get_running_loop().create_unix_server(
                 lambda: Connection(self), path, backlog=BACKLOG
@@ -143,15 +132,7 @@ class Server:
         now = loop.time()
         for connection, watch in list(self.connections.items()):
             deadlines.look(connection, watch, self.limits.patience, now)
+        if now - self._collected_at > COLLECT_S and not any(connection.is_busy for connection in self.connections):
+            self._collected_at = now
+            gc.collect()
         self._sweep = loop.call_later(SWEEP_S, self._look_at_all)
-
-
-def _why_not(error: OSError, host: str, port: int) -> str:
-    where = f"{host or '*'}:{port}"
-    if error.errno == errno.EADDRINUSE:
-        return f"Port {port} is taken: something already listens on {where}. Choose another with --port, or stop it."
-    if error.errno == errno.EACCES:
-        return f"Listening on {where} needs more rights; ports below 1024 usually do. Choose another with --port."
-    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
-        return f"{host} is no address of this machine; choose one with --host (0.0.0.0 for all)."
-    return f"Cannot listen on {where}: {error.strerror or error}"

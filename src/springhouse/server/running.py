@@ -6,10 +6,11 @@ import signal
 import sys
 from collections.abc import Callable
 
+from springhouse.binding import CannotListen
 from springhouse.engine.driver import Engine
 from springhouse.observe.accesslog import AccessLog
 from springhouse.server.deadlines import Patience
-from springhouse.server.listener import CannotListen, Server, ServerLimits
+from springhouse.server.listener import Server, ServerLimits
 from springhouse.service import engine_of, names_of, request_limits_of
 from springhouse.settings import Settings
 
@@ -40,10 +41,13 @@ def run(settings: Settings, announce: Announce) -> None:
 
 
 def tune_collector() -> None:
-    """Let the cyclic collector look less often: requests leave no cycles, and a full look at a large store is slow."""
+    """Let the cyclic collector look less often, and at everything only when nobody waits (`Server` sees to that).
+
+    Requests leave no cycles, and a full look at a large store takes long.
+    """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 50, 1_000)
+    gc.set_threshold(50_000, 50, 1_000_000)
 
 
 async def serve(settings: Settings, announce: Announce) -> None:
