@@ -12,7 +12,6 @@ VERSIONS.
 """
 
 import hmac
-from collections.abc import Callable
 from hashlib import blake2b
 from math import isfinite, isnan
 from typing import Annotated, Final
@@ -84,10 +83,7 @@ class Codec:
     """Turns entries into records and back. `secret`: signs them, when not empty."""
 
     def __init__(self, secret: bytes = b"") -> None:
-        self._mac: Callable[[bytes], bytes] | None = None
-        if secret:
-            key = blake2b(secret, digest_size=32, person=b"springhouse-key").digest()
-            self._mac = lambda data: blake2b(data, key=key, digest_size=MAC_SIZE).digest()
+        self._key = blake2b(secret, digest_size=32, person=b"springhouse-key").digest() if secret else b""
 
     def encode(self, entry: Entry, content_digests: bytes) -> bytes:
         """Return the record of an entry whose `length` is known. Raises CodecError for what could not be read back."""
@@ -105,7 +101,7 @@ class Codec:
             _check(VERSIONS[NEWEST].decode(packed))
         except (MsgspecError, TypeError, OverflowError) as error:
             raise CodecError(f"An entry that cannot be stored: {error}") from None
-        if self._mac is None:
+        if not self._key:
             return bytes((NEWEST,)) + packed
         signed = bytes((NEWEST | _SIGNED,)) + packed
         return signed + self._mac(signed)
@@ -121,12 +117,15 @@ class Codec:
             setattr(entry, name, getattr(record, name))
         return entry, record.digests
 
+    def _mac(self, signed: bytes) -> bytes:
+        return blake2b(signed, key=self._key, digest_size=MAC_SIZE).digest()
+
     def _read(self, blob: bytes) -> Record1:
         version = blob[0] if blob else 0
-        if bool(version & _SIGNED) != (self._mac is not None):
+        if bool(version & _SIGNED) != bool(self._key):
             raise CodecError("A record signed by somebody else" if version & _SIGNED else "A record without signature")
         packed = memoryview(blob)[1:]
-        if self._mac is not None:
+        if self._key:
             signed, mac = blob[:-MAC_SIZE], blob[-MAC_SIZE:]
             if not signed or not hmac.compare_digest(self._mac(signed), mac):
                 raise CodecError("A record with a wrong signature")

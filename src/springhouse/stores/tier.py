@@ -41,8 +41,10 @@ class Arriving(Protocol):
 
     size: int
     """Bytes written so far."""
-    backlog: int
-    """Bytes written that have not reached the store; who writes should hold back when it grows."""
+
+    @property
+    def backlog(self) -> int:
+        """Bytes written that have not reached the store; who writes should hold back when it grows."""
 
     def write(self, data: bytes) -> None:
         """Take some content."""

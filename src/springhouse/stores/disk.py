@@ -1,0 +1,276 @@
+"""Entries on this machine's disk: a tier that outlives the process (decision 0011).
+
+    folder/entries.sqlite   entries, small bodies, labels, totals, the log of purges     database, rows
+           bodies/xx/…      a file for each large body                                   files
+           processes/…      a file for each living process, locked                       shared
+           numbers, lock    what the processes tell one another                          shared
+
+Nothing waits for the disk on the loop's thread. Lookups go to a few reader threads, everything that writes goes to one
+writer thread, in order. A lookup of a key that has writing to wait for takes its turn behind it, and so sees it.
+
+Any number of processes may share a folder. SQLite keeps their transactions apart; a purge gets a number, which all of
+them see change before the purge is answered, and is read by them from the log. What one process puts or evicts the
+others find at their next lookup.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from msgspec import MsgspecError
+
+from springhouse.rules.entry import Entry
+from springhouse.stores.codec import Codec
+from springhouse.stores.database import Connection, Database, Unusable
+from springhouse.stores.files import Bodies, Deliver
+from springhouse.stores.finding import Finder, Readers
+from springhouse.stores.operations import (
+    Counting,
+    Desk,
+    Dropped,
+    Forget,
+    Incoming,
+    Operation,
+    Purging,
+    Put,
+    Replace,
+    Then,
+    purge_decoder,
+)
+from springhouse.stores.purging import Everything, Keys, Purge, Receipt
+from springhouse.stores.shared import Shared
+from springhouse.stores.tier import Arriving, Found, News, Purged
+from springhouse.stores.troubles import Troubles
+from springhouse.stores.writer import Writer
+
+SWEEP_EVERY_S = 600.0
+_REMEMBERED_MAX = 8192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskLimits:
+    """Sizes in bytes. Content up to `inline_max` stands in the database, larger in files; up to `whole_max` it is
+    found as bytes, larger as StoredContent. `waiting_max`: what may wait in memory to be written."""
+
+    budget: int = 2**30
+    inline_max: int = 64 * 1024
+    whole_max: int = 8 * 2**20
+    waiting_max: int = 32 * 2**20
+    variants_max: int = 64
+    readers: int = 2
+
+
+class DiskStore:
+    """A Tier. `deliver` calls a function on the loop's thread: `loop.call_soon_threadsafe`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        limits: DiskLimits,
+        *,
+        deliver: Deliver,
+        secret: bytes = b"",
+        troubles: Troubles | None = None,
+    ) -> None:
+        """Open the folder, or make it. Raises Unusable."""
+        self.troubles = troubles or Troubles()
+        self.limits = limits
+        self._deliver_to = deliver
+        try:
+            self._shared = Shared(folder)
+        except OSError as error:
+            raise Unusable(f"The folder {folder} cannot be used: {error.strerror}") from None
+        self._database = Database(folder, self._shared, self.troubles)
+        try:
+            self._database.prepare()
+        except BaseException:
+            self._shared.close()
+            raise
+        self._bodies = Bodies(folder / "bodies", self._shared.name)
+        self._seen = self._shared.purges
+        self._sweep_at = 0.0
+        self._last_of_key: dict[bytes, int] = {}
+        self._last_of_many = 0
+        """Numbers of the last operation about a key, and about what may be any key."""
+        self._start(Codec(secret))
+
+    def _start(self, codec: Codec) -> None:
+        limits = self.limits
+        desk = self._desk = Desk(
+            codec=codec,
+            bodies=self._bodies,
+            shared=self._shared,
+            troubles=self.troubles,
+            deliver=self._deliver,
+            inline_max=limits.inline_max,
+            variants_max=limits.variants_max,
+            budget=limits.budget,
+        )
+        self._writer = Writer(self._database, desk, tick=self._keep_house)
+        self._readers = Readers(self._database, self.troubles, limits.readers)
+        self._finder = Finder(
+            codec=codec,
+            bodies=self._bodies,
+            troubles=self.troubles,
+            readers=self._readers,
+            deliver=self._deliver,
+            whole_max=limits.whole_max,
+            forget=lambda row_id: self._deliver(self._submit, Forget((row_id,))),
+            visited=self._writer.visit,
+        )
+        self._writer.start()
+
+    def is_hot_in(self, is_hot: Callable[[bytes], bool]) -> None:
+        """Let keys stay for which the function, called on another thread, says that they are in use in memory."""
+        self._writer.is_hot = is_hot
+
+    @property
+    def evictions(self) -> int:
+        """How many entries this process has evicted."""
+        return self._writer.evictions
+
+    # Lookups.
+
+    def lookup(self, key: bytes, done: Found) -> None:
+        """Find the variants under the key; see Tier."""
+        waits_for = max(self._last_of_many, self._last_of_key.get(key, 0))
+        if waits_for > self._writer.done:
+            self._submit(Then(lambda: self._find(self._writer.connection, key, done)))
+        else:
+            self._readers.submit(lambda connection: self._find(connection, key, done))
+
+    def _find(self, connection: Connection, key: bytes, done: Found) -> None:
+        self._deliver(done, self._finder.find(connection, key))
+
+    # What changes the store.
+
+    def put(self, entry: Entry) -> None:
+        """Store an entry; see Tier."""
+        if self._writer.waiting + len(entry.content) > self.limits.waiting_max:
+            self.troubles.report("slow", "the disk is slower than the origin: a response was not stored")
+            self._submit(Dropped(entry), entry.key)
+        else:
+            self._submit(Put(entry, self._seen), entry.key)
+
+    def replace(self, old: Entry, new: Entry) -> None:
+        """Put a freshened entry in the old one's place; see Tier."""
+        self._submit(Replace(old, new, self._seen), old.key)
+
+    def arrive(self) -> Arriving | None:
+        """Begin to store content that is arriving; see Tier."""
+        if self._writer.waiting > self.limits.waiting_max // 2:
+            self.troubles.report("slow", "the disk is slower than the origin: a response was not stored")
+            return None
+        return Incoming(
+            self._desk,
+            submit=self._submit,
+            run=self._readers.run,
+            since=lambda: self._seen,
+        )
+
+    def purge(self, purge: Purge, done: Purged | None = None, *, dry_run: bool = False) -> None:
+        """Remove or mark what a purge selects, or only count it; see Tier."""
+        if dry_run:
+            if done is not None:
+                self._submit(Counting(purge, done))
+            return
+        operation = Purging(purge, done, counted=self._counted)
+        if isinstance(purge.what, Keys) and len(purge.what.keys) < _REMEMBERED_MAX:
+            self._submit(operation, *purge.what.keys)
+        else:
+            self._last_of_many = self._submit(operation)
+
+    def _submit(self, operation: Operation, *keys: bytes) -> int:
+        number = self._writer.submit(operation)
+        if len(self._last_of_key) > _REMEMBERED_MAX:
+            done = self._writer.done
+            self._last_of_key = {key: last for key, last in self._last_of_key.items() if last > done}
+        for key in keys:
+            self._last_of_key[key] = number
+        return number
+
+    # Other processes.
+
+    def has_news(self) -> bool:
+        """Say whether others have purged since the last `catch_up`."""
+        return self._shared.purges > self._seen
+
+    def catch_up(self, done: News) -> None:
+        """Fetch the purges of other processes; see Tier."""
+        self._readers.submit(lambda connection: self._read_log(connection, self._seen, done))
+
+    def _counted(self, number: int) -> None:
+        """Note that a purge of our own got a number: it is no news if it is the next."""
+        if number == self._seen + 1:
+            self._seen = number
+
+    def _read_log(self, connection: Connection, seen: int, done: News) -> None:
+        expected = self._shared.purges
+        try:
+            found = (
+                connection.get()
+                .execute("SELECT number, process, purge FROM purges WHERE number > ? ORDER BY number", (seen,))
+                .fetchall()
+            )
+            last = max(expected, found[-1][0] if found else 0)
+            # A gap: the database was replaced, or the log was cut before this process had read it.
+            if len(found) != last - seen:
+                raise LookupError
+            purges = [purge_decoder.decode(purge) for _, process, purge in found if process != self._shared.name]
+        except (sqlite3.Error, LookupError, MsgspecError, TypeError) as error:
+            if isinstance(error, sqlite3.Error):
+                self._finder.failed(connection, error)
+            last, purges = max(expected, self._shared.purges), [Purge(Everything())]
+        self._deliver(self._caught_up, last, purges, done)
+
+    def _caught_up(self, last: int, purges: Sequence[Purge], done: News) -> None:
+        self._seen = max(self._seen, last)
+        done(purges)
+
+    # Housekeeping and the end.
+
+    def totals(self, done: Purged) -> None:
+        """Count what is stored: keys are not counted, which would need a scan."""
+
+        def work(connection: Connection) -> None:
+            receipt = Receipt(failure="the store could not be read")
+            with suppress(sqlite3.Error):
+                entries, size = connection.get().execute("SELECT entries, size FROM totals").fetchone()
+                receipt = Receipt(entries=entries, size=size)
+            self._deliver(done, receipt)
+
+        self._readers.submit(work)
+
+    def flush(self, done: Callable[[], None]) -> None:
+        """Call back when all that was asked for before has been written."""
+        self._submit(Then(lambda: self._deliver(done)))
+
+    def close(self) -> None:
+        """Write what is waiting to be written, and let go of everything; see Tier."""
+        self._writer.close()
+        self._readers.close()
+        self._shared.close()
+
+    def _deliver(self, call: Callable[..., object], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop has gone, and with it whoever waited
+            self._deliver_to(call, *arguments)
+
+    def _keep_house(self, _connection: Connection) -> None:
+        """Sweep bodies that no row refers to, now and then; on the writer's thread."""
+        if monotonic() >= self._sweep_at:
+            self._sweep_at = monotonic() + SWEEP_EVERY_S
+            self._readers.submit(self._sweep)
+
+    def _sweep(self, connection: Connection) -> None:
+        swept = 0
+        with suppress(sqlite3.Error, OSError):
+            for name in self._bodies.abandoned(self._shared.others()):
+                found = connection.get().execute("SELECT 1 FROM entries WHERE file = ?", (name,)).fetchone()
+                if found is None:
+                    self._bodies.remove(name)
+                    swept += 1
+        if swept:
+            self.troubles.note(f"{swept} bodies that were never finished were removed from the store")

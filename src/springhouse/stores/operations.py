@@ -1,0 +1,389 @@
+"""What the writer of a disk store does, one class for each thing it may be asked.
+
+An operation goes through three stages. `prepare` works without the database's lock: it encodes, digests, writes files.
+`apply` runs inside the transaction that it shares with others of its batch; it may run twice, when a transaction has to
+be repeated. `settle` follows when the transaction is committed, or has failed for good.
+
+An entry is not stored when another process has purged it since it was fetched: `since` is the number of the last
+purge that this process had been told of when the entry came. This process's own purges are no question, for what it
+asks is done in order.
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from copy import copy
+from dataclasses import dataclass
+
+from msgspec import MsgspecError, msgpack
+
+from springhouse.rules.entry import Entry
+from springhouse.stores import digests, purging
+from springhouse.stores.codec import Codec, CodecError
+from springhouse.stores.files import Bodies, Deliver, PartFile
+from springhouse.stores.purging import Purge, Receipt
+from springhouse.stores.rows import NewRow, Row, Rows, variant_of
+from springhouse.stores.shared import Shared
+from springhouse.stores.tier import Purged, Read
+from springhouse.stores.troubles import Troubles
+
+purge_decoder = msgpack.Decoder(Purge)
+PURGES_KEPT = 10_000
+"""A process that missed more than this many purges forgets everything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What operations work with. `inline_max`: larger content goes to a file; `budget`: bytes on the disk in all."""
+
+    codec: Codec
+    bodies: Bodies
+    shared: Shared
+    troubles: Troubles
+    deliver: Deliver
+    inline_max: int
+    variants_max: int
+    budget: int
+
+
+class Operation:
+    """Does nothing."""
+
+    size = 0
+    """Bytes it holds in memory while it waits."""
+    is_urgent = False
+    """Somebody waits for it."""
+    is_vital = False
+    """It must be done, even when nothing else can be."""
+    is_lasting = False
+    """It must survive a power failure once it is settled."""
+
+    def prepare(self, desk: Desk) -> None:
+        pass
+
+    def apply(self, rows: Rows, desk: Desk) -> None:
+        pass
+
+    def settle(self, desk: Desk, *, done: bool) -> None:
+        pass
+
+
+class Put(Operation):
+    """Stores an entry. One that cannot be stored still removes those it supersedes."""
+
+    def __init__(self, entry: Entry, since: int) -> None:
+        self.entry = entry
+        self.since = since
+        self.size = len(entry.content)
+        self.new: NewRow | None = None
+        self.part: PartFile | None = None
+        self.is_stored = False
+
+    def prepare(self, desk: Desk) -> None:
+        entry = self.entry
+        try:
+            proof = self._body(desk)
+            if proof is None:
+                return
+            record = desk.codec.encode(entry, proof)
+        except CodecError as error:
+            desk.troubles.report("refused", f"a response was not stored: {error}")
+            return
+        except OSError as error:
+            desk.troubles.report("write", f"a body cannot be written, it was not stored: {error}")
+            return
+        self.new = NewRow(
+            entry.key,
+            variant_of(entry),
+            record,
+            purging.labels_of(entry),
+            entry.length or 0,
+            self.part.name if self.part else None,
+        )
+
+    def _body(self, desk: Desk) -> bytes | None:
+        """Write the content to a file if it is large; return its digests, None when it cannot be stored."""
+        content: bytes = self.entry.content
+        if len(content) != self.entry.length:
+            raise CodecError("its content is not of its length")
+        if len(content) <= desk.inline_max:
+            return digests.digests_of(content)
+        self.part = desk.bodies.create()
+        self.part.write(content)
+        desk.bodies.finish(self.part)
+        return self.part.digests()
+
+    def apply(self, rows: Rows, desk: Desk) -> None:
+        self.is_stored = False
+        new = self.new
+        if new is None or new.size > desk.budget // 2:
+            variant = variant_of(self.entry)
+            rows.remove([row for row in rows.of_key(self.entry.key) if row.variant == variant])
+        elif not is_purged_since(rows, self.entry, self.since, desk.shared):
+            rows.insert(new, b"" if self.part else self.entry.content, variants_max=desk.variants_max)
+            self.is_stored = True
+
+    def settle(self, desk: Desk, *, done: bool) -> None:
+        if self.part is not None:
+            if done and self.is_stored:
+                desk.bodies.settled(self.part.name)
+            else:
+                desk.bodies.discard(self.part)
+
+
+class Dropped(Put):
+    """Stands for a put that there was no room for: only removes what the entry supersedes."""
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__(entry, 0)
+        self.size = 0
+
+    def prepare(self, desk: Desk) -> None:
+        pass
+
+
+class Incoming:
+    """Content on its way to a file while it arrives; see `tier.Arriving`. The writer's thread does the work."""
+
+    __slots__ = ("_desk", "_read_later", "_since", "_submit", "has_failed", "part", "reached", "size")
+
+    def __init__(
+        self,
+        desk: Desk,
+        *,
+        submit: Callable[..., object],
+        run: Callable[[Callable[[], None]], None],
+        since: Callable[[], int],
+    ) -> None:
+        self._desk = desk
+        self._submit = submit
+        self._read_later = run
+        self._since = since
+        self.size = 0
+        self.reached = 0
+        """Bytes in the file; the writer's thread counts."""
+        self.part: PartFile | None = None
+        self.has_failed = False
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that are not in the file yet; 0 when writing has failed."""
+        return 0 if self.has_failed else self.size - self.reached
+
+    def write(self, data: bytes) -> None:
+        """Take some content."""
+        self.size += len(data)
+        self._submit(Append(self, data))
+
+    def commit(self, entry: Entry) -> None:
+        """Store the entry, with what was written as its content."""
+        stored = copy(entry)  # who is being served from it still needs the content it has
+        stored.content, stored.length = b"", self.size
+        self._submit(Commit(self, stored, self._since()), entry.key)
+
+    def abandon(self) -> None:
+        """Store nothing."""
+        self._submit(Abandon(self))
+
+    def read(self, start: int, size: int, done: Read) -> None:
+        """Read what has reached the file."""
+
+        def work() -> None:
+            data = None
+            with suppress(OSError):
+                if self.part is not None:
+                    data = self.part.read(start, min(size, digests.CHUNK)) or None
+            self._desk.deliver(done, data)
+
+        self._read_later(work)
+
+
+class Append(Operation):
+    """Writes a piece of arriving content."""
+
+    def __init__(self, incoming: Incoming, data: bytes) -> None:
+        self.incoming = incoming
+        self.data = data
+        self.size = len(data)
+
+    def prepare(self, desk: Desk) -> None:
+        incoming = self.incoming
+        if incoming.has_failed:
+            return
+        try:
+            if incoming.part is None:
+                incoming.part = desk.bodies.create()
+            incoming.part.write(self.data)
+            incoming.reached += len(self.data)
+        except OSError as error:
+            incoming.has_failed = True
+            desk.troubles.report("write", f"a body cannot be written, it was not stored: {error}")
+
+
+class Commit(Put):
+    """Stores an entry whose content has been written by Append."""
+
+    def __init__(self, incoming: Incoming, entry: Entry, since: int) -> None:
+        super().__init__(entry, since)
+        self.incoming = incoming
+
+    def _body(self, desk: Desk) -> bytes | None:
+        self.part, self.incoming.part = self.incoming.part, None
+        if self.part is None or self.incoming.has_failed:
+            return b"" if self.incoming.size == 0 else None
+        desk.bodies.finish(self.part)
+        return self.part.digests()
+
+
+class Abandon(Operation):
+    """Removes what Append has written."""
+
+    def __init__(self, incoming: Incoming) -> None:
+        self.incoming = incoming
+
+    def settle(self, desk: Desk, *, done: bool) -> None:
+        part, self.incoming.part = self.incoming.part, None
+        if part is not None:
+            desk.bodies.discard(part)
+
+
+class Replace(Operation):
+    """Gives a stored entry the head it was freshened to, if it is still the one that was asked about."""
+
+    def __init__(self, old: Entry, new: Entry, since: int) -> None:
+        self.old = old
+        self.new = new
+        self.since = since
+
+    def apply(self, rows: Rows, desk: Desk) -> None:
+        old, new = self.old, self.new
+        if is_purged_since(rows, new, self.since, desk.shared):
+            return
+        variant = variant_of(old)
+        row = next((row for row in rows.of_key(old.key) if row.variant == variant), None)
+        if row is None:
+            return
+        (stored,) = rows.db.execute("SELECT record FROM entries WHERE id = ?", (row.id,)).fetchone()
+        try:
+            entry, proof = desk.codec.decode(stored, old.key)
+            if not _is_same(entry, proof, old):
+                return
+            rewrite(rows, desk, row, new, proof)
+        except CodecError as error:
+            desk.troubles.report("refused", f"a response was not stored: {error}")
+            rows.remove([row])
+
+
+def _is_same(stored: Entry, proof: bytes, entry: Entry) -> bool:
+    """Say whether a stored entry and one in memory came from the same response."""
+    if (stored.requested_at, stored.received_at, stored.etag) != (entry.requested_at, entry.received_at, entry.etag):
+        return False
+    content = entry.content
+    return proof == (digests.digests_of(content) if isinstance(content, bytes) else content.digests)
+
+
+def rewrite(rows: Rows, desk: Desk, row: Row, entry: Entry, proof: bytes) -> None:
+    """Write an entry's head over a row's; the content stays. Raises CodecError."""
+    record = desk.codec.encode(entry, proof)
+    rows.update(row, NewRow(entry.key, row.variant, record, purging.labels_of(entry), entry.length or 0, row.file))
+
+
+class Forget(Operation):
+    """Removes rows that proved to be damaged."""
+
+    def __init__(self, ids: Iterable[int]) -> None:
+        self.ids = tuple(ids)
+
+    def apply(self, rows: Rows, desk: Desk) -> None:
+        for row_id in self.ids:
+            found = rows.db.execute("SELECT id, variant, size, file FROM entries WHERE id = ?", (row_id,))
+            rows.remove([Row(*row) for row in found.fetchall()])
+
+
+class Purging(Operation):
+    """Removes or marks what a purge selects, and writes it into the log for the other processes."""
+
+    is_urgent = True
+    is_vital = True
+
+    def __init__(self, purge: Purge, done: Purged | None, *, counted: Callable[[int], None]) -> None:
+        self.purge = purge
+        self.done = done
+        self.counted = counted
+        self.is_lasting = done is not None
+        self.number = 0
+        self.receipt = Receipt()
+
+    def apply(self, rows: Rows, desk: Desk) -> None:
+        self.receipt = rows.pick(self.purge.what)
+        if self.purge.stale_from is None:
+            rows.remove_picked(self.receipt)
+        else:
+            self._mark(rows, desk, self.purge.stale_from)
+        cursor = rows.db.execute(
+            "INSERT INTO purges(process, purge) VALUES(?, ?)", (desk.shared.name, msgpack.encode(self.purge))
+        )
+        self.number = cursor.lastrowid or 0
+
+    def _mark(self, rows: Rows, desk: Desk, instant: float) -> None:
+        for row, key, record in rows.picked():
+            try:
+                entry, proof = desk.codec.decode(record, key)
+                rewrite(rows, desk, row, purging.stale_from(entry, instant), proof)
+            except CodecError:
+                rows.remove([row])
+
+    def settle(self, desk: Desk, *, done: bool) -> None:
+        if done and self.number:
+            desk.shared.publish(self.number)
+            desk.deliver(self.counted, self.number)
+        if self.done is not None:
+            receipt = self.receipt if done else Receipt(failure="the store could not be written")
+            desk.deliver(self.done, receipt)
+
+
+class Counting(Operation):
+    """Counts what a purge would select."""
+
+    is_urgent = True
+
+    def __init__(self, purge: Purge, done: Purged) -> None:
+        self.purge = purge
+        self.done = done
+        self.receipt = Receipt()
+
+    def apply(self, rows: Rows, desk: Desk) -> None:
+        self.receipt = rows.pick(self.purge.what)
+
+    def settle(self, desk: Desk, *, done: bool) -> None:
+        desk.deliver(self.done, self.receipt if done else Receipt(failure="the store could not be read"))
+
+
+class Then(Operation):
+    """Calls a function when all that was asked for before is done."""
+
+    is_urgent = True
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call = call
+
+    def settle(self, desk: Desk, *, done: bool) -> None:
+        self.call()
+
+
+def is_purged_since(rows: Rows, entry: Entry, since: int, shared: Shared) -> bool:
+    """Say whether another process has purged the entry after purge number `since`, or may have: the log is short."""
+    if rows.latest_purge <= since:
+        return False
+    news = rows.db.execute(
+        "SELECT process, purge FROM purges WHERE number > ? AND number <= ?", (since, rows.latest_purge)
+    ).fetchall()
+    if len(news) != rows.latest_purge - since:
+        return True
+    return any(_selects(purge, entry) for process, purge in news if process != shared.name)
+
+
+def _selects(packed: bytes, entry: Entry) -> bool:
+    try:
+        return purging.selects(purge_decoder.decode(packed).what, entry)
+    except (MsgspecError, TypeError):
+        return True

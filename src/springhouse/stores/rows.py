@@ -1,0 +1,225 @@
+"""The rows of a disk store, inside one transaction of its writer: entries, contents, labels, totals.
+
+The totals are kept beside the entries, so that neither opening nor evicting needs a scan; all changes to entries go
+through here, and a test compares them with a scan. `size` of an entry is what it takes on the disk: rows with their
+share of indexes and page ends, and its file in whole blocks.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+from msgspec import msgpack
+
+from springhouse.rules.entry import Entry
+from springhouse.stores.files import blocks
+from springhouse.stores.purging import Everything, Groups, Keys, Prefix, Receipt, Selection, Tags, labels_named
+
+PAGE = 8192
+_ROW_BYTES = 140
+_LABEL_BYTES = 48
+_EVICTED_AT_ONCE = 256
+
+
+class Row(NamedTuple):
+    """An entry's row, without record and content."""
+
+    id: int
+    variant: bytes
+    size: int
+    file: str | None
+
+
+class NewRow(NamedTuple):
+    """An entry as it goes into its row. Content of `length` bytes is in `file`, or in its own table."""
+
+    key: bytes
+    variant: bytes
+    record: bytes
+    labels: frozenset[bytes]
+    length: int
+    file: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        rows = _ROW_BYTES + 2 * len(self.key) + len(self.record)
+        rows += sum(_LABEL_BYTES + 2 * len(label) for label in self.labels)
+        if self.file is not None:
+            return rows + blocks(self.length)
+        # What does not fit a page goes on in pages of its own, the last half full on average.
+        return rows + self.length + (PAGE // 2 if self.length > PAGE else 16)
+
+
+def variant_of(entry: Entry) -> bytes:
+    """Return what tells an entry from the others of its key: those it supersedes have the same."""
+    return blake2b(msgpack.encode((entry.vary, entry.selector)), digest_size=16).digest()
+
+
+class Rows:
+    """One transaction. `close` writes the totals; `gone`: names of files to remove once it is committed."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        self.gone: list[str] = []
+        entries, size = db.execute("SELECT entries, size FROM totals").fetchone()
+        self.entries: int = entries
+        self.size: int = size
+        self._before = (entries, size)
+        # Only other processes' purges matter, and these wait for the end of the transaction.
+        (self.latest_purge,) = db.execute(
+            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'purges'"
+        ).fetchone()
+
+    def close(self) -> None:
+        """Write the totals."""
+        if (self.entries, self.size) != self._before:
+            self.db.execute("UPDATE totals SET entries = ?, size = ?", (self.entries, self.size))
+
+    def of_key(self, key: bytes) -> list[Row]:
+        """Return the rows of a key, the latest first."""
+        found = self.db.execute("SELECT id, variant, size, file FROM entries WHERE key = ? ORDER BY id DESC", (key,))
+        return [Row(*row) for row in found]
+
+    def insert(self, new: NewRow, content: bytes, *, variants_max: int) -> None:
+        """Insert an entry in place of the one it supersedes; of the others of its key the latest stay.
+
+        `content` is b"" when it is in a file.
+        """
+        others = self.of_key(new.key)
+        superseded = [row for row in others if row.variant == new.variant]
+        self.remove(superseded + [row for row in others if row.variant != new.variant][variants_max - 1 :])
+        cursor = self.db.execute(
+            "INSERT INTO entries(key, variant, size, visited, file, record) VALUES(?, ?, ?, 0, ?, ?)",
+            (new.key, new.variant, new.size, new.file, new.record),
+        )
+        row_id = cursor.lastrowid
+        if content:
+            self.db.execute("INSERT INTO contents VALUES(?, ?)", (row_id, content))
+        self._label(row_id, new.labels)
+        self.entries += 1
+        self.size += new.size
+
+    def update(self, row: Row, new: NewRow) -> None:
+        """Give a row another record and other labels; its content stays."""
+        self.db.execute(
+            "UPDATE entries SET record = ?, size = ?, visited = 1 WHERE id = ?", (new.record, new.size, row.id)
+        )
+        self.db.execute("DELETE FROM labels WHERE id = ?", (row.id,))
+        self._label(row.id, new.labels)
+        self.size += new.size - row.size
+
+    def _label(self, row_id: int | None, labels: Iterable[bytes]) -> None:
+        self.db.executemany("INSERT INTO labels VALUES(?, ?)", [(label, row_id) for label in labels])
+
+    def remove(self, rows: Sequence[Row]) -> None:
+        """Remove entries with all that belongs to them."""
+        ids = [(row.id,) for row in rows]
+        if not ids:
+            return
+        for table in ("entries", "contents", "labels"):
+            self.db.executemany(f"DELETE FROM {table} WHERE id = ?", ids)  # noqa: S608 - names of ours
+        self.entries -= len(rows)
+        self.size -= sum(row.size for row in rows)
+        self.gone += [row.file for row in rows if row.file is not None]
+
+    def visit(self, ids: Iterable[int]) -> None:
+        """Note that entries were asked for."""
+        self.db.executemany("UPDATE entries SET visited = 1 WHERE id = ? AND visited = 0", [(n,) for n in ids])
+
+    # Eviction.
+
+    def evict(self, budget: int, hand: int, is_hot: Callable[[bytes], bool]) -> tuple[int, int]:
+        """Remove entries until the rest fits the budget, going on where the last eviction stopped.
+
+        SIEVE (see `stores.eviction`) over ids: an entry that was visited, or is hot in memory, gets another round;
+        after two rounds everything may go. Return the new hand, and how many went.
+        """
+        evicted = rounds = 0
+        while self.size > budget:
+            found = self.db.execute(
+                "SELECT id, variant, size, file, key, visited FROM entries WHERE id > ? ORDER BY id LIMIT ?",
+                (hand, _EVICTED_AT_ONCE),
+            ).fetchall()
+            if not found:
+                if rounds == 2:
+                    break
+                hand, rounds = 0, rounds + 1
+                continue
+            victims, spared, hand = self._choose(found, budget, is_hot if rounds < 2 else is_never_hot)
+            self.db.executemany("UPDATE entries SET visited = 0 WHERE id = ?", [(n,) for n in spared])
+            self.remove(victims)
+            evicted += len(victims)
+        return hand, evicted
+
+    def _choose(
+        self, found: list[tuple[int, bytes, int, str | None, bytes, int]], budget: int, is_hot: Callable[[bytes], bool]
+    ) -> tuple[list[Row], list[int], int]:
+        over = self.size - budget
+        victims: list[Row] = []
+        spared: list[int] = []
+        hand = found[0][0] - 1
+        for row_id, variant, size, file, key, visited in found:
+            if over <= 0:
+                break
+            hand = row_id
+            if visited:
+                spared.append(row_id)
+            elif not is_hot(key):
+                victims.append(Row(row_id, variant, size, file))
+                over -= size
+        return victims, spared, hand
+
+    # Purges: what is selected is put into a table first, whatever it was selected by.
+
+    def pick(self, what: Selection) -> Receipt:
+        """Select entries; `remove_picked` and `picked` are about them. Return how many they are."""
+        self.db.execute("CREATE TEMP TABLE IF NOT EXISTS picked(id INTEGER PRIMARY KEY)")
+        self.db.execute("DELETE FROM picked")
+        into = "INSERT OR IGNORE INTO picked SELECT id FROM "
+        match what:
+            case Keys(keys):
+                self.db.executemany(into + "entries WHERE key = ?", [(key,) for key in keys])
+            case Prefix(prefix):
+                after = _after(prefix)
+                ends = "" if after is None else " AND key < ?"
+                self.db.execute(into + "entries WHERE key >= ?" + ends, (prefix,) if after is None else (prefix, after))
+            case Tags() | Groups():
+                labels = [(label,) for label in labels_named(what)]
+                self.db.executemany(into + "labels WHERE label = ?", labels)
+            case Everything():
+                self.db.execute(into + "entries")
+        counted = self.db.execute(
+            "SELECT count(DISTINCT key), count(*), coalesce(sum(size), 0) FROM entries WHERE id IN picked"
+        ).fetchone()
+        return Receipt(*counted)
+
+    def picked(self) -> list[tuple[Row, bytes, bytes]]:
+        """Return row, key and record of what was picked."""
+        found = self.db.execute(
+            "SELECT id, variant, size, file, key, record FROM entries WHERE id IN picked ORDER BY id"
+        ).fetchall()
+        return [(Row(*row[:4]), row[4], row[5]) for row in found]
+
+    def remove_picked(self, receipt: Receipt) -> None:
+        """Remove what was picked, which `receipt` counted."""
+        files = self.db.execute("SELECT file FROM entries WHERE file IS NOT NULL AND id IN picked")
+        self.gone += [file for (file,) in files]
+        # A DELETE without WHERE gives whole tables back at once.
+        which = "" if receipt.entries == self.entries else " WHERE id IN picked"
+        for table in ("entries", "contents", "labels"):
+            self.db.execute(f"DELETE FROM {table}{which}")  # noqa: S608 - words of ours
+        self.entries -= receipt.entries
+        self.size -= receipt.size
+
+
+def is_never_hot(_key: bytes) -> bool:
+    """Say that no key is in use in memory."""
+    return False
+
+
+def _after(prefix: bytes) -> bytes | None:
+    """Return the least bytes that are greater than all that begin with the prefix, None when there are none."""
+    stem = prefix.rstrip(b"\xff")
+    return stem[:-1] + bytes((stem[-1] + 1,)) if stem else None

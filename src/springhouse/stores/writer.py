@@ -1,0 +1,225 @@
+"""The one thread of this process that writes to a disk store's database.
+
+What it is asked for waits in a queue and is done in order, many operations in one transaction: the first waits some
+milliseconds for company, unless somebody waits for it. All processes on the folder take turns, a transaction each.
+
+A transaction that fails is rolled back, and its puts are dropped: a full disk costs hits, not answers. Purges are
+tried again without them. One that cannot be written down at all leaves no choice but to remove the database, which
+needs no space: what was purged must never be found again.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from time import monotonic
+
+from springhouse.stores.database import Connection, Database, Unusable, is_corrupt
+from springhouse.stores.operations import PURGES_KEPT, Desk, Operation
+from springhouse.stores.rows import Rows, is_never_hot
+
+LINGER_S = 0.004
+TICK_S = 1.0
+TOGETHER = 512
+BYTES_TOGETHER = 16 * 2**20
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_BUSY_ATTEMPTS = 12
+"""A purge waits that often for another process's transaction, `BUSY_S` each time."""
+_FREE_PAGES = 2048
+_PRUNED_AT_ONCE = 1000
+
+Failure = (sqlite3.Error, Unusable, OSError)
+
+
+class Writer:
+    """The queue and its thread. `is_hot`: whether a key is in use in memory, so that it is not evicted here.
+
+    `tick` is called once a second, on the thread.
+    """
+
+    def __init__(self, database: Database, desk: Desk, *, tick: Callable[[Connection], None]) -> None:
+        self._desk = desk
+        self._database = database
+        self._tick = tick
+        self._operations: SimpleQueue[Operation | None] = SimpleQueue()
+        self._is_wanted = Event()
+        self._thread = Thread(target=self._work, name="store-writer", daemon=True)
+        self._hand = 0
+        self._is_sound = True
+        self._is_busy = False
+        self._ticked_at = 0.0
+        self._bytes_in = self._bytes_out = 0
+        self.is_hot: Callable[[bytes], bool] = is_never_hot
+        self._visits: set[int] = set()
+        self.submitted = 0
+        self.done = 0
+        """How many operations were submitted, and how many of these are settled; they are done in order."""
+        self.evictions = 0
+        self.connection = Connection(database)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait to be written."""
+        return self._bytes_in - self._bytes_out
+
+    def submit(self, operation: Operation) -> int:
+        """Have an operation done; return its number, for comparing with `done`. On the loop's thread only."""
+        self._bytes_in += operation.size
+        self.submitted += 1
+        self._operations.put(operation)
+        if operation.is_urgent:
+            self._is_wanted.set()
+        return self.submitted
+
+    def visit(self, row_id: int) -> None:
+        """Have it written down, with what else there is to write, that an entry was asked for. On any thread."""
+        self._visits.add(row_id)
+
+    def close(self) -> None:
+        """Do what is waiting, and end."""
+        self._operations.put(None)
+        self._is_wanted.set()
+        self._thread.join(30.0)
+
+    def _work(self) -> None:
+        is_open = True
+        while is_open:
+            batch, is_open = self._gather()
+            try:
+                if batch or self._visits:
+                    self._do(batch)
+                now = monotonic()
+                if now - self._ticked_at >= TICK_S:
+                    self._ticked_at = now
+                    self._keep_house()
+                    self._tick(self.connection)
+            except Exception as error:
+                self._desk.troubles.report("bug", f"the writer of the store failed: {error!r}")
+            self._bytes_out += sum(operation.size for operation in batch)
+            self.done += len(batch)
+        self.connection.close()
+
+    def _gather(self) -> tuple[list[Operation], bool]:
+        try:
+            first = self._operations.get(timeout=TICK_S)
+        except Empty:
+            return [], True
+        if first is None:
+            return [], False
+        if not first.is_urgent:
+            self._is_wanted.wait(LINGER_S)
+        self._is_wanted.clear()
+        batch, size = [first], first.size
+        while len(batch) < TOGETHER and size < BYTES_TOGETHER:
+            try:
+                operation = self._operations.get_nowait()
+            except Empty:
+                break
+            if operation is None:
+                return batch, False
+            batch.append(operation)
+            size += operation.size
+        return batch, True
+
+    def _do(self, batch: list[Operation]) -> None:
+        desk = self._desk
+        for operation in batch:
+            try:
+                operation.prepare(desk)
+            except Exception as error:
+                desk.troubles.report("bug", f"the writer of the store failed: {error!r}")
+        is_done = self._committed(batch)
+        vital = [operation for operation in batch if operation.is_vital]
+        is_vital_done = is_done or (bool(vital) and self._insist(vital))
+        for operation in batch:
+            operation.settle(desk, done=is_done or (is_vital_done and operation.is_vital))
+
+    def _insist(self, vital: list[Operation]) -> bool:
+        """Do purges whatever it takes; say whether that went well."""
+        for attempt in range(_BUSY_ATTEMPTS):
+            if self._committed(vital):
+                return True
+            if attempt >= 1 and not self._is_busy:
+                break
+        try:
+            self.connection.discard("the disk may be full")
+        except Failure as error:
+            self._is_sound = False
+            self._desk.troubles.report("write", f"the store cannot be written: {error}")
+            return not self._database.path.exists()
+        return True
+
+    def _committed(self, batch: list[Operation]) -> bool:
+        """Do operations in one transaction; say whether that went well."""
+        try:
+            if not self._is_sound:
+                self.connection.prepare()
+                self._is_sound = True
+            db = self.connection.get()
+            is_lasting = any(operation.is_lasting for operation in batch)
+            if is_lasting:
+                db.execute("PRAGMA synchronous=FULL")
+            try:
+                gone = self._transact(db, batch)
+            finally:
+                if is_lasting:
+                    db.execute("PRAGMA synchronous=NORMAL")
+        except Exception as error:
+            self._failed(error)
+            return False
+        for name in gone:
+            self._desk.bodies.remove(name)
+        return True
+
+    def _transact(self, db: sqlite3.Connection, batch: list[Operation]) -> list[str]:
+        """Return the names of files that nothing refers to any more."""
+        visits, self._visits = self._visits, set()
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            rows = Rows(db)
+            rows.visit(tuple(visits))  # a reader may be adding to it still
+            for operation in batch:
+                operation.apply(rows, self._desk)
+            if rows.size > self._desk.budget:
+                self._hand, evicted = rows.evict(self._desk.budget, self._hand, self.is_hot)
+                self.evictions += evicted
+            rows.close()
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        return rows.gone
+
+    def _failed(self, error: BaseException) -> None:
+        self._desk.troubles.report("write", f"the store cannot be written: {error}")
+        self._is_busy = getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY
+        if self._is_busy:
+            return
+        try:
+            if is_corrupt(error) or isinstance(error, TypeError):  # a column that holds what it cannot
+                self.connection.renew(str(error))
+            else:
+                self._is_sound = False  # looked at again before the next transaction
+        except Failure as worse:
+            self._is_sound = False
+            self._desk.troubles.report("replace", f"a damaged store could not be replaced: {worse}")
+
+    def _keep_house(self) -> None:
+        """Give free pages back little by little, and let the log of purges not grow."""
+        try:
+            db = self.connection.get()
+            (free,) = db.execute("PRAGMA freelist_count").fetchone()
+            if free > _FREE_PAGES:
+                db.execute(f"PRAGMA incremental_vacuum({_FREE_PAGES})").fetchall()
+            first, latest = db.execute(
+                "SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM purges"
+            ).fetchone()
+            if latest - first > PURGES_KEPT + _PRUNED_AT_ONCE:
+                db.execute("DELETE FROM purges WHERE number <= ?", (latest - PURGES_KEPT,))
+        except Failure as error:
+            self._failed(error)
