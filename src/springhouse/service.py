@@ -8,6 +8,7 @@ from springhouse.engine.classic import ClassicDesk, ClassicOptions
 from springhouse.engine.clock import Clock, wall
 from springhouse.engine.driver import Engine
 from springhouse.engine.ports import Upstream
+from springhouse.http.fields import TAGS
 from springhouse.rules.options import Options
 from springhouse.settings import Settings
 from springhouse.stores.memory import MemoryStore
@@ -28,6 +29,7 @@ def options_of(settings: Settings) -> Options:
         # An object never takes more than half of the store.
         max_object=min(settings.max_object, settings.memory // 2),
         max_variants=settings.max_variants,
+        withheld=0 if settings.expose_tags else TAGS,
     )
 
 

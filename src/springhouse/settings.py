@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     set_cookie: Literal["refuse", "strip", "store"] = setting(
         "refuse", "Responses with Set-Cookie: refuse to store, store without it, or store as is.", CACHING
     )
+    expose_tags: bool = setting(False, "Let clients see Surrogate-Key, xkey and Cache-Tag.", CACHING)
     memory: Size = setting("256MiB", "Bytes the memory store may use in all.", CACHING, hint="SIZE")
     max_object: Size = setting("64MiB", "Larger responses pass through without being stored.", CACHING, hint="SIZE")
     max_variants: Annotated[int, Field(ge=1)] = setting(

@@ -55,6 +55,8 @@ class Errand:
     key: bytes
     why: Reason
     entry: Entry | None = None
+    withheld: int = 0
+    """Bits of fields that the client does not get."""
     leads: bool = False
     collapsed: bool | None = None
 
@@ -71,7 +73,7 @@ def respond(request: Request, key: bytes, options: Options) -> Flow:
         decision = decide(request, found.variants, found.now, options)
         match decision:
             case Fetch(why):
-                errand = Errand(key, why)
+                errand = Errand(key, why, None, options.withheld)
             case Serve(entry, reason, refresh):
                 if refresh:
                     yield Later(key, request, entry)
@@ -81,7 +83,7 @@ def respond(request: Request, key: bytes, options: Options) -> Flow:
             case Refuse(status, reason):
                 return replies.problem(status, reason.text, x_cache=MISS, reason=reason)
             case Revalidate(entry, why):
-                errand = Errand(key, why, entry)
+                errand = Errand(key, why, entry, options.withheld)
             case _:
                 assert_never(decision)
         alone = found.goes_alone or not _may_lead(request, errand, waited)
@@ -131,9 +133,11 @@ def _bypass(request: Request, key: bytes, why: Reason, options: Options) -> Flow
             request,
             kept,
             answer.received_at,
-            ours=Ours(BYPASS, status, reasons.STORED, False, replies.as_received(answer.response, kept)),
+            ours=Ours(
+                BYPASS, status, reasons.STORED, False, replies.as_received(answer.response, options.withheld, kept)
+            ),
         )
-    return _passed_on(request, answer, Errand(key, why), x_cache=BYPASS)
+    return _passed_on(request, answer, Errand(key, why, withheld=options.withheld), x_cache=BYPASS)
 
 
 def _may_lead(request: Request, errand: Errand, waited: Errand | None) -> bool:
@@ -184,9 +188,13 @@ def _fetch(request: Request, errand: Errand, options: Options) -> Flow:
             entry.length = answer.length
             yield Record(entry)
             return _fetched(request, answer, errand, entry)
-        case Freshen(old, entry, _):
-            yield Replace(old, entry)
-            return _fetched(request, answer, errand, entry)
+        case Freshen(old, entry, kept, _):
+            yield Replace(old, kept)
+            return _fetched(request, answer, errand, entry, is_stored=kept is entry)
+        case Discard() if answer.response.status == 304 and asked is not None and conditions(asked):
+            # A 304 about something that is not stored here is no answer to the client: ask again, without conditions.
+            errand.entry = None
+            return (yield from _fetch(request, errand, options))
         case Discard(_, reason, lasting):
             if errand.leads:
                 yield Release(errand.key, lasting=lasting)
@@ -231,14 +239,14 @@ def _collapsed(request: Request, entry: Entry, now: float, errand: Errand) -> Re
     )
 
 
-def _fetched(request: Request, answer: Answer, errand: Errand, entry: Entry) -> Reply:
+def _fetched(request: Request, answer: Answer, errand: Errand, entry: Entry, *, is_stored: bool = True) -> Reply:
     """Answer from the entry that was just stored or confirmed."""
     confirmed = answer.response.status == 304
     status = replies.status_of_forward(
         errand.why,
         answer.response.status,
         entry.status,
-        stored=True,
+        stored=is_stored,
         collapsed=errand.collapsed,
         ttl=entry.ttl_at(answer.received_at),
     )
@@ -247,7 +255,7 @@ def _fetched(request: Request, answer: Answer, errand: Errand, entry: Entry) -> 
         status,
         reasons.VALIDATED if confirmed else reasons.STORED,
         is_from_cache=False,
-        as_received=None if confirmed else replies.as_received(answer.response, entry),
+        as_received=None if confirmed else replies.as_received(answer.response, errand.withheld, entry),
     )
     return replies.from_entry(request, entry, answer.received_at, ours=ours)
 
@@ -265,6 +273,7 @@ def _passed_on(
             errand.why, status, status, collapsed=errand.collapsed, detail=detail or errand.why
         ),
         reason=detail or errand.why,
+        withheld=errand.withheld,
     )
 
 

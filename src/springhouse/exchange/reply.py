@@ -135,11 +135,14 @@ def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Rep
     return reply
 
 
-def as_received(response: Response, entry: Entry | None = None) -> list[Field]:
-    """Return the fields to pass on: end-to-end, without framing; the stored ones where nothing was left out."""
+def as_received(response: Response, withheld: int, entry: Entry | None = None) -> list[Field]:
+    """Return the fields to pass on: end-to-end, without framing and those whose bits are `withheld`.
+
+    The stored ones where nothing more than that was left out.
+    """
     if entry is not None and not response.bits & (f.AGE | f.SET_COOKIE) and not entry.is_redacted:
         return entry.fields
-    return end_to_end(response.fields, response.bits, f.X_CACHE | f.CONTENT_LENGTH)
+    return end_to_end(response.fields, response.bits, f.X_CACHE | f.CONTENT_LENGTH | withheld)
 
 
 def from_origin(
@@ -150,9 +153,10 @@ def from_origin(
     x_cache: bytes,
     cache_status: bytes,
     reason: Reason | None,
+    withheld: int = 0,
 ) -> Reply:
     """Pass an answer on as it arrives."""
-    passed = as_received(response)
+    passed = as_received(response, withheld)
     has_content = may_have_content(request.method, response.status)
     if response.status == 101:
         has_content = True  # the bytes of the new protocol

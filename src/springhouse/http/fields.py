@@ -47,6 +47,8 @@ CACHE_STATUS: Final = 1 << 33
 X_CACHE: Final = 1 << 34
 TARGETED: Final = 1 << 35
 PROXY_ONLY: Final = 1 << 36
+TAGS: Final = 1 << 38
+CACHE_GROUPS: Final = 1 << 39
 
 BITS: Final[dict[bytes, int]] = {
     b"host": HOST,
@@ -110,6 +112,12 @@ BITS: Final[dict[bytes, int]] = {
     b"cdn-cache-control": TARGETED,
     b"surrogate-control": TARGETED,
     b"surrogate-capability": HOP_BY_HOP,
+    # What caches purge by.
+    b"surrogate-key": TAGS,
+    b"xkey": TAGS,
+    b"cache-tag": TAGS,
+    b"cache-groups": CACHE_GROUPS,
+    b"cache-group-invalidation": CACHE_GROUPS,
     # Between a proxy and its neighbour, not to be stored (RFC 9111 §3.1).
     b"proxy-authenticate": PROXY_ONLY,
     b"proxy-authentication-info": PROXY_ONLY,

@@ -14,6 +14,18 @@ def dictionary(values: list[bytes]) -> dict[str, object] | None:
     return {key: member[0] for key, member in parsed.items() if isinstance(member, tuple)}
 
 
+def strings(values: list[bytes]) -> tuple[bytes, ...]:
+    """Return the Strings of a List over all field lines; () when it does not parse or has other members."""
+    try:
+        parsed = http_sf.parse(b", ".join(values), tltype="list")
+    except http_sf.StructuredFieldError:
+        return ()
+    members = [member[0] for member in parsed if isinstance(member, tuple)] if isinstance(parsed, list) else []
+    if not all(type(member) is str for member in members):
+        return ()
+    return tuple(str(member).encode() for member in members)
+
+
 def text(value: str) -> bytes:
     """Return a String item (§4.1.6); characters it cannot hold become question marks."""
     safe = "".join(c if " " <= c <= "~" else "?" for c in value)

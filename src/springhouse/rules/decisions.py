@@ -52,10 +52,14 @@ class Keep:
 
 @dataclass(slots=True)
 class Freshen:
-    """The stored entry holds: put `entry` in place of `old` and answer from it (§4.3.4)."""
+    """The stored entry holds: answer from `entry`, and put `kept` in place of `old` (§4.3.4).
+
+    `kept` is `entry`, unless that may not be stored: then it is the old one, which must be validated before each use.
+    """
 
     old: Entry
     entry: Entry
+    kept: Entry
     reason: Reason
 
 

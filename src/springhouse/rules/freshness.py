@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from springhouse.http import dates
-from springhouse.http.directives import SECONDS_MAX, Directives, delta_seconds, seconds
+from springhouse.http.directives import SECONDS_MAX, delta_seconds
 from springhouse.http.fields import AGE, AUTHORIZATION, COOKIE, DATE, EXPIRES, LAST_MODIFIED, SET_COOKIE
 from springhouse.http.headers import combined, values
 from springhouse.http.messages import Request, Response
 from springhouse.rules.options import Options
+from springhouse.rules.policy import Policy
 
 HEURISTICALLY_CACHEABLE = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501})
 """RFC 9110 §15.1."""
@@ -32,7 +33,7 @@ class Lifespan:
 def lifespan(
     request: Request,
     response: Response,
-    directives: Directives,
+    policy: Policy,
     *,
     requested_at: float,
     received_at: float,
@@ -49,14 +50,14 @@ def lifespan(
     # A TTL of ours runs from receipt, whatever age the response came with.
     if may_give and options.force_ttl and response.status == 200:
         return Lifespan(born_at, options.ttl + int(initial), date, given=True)
-    explicit = explicit_lifetime(response, directives, date, received_at)
+    explicit = explicit_lifetime(response, policy, date, received_at)
     if explicit is not None:
         return Lifespan(born_at, explicit, date)
     if options.ttl and may_give and response.status in GIVEN_TTL_APPLIES:
         return Lifespan(born_at, options.ttl + int(initial), date, given=True)
     if options.ttl and request.bits & (AUTHORIZATION | COOKIE):
         return None
-    heuristic = heuristic_lifetime(response, directives, date, options)
+    heuristic = heuristic_lifetime(response, policy, date, options)
     return None if heuristic is None else Lifespan(born_at, heuristic, date)
 
 
@@ -84,16 +85,14 @@ def date_of(response: Response, received_at: float) -> int:
     return int(received_at) if date is None else date
 
 
-def explicit_lifetime(response: Response, directives: Directives, date: int, received_at: float) -> int | None:
+def explicit_lifetime(response: Response, policy: Policy, date: int, received_at: float) -> int | None:
     """Return the lifetime that the origin states for a shared cache, None when it states none (§4.2.1).
 
     Expires that is no date, and more than one Expires that disagree, count as expired (§5.3, §4.2.1).
     """
-    for name in (b"s-maxage", b"max-age"):
-        stated = seconds(directives, name)
-        if stated is not None:
-            return stated
-    if not response.bits & EXPIRES:
+    if policy.lifetime is not None:
+        return policy.lifetime
+    if not (response.bits & EXPIRES and policy.uses_expires):
         return None
     stated_dates = {dates.parse(value, received_at) for value in values(response.fields, b"expires")}
     expires = stated_dates.pop()
@@ -102,13 +101,13 @@ def explicit_lifetime(response: Response, directives: Directives, date: int, rec
     return max(0, expires - date)
 
 
-def heuristic_lifetime(response: Response, directives: Directives, date: int, options: Options) -> int | None:
+def heuristic_lifetime(response: Response, policy: Policy, date: int, options: Options) -> int | None:
     """Return a lifetime for a response without an explicit one, None where §3 does not allow storing it at all.
 
     A tenth of the time since Last-Modified (§4.2.2). Without Last-Modified, and where a TTL of ours stands in for
     heuristics, it is 0: such a response must be validated before each use.
     """
-    if response.status not in HEURISTICALLY_CACHEABLE and b"public" not in directives:
+    if response.status not in HEURISTICALLY_CACHEABLE and not policy.public:
         return None
     modified = dates.parse(response.value(b"last-modified", LAST_MODIFIED), date)
     if modified is None or options.ttl:
@@ -117,11 +116,11 @@ def heuristic_lifetime(response: Response, directives: Directives, date: int, op
     return max(0, min(int(unchanged * options.heuristic_fraction), options.heuristic_max))
 
 
-def may_give_ttl(request: Request, response: Response, directives: Directives, options: Options) -> bool:
+def may_give_ttl(request: Request, response: Response, policy: Policy, options: Options) -> bool:
     """Say whether a TTL of ours may apply: not to what may be personal, unless the operator says so plainly."""
     if not options.ttl:
         return False
     if request.bits & (AUTHORIZATION | COOKIE) and not options.ttl_despite_credentials:
         return False
-    forbids = bool(response.bits & SET_COOKIE) or b"no-store" in directives or b"private" in directives
+    forbids = response.bits & SET_COOKIE or policy.no_store or policy.is_personal
     return options.ttl_despite_no_store or not forbids

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from springhouse.http.fields import TAGS
+
 SetCookie = Literal["refuse", "strip", "store"]
 
 
@@ -14,7 +16,8 @@ class Options:
     heuristics of §4.2.2. force_ttl: `ttl` also wins over what the origin says, for 200s.
     ttl_despite_credentials, ttl_despite_no_store: let the two above reach requests with Authorization or Cookie,
     and responses that are private, no-store or set a cookie. max_object: bytes of content an entry may have, None
-    for no limit. max_variants: entries kept per key.
+    for no limit. max_variants: entries kept per key. withheld: bits of fields that clients
+    do not get.
     """
 
     ttl: int = 0
@@ -26,3 +29,4 @@ class Options:
     heuristic_max: int = 7 * 24 * 3600
     max_object: int | None = None
     max_variants: int = 64
+    withheld: int = TAGS

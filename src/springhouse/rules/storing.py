@@ -1,7 +1,7 @@
 """Whether a response may be stored, and the entry it becomes (RFC 9111 §3)."""
 
 from springhouse.http import dates, etags
-from springhouse.http.directives import Directives, names, parse, seconds
+from springhouse.http.directives import parse
 from springhouse.http.fields import (
     AGE,
     AUTHORIZATION,
@@ -10,30 +10,25 @@ from springhouse.http.fields import (
     CONTENT_LOCATION,
     DATE,
     ETAG,
-    EXPIRES,
     LAST_MODIFIED,
     SET_COOKIE,
-    TARGETED,
     X_CACHE,
     Field,
 )
-from springhouse.http.headers import combined, end_to_end, members, values
+from springhouse.http.headers import combined, end_to_end
 from springhouse.http.messages import Request, Response
-from springhouse.http.structured import dictionary
-from springhouse.rules import keys, reasons, variants
+from springhouse.rules import keys, labels, reasons, variants
+from springhouse.rules import policy as policies
 from springhouse.rules.entry import Entry
 from springhouse.rules.freshness import HEURISTICALLY_CACHEABLE, Lifespan, explicit_lifetime, lifespan, may_give_ttl
 from springhouse.rules.options import Options
+from springhouse.rules.policy import Policy
 from springhouse.rules.reasons import Reason
 
 UNDERSTOOD = HEURISTICALLY_CACHEABLE - {206} | {302, 303, 307, 400, 401, 403, 406, 409, 415, 422, 429} | {
     500, 502, 503, 504
 }  # fmt: skip
 """The final statuses whose caching requirements this cache implements; partial content is only passed on."""
-
-
-SURROGATE = b"springhouse"
-"""The device token that Surrogate-Capability announces."""
 
 
 def keep(
@@ -46,22 +41,22 @@ def keep(
     options: Options,
 ) -> Entry | Reason:
     """Return the entry that the response to a GET becomes, or the reason why it may not be stored."""
-    directives, judged = policy(response)
-    if b"no-store" in directives and b"must-understand" not in directives and not options.ttl_despite_no_store:
+    policy = policies.of(response)
+    if policy.no_store and not policy.must_understand and not options.ttl_despite_no_store:
         return reasons.NO_STORE  # the most frequent refusal, before anything is computed
-    given = may_give_ttl(request, judged, directives, options)
-    refusal = may_not_store(request, judged, directives, options, given=given)
+    given = may_give_ttl(request, response, policy, options)
+    refusal = may_not_store(request, response, policy, options, given=given)
     if refusal:
         return refusal
     span = lifespan(
-        request, judged, directives, requested_at=requested_at, received_at=received_at, options=options, may_give=given
+        request, response, policy, requested_at=requested_at, received_at=received_at, options=options, may_give=given
     )
     if span is None:
         return reasons.NO_FRESHNESS
-    if request.bits & AUTHORIZATION and not span.given and not is_shareable(directives):
+    if request.bits & AUTHORIZATION and not span.given and not policy.shareable:
         return reasons.AUTHORIZATION  # a TTL of ours may be for everybody; what the origin timed is not
-    entry = Entry(key, response.status, response.reason, stored_fields(response, directives, received_at, options))
-    entry.is_redacted = bool(unstorable_names(directives))
+    entry = Entry(key, response.status, response.reason, stored_fields(response, policy, received_at, options))
+    entry.is_redacted = bool(policy.withheld)
     entry.vary = variants.names(response)
     entry.selector = variants.selector(request, entry.vary)
     entry.requested_at, entry.received_at = requested_at, received_at
@@ -70,7 +65,8 @@ def keep(
     modified = response.value(b"last-modified", LAST_MODIFIED)
     entry.last_modified = modified if dates.parse(modified, received_at) is not None else None
     entry.authorized = bool(request.bits & AUTHORIZATION)
-    _set_lifetime(entry, span, directives, forced=span.given and options.force_ttl and response.status == 200)
+    entry.tags, entry.groups = labels.tags_of(response), labels.groups_of(response)
+    _set_lifetime(entry, span, policy, forced=span.given and options.force_ttl and response.status == 200)
     return entry if is_reusable(entry) else reasons.NOT_REUSABLE
 
 
@@ -84,10 +80,9 @@ def keep_for_get(
     if request.method != b"POST" or response.status != 200 or not response.bits & CONTENT_LOCATION:
         return None
     location = response.value(b"content-location", CONTENT_LOCATION)
-    directives, judged = policy(response)
     if location is None or keys.same_origin(key, location) != key:
         return None
-    if explicit_lifetime(judged, directives, int(received_at), received_at) is None:
+    if explicit_lifetime(response, policies.of(response), int(received_at), received_at) is None:
         return None
     # Vary would compare the fields of a POST with those of a GET: such a response is not worth the doubt.
     if variants.names(response):
@@ -103,7 +98,7 @@ def is_reusable(entry: Entry) -> bool:
 
 
 def may_not_store(
-    request: Request, response: Response, directives: Directives, options: Options, *, given: bool
+    request: Request, response: Response, policy: Policy, options: Options, *, given: bool
 ) -> Reason | None:
     """Go down the list of §3 and return the first reason against storing, None when there is none but freshness.
 
@@ -111,21 +106,20 @@ def may_not_store(
     """
     is_forced = given and options.force_ttl and response.status == 200
     overridden = is_forced and options.ttl_despite_no_store
-    must_understand = b"must-understand" in directives
     if response.status == 206:
         return reasons.PARTIAL
     if response.status == 304:
         return reasons.UNSOLICITED
-    if response.status < 200 or (must_understand and response.status not in UNDERSTOOD):
+    if response.status < 200 or (policy.must_understand and response.status not in UNDERSTOOD):
         return reasons.NOT_UNDERSTOOD
-    if b"no-store" in directives and not must_understand and not overridden:
+    if policy.no_store and not policy.must_understand and not overridden:
         return reasons.NO_STORE
     if request.bits & CACHE_CONTROL and b"no-store" in parse(combined(request.fields, b"cache-control")):
         return reasons.REQUEST_NO_STORE
-    if b"private" in directives and not names(directives[b"private"]) and not overridden:
+    if policy.private and not overridden:
         return reasons.PRIVATE
     is_given_to_all = given and options.ttl_despite_credentials
-    if request.bits & AUTHORIZATION and not is_shareable(directives) and not is_given_to_all:
+    if request.bits & AUTHORIZATION and not policy.shareable and not is_given_to_all:
         return reasons.AUTHORIZATION
     if response.bits & SET_COOKIE and options.set_cookie == "refuse" and not overridden:
         return reasons.SET_COOKIE
@@ -134,92 +128,36 @@ def may_not_store(
     return reasons.VARY_STAR if variants.names(response) == (variants.STAR,) else None
 
 
-def is_shareable(directives: Directives) -> bool:
-    """Say whether a directive allows reuse of a response to a request with Authorization (§3.5)."""
-    return any(name in directives for name in (b"public", b"s-maxage", b"must-revalidate"))
-
-
 def is_larger_than(response: Response, limit: int | None) -> bool:
     """Say whether the response announces more than `limit` bytes of content (None: no limit)."""
     announced = response.value(b"content-length", CONTENT_LENGTH)
     return limit is not None and announced is not None and announced.isdigit() and int(announced) > limit
 
 
-def policy(response: Response) -> tuple[Directives, Response]:
-    """Return the directives that count for this cache, and the response to judge by them.
-
-    CDN-Cache-Control (RFC 9213 §2.2), else Surrogate-Control (W3C Edge Architecture §2.2), takes the place of
-    Cache-Control and Expires if it is valid and not empty.
-    """
-    if response.bits & TARGETED:
-        targeted = dictionary(values(response.fields, b"cdn-cache-control"))
-        directives = (
-            {name.encode(): _argument(value) for name, value in targeted.items()}
-            if targeted
-            else surrogate_directives(combined(response.fields, b"surrogate-control"))
-        )
-        if directives:
-            fields = [f for f in response.fields if f[0].lower() != b"expires"]
-            return directives, Response(response.status, fields, reason=response.reason, bits=response.bits & ~EXPIRES)
-    return parse(combined(response.fields, b"cache-control")) if response.bits & CACHE_CONTROL else {}, response
-
-
-def surrogate_directives(value: bytes | None) -> Directives:
-    """Read Surrogate-Control: directives for any surrogate, and those targeted (`;springhouse`) at this one.
-
-    `max-age=60+30` allows 30 more seconds of staleness, which are not used here.
-    """
-    ours = []
-    for member in members(value or b""):
-        directive, semicolon, target = member.partition(b";")
-        if not semicolon or target.strip(b" \t").lower() == SURROGATE:
-            ours.append(directive.strip(b" \t").split(b"+")[0])
-    return parse(b",".join(ours))
-
-
-def _argument(value: object) -> bytes | None:
-    if isinstance(value, bool):
-        return None if value else b"0"
-    return str(value).encode("latin-1", "replace")
-
-
-def stored_fields(response: Response, directives: Directives, received_at: float, options: Options) -> list[Field]:
+def stored_fields(response: Response, policy: Policy, received_at: float, options: Options) -> list[Field]:
     """Return the fields to store (§3.1): end-to-end, without those that `private` names, with a Date.
 
-    Age, X-Cache and Content-Length are left out (they are made anew for each use); Set-Cookie where the options say so.
+    Age, X-Cache and Content-Length are left out (they are made anew for each use); what the options withhold, too.
     """
-    also = AGE | X_CACHE | CONTENT_LENGTH | (SET_COOKIE if options.set_cookie == "strip" else 0)
+    also = AGE | X_CACHE | CONTENT_LENGTH | options.withheld | (SET_COOKIE if options.set_cookie == "strip" else 0)
     fields = end_to_end(response.fields, response.bits, also)
-    unwanted = unstorable_names(directives)
-    if unwanted:
-        fields = [f for f in fields if f[0].lower() not in unwanted]
+    if policy.withheld:
+        fields = [f for f in fields if f[0].lower() not in policy.withheld]
     if not response.bits & DATE:
         fields.append((b"Date", dates.encode(int(received_at))))
     return fields
 
 
-def unstorable_names(directives: Directives) -> tuple[bytes, ...]:
-    """Return the fields that `private` and `no-cache` name (§5.2.2.4, §5.2.2.7)."""
-    if not directives.get(b"private") and not directives.get(b"no-cache"):
-        return ()
-    return names(directives.get(b"private")) + names(directives.get(b"no-cache"))
-
-
-def _set_lifetime(entry: Entry, span: Lifespan, directives: Directives, *, forced: bool) -> None:
+def _set_lifetime(entry: Entry, span: Lifespan, policy: Policy, *, forced: bool) -> None:
     """Turn durations into instants. A forced TTL also sets aside no-cache and must-revalidate."""
     entry.born_at, entry.lifetime, entry.given_ttl = span.born_at, span.lifetime, span.given
-    entry.fresh_until = span.born_at + span.lifetime
-    binding: Directives = {} if forced else directives
-    entry.no_cache = b"no-cache" in binding and not names(binding[b"no-cache"])
-    entry.shareable = is_shareable(directives)
-    entry.max_stale_allowed = not any(
-        name in binding for name in (b"must-revalidate", b"proxy-revalidate", b"s-maxage", b"no-cache")
-    )
-    usable = entry.max_stale_allowed
-    grace = (seconds(binding, b"stale-while-revalidate") or 0) if usable else 0
-    on_error = (seconds(binding, b"stale-if-error") or 0) if usable else 0
-    entry.stale_while_revalidate_until = entry.fresh_until + grace
-    entry.stale_if_error_until = entry.fresh_until + on_error
+    entry.fresh_until = entry.stale_while_revalidate_until = entry.stale_if_error_until = span.born_at + span.lifetime
+    entry.shareable = policy.shareable
+    if not forced:
+        entry.no_cache = policy.no_cache
+        entry.max_stale_allowed = policy.stale_allowed
+        entry.stale_while_revalidate_until += policy.stale_while_revalidate
+        entry.stale_if_error_until += policy.stale_if_error
 
 
 def has_strong_validator(entry: Entry) -> bool:

@@ -1,6 +1,7 @@
 """Asking the origin whether a stored response holds, and what its answer means (RFC 9111 §4.3)."""
 
 from collections.abc import Sequence
+from copy import copy
 
 from springhouse.http import etags
 from springhouse.http.directives import seconds
@@ -20,9 +21,11 @@ from springhouse.http.messages import Request, Response
 from springhouse.rules import reasons
 from springhouse.rules.decisions import Discard, Freshen, Keep, Outcome, ServeStale
 from springhouse.rules.entry import Entry
+from springhouse.rules.freshness import date_of, initial_age
 from springhouse.rules.options import Options
-from springhouse.rules.reuse import directives_of
-from springhouse.rules.storing import keep
+from springhouse.rules.policy import NONE as NO_POLICY
+from springhouse.rules.reuse import directives_of, may_use_for_credentials
+from springhouse.rules.storing import keep, stored_fields
 from springhouse.rules.variants import selector
 
 CONDITIONS = IF_NONE_MATCH | IF_MODIFIED_SINCE
@@ -61,13 +64,11 @@ def absorb(
     `asked_about` is the entry whose validators went along, None when the request went without any of ours.
     """
     if asked_about is not None:
-        if response.status == 304:
-            fresh = freshened(
-                asked_about, response, request, requested_at=requested_at, received_at=received_at, options=options
+        if response.status == 304 and is_about(response, asked_about):
+            return _validated(
+                request, asked_about, response, requested_at=requested_at, received_at=received_at, options=options
             )
-            if fresh is not None:
-                return Freshen(asked_about, fresh, reasons.VALIDATED)
-        elif response.status in ERRORS and may_serve_on_error(request, asked_about, received_at):
+        if response.status in ERRORS and may_serve_on_error(request, asked_about, received_at):
             return ServeStale(asked_about, reasons.STALE_IF_ERROR)
     kept = keep(request, key, response, requested_at=requested_at, received_at=received_at, options=options)
     if isinstance(kept, Entry):
@@ -83,6 +84,29 @@ def may_serve_on_error(request: Request, entry: Entry, now: float) -> bool:
     return now < max(entry.stale_if_error_until, entry.fresh_until + (allowed or 0))
 
 
+def _validated(
+    request: Request,
+    entry: Entry,
+    response: Response,
+    *,
+    requested_at: float,
+    received_at: float,
+    options: Options,
+) -> Freshen:
+    """Return what a 304 about the entry makes of it. What may not be stored reaches the one client that asked."""
+    may_store = b"no-store" not in directives_of(request)
+    if may_store:
+        fresh = freshened(entry, response, request, requested_at=requested_at, received_at=received_at, options=options)
+        if fresh is not None:
+            return Freshen(entry, fresh, fresh, reasons.VALIDATED)
+    updated = Response(entry.status, _updated(entry, response), reason=entry.reason)
+    date = date_of(updated, received_at)
+    once = copy(entry)
+    once.fields = stored_fields(updated, NO_POLICY, received_at, options)
+    once.born_at = received_at - initial_age(updated, date, requested_at=requested_at, received_at=received_at)
+    return Freshen(entry, once, spoiled(entry) if may_store else entry, reasons.VALIDATED)
+
+
 def freshened(
     entry: Entry,
     response: Response,
@@ -92,15 +116,10 @@ def freshened(
     received_at: float,
     options: Options,
 ) -> Entry | None:
-    """Return the entry as updated by a 304 (§4.3.4, §3.2), None when the 304 is about something else."""
-    if not is_about(response, entry):
-        return None
-    updated = _updated(entry, response)
-    as_response = Response(entry.status, updated, reason=entry.reason)
-    # The 304 answers for the request that was stored: what it may be reused for does not change with who asked.
-    stored_request = _as_stored(request, entry)
+    """Return the entry as updated by a 304 or a HEAD (§3.2), None where what it becomes may not be stored."""
+    as_response = Response(entry.status, _updated(entry, response), reason=entry.reason)
     fresh = keep(
-        stored_request,
+        _as_stored(request, entry),
         entry.key,
         as_response,
         requested_at=requested_at,
@@ -108,22 +127,36 @@ def freshened(
         options=options,
     )
     if not isinstance(fresh, Entry):
-        fresh = _expired(entry, as_response)
-    fresh.vary, fresh.selector = entry.vary, entry.selector
+        return None
+    # A new Vary is about fields of the request it answers; those of the request that was stored are not known.
+    fresh.selector = entry.selector if fresh.vary == entry.vary else selector(request, fresh.vary)
     fresh.content, fresh.length = entry.content, entry.length
     fresh.authorized = entry.authorized
     return fresh
 
 
+def spoiled(entry: Entry) -> Entry:
+    """Return the entry, with nothing of what was said of it since, to be validated before any further use."""
+    old = copy(entry)
+    old.invalidated = True
+    old.max_stale_allowed = False
+    return old
+
+
 def is_about(response: Response, entry: Entry) -> bool:
-    """Say whether a 304's validators identify the entry (§4.3.4). With none of them it is what we asked about."""
+    """Say whether a 304's validators identify the entry (§4.3.4). With none of them it is what we asked about.
+
+    Where we asked about nothing, because the entry has no validator, it answers the client's own conditions.
+    """
+    if entry.etag is None and entry.last_modified is None:
+        return False
     tag = response.value(b"etag", ETAG)
-    if tag is not None:
-        if etags.is_strong(tag):
-            return entry.etag == tag or entry.etag is None
-        return entry.etag is not None and etags.match_weakly(entry.etag, tag)
     modified = response.value(b"last-modified", LAST_MODIFIED)
-    return modified is None or entry.etag is not None or modified == entry.last_modified
+    if tag is not None and entry.etag is not None:
+        return tag == entry.etag if etags.is_strong(tag) else etags.match_weakly(entry.etag, tag)
+    if modified is not None and entry.last_modified is not None:
+        return modified == entry.last_modified
+    return tag is None
 
 
 def _updated(entry: Entry, response: Response) -> list[Field]:
@@ -145,17 +178,6 @@ def _as_stored(request: Request, entry: Entry) -> Request:
 _CLIENT_ONLY = RANGE | IF_RANGE | CONDITIONS
 
 
-def _expired(entry: Entry, response: Response) -> Entry:
-    """Return the entry for one last use: validated now, but what the 304 said forbids keeping it fresh."""
-    last = Entry(entry.key, entry.status, entry.reason, entry.fields)
-    for name in ("requested_at", "received_at", "born_at", "date", "etag", "last_modified"):
-        setattr(last, name, getattr(entry, name))
-    last.fields = [f for f in response.fields if f[0].lower() != b"age"]
-    last.invalidated = True
-    last.max_stale_allowed = False
-    return last
-
-
 def after_head(
     request: Request,
     entries: Sequence[Entry],
@@ -166,20 +188,18 @@ def after_head(
     options: Options,
 ) -> list[tuple[Entry, Entry]]:
     """Return (old, new) for the entries that a 200 to HEAD updates or makes stale (§4.3.5)."""
+    if response.status != 200 or b"no-store" in directives_of(request):
+        return []
     changes = []
     for entry in entries:
-        if response.status != 200 or selector(request, entry.vary) != entry.selector:
+        if selector(request, entry.vary) != entry.selector or not may_use_for_credentials(request, entry, options):
             continue
         fresh = None
         if _is_same(response, entry):
             fresh = freshened(
                 entry, response, request, requested_at=requested_at, received_at=received_at, options=options
             )
-        if fresh is None:
-            fresh = _expired(entry, Response(entry.status, entry.fields))
-            fresh.content, fresh.length = entry.content, entry.length
-            fresh.vary, fresh.selector, fresh.authorized = entry.vary, entry.selector, entry.authorized
-        changes.append((entry, fresh))
+        changes.append((entry, fresh or spoiled(entry)))
     return changes
 
 
