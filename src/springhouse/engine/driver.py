@@ -194,6 +194,8 @@ class Exchange:
             self.run(self.flow, news if news is not None else self._lookup(Lookup(self.key)))
 
     def _send(self, step: Send) -> object:
+        if self.call is not None:
+            self._abandon_call()  # asked again: the first answer was none
         self.epoch = self.engine.fence.epoch
         self.call = self.engine.pool.send(step.request, step.fields, self.content_of_request, self)
         return PENDING
