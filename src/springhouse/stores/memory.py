@@ -11,22 +11,40 @@ from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
 from springhouse.rules.variants import with_entry
 from springhouse.stores.eviction import Node, Sieve
+from springhouse.stores.labels import Labels
+from springhouse.stores.purging import (
+    Everything,
+    Groups,
+    Keys,
+    Prefix,
+    Purge,
+    Receipt,
+    Selection,
+    Tags,
+    labels_named,
+    labels_of,
+    remaining,
+    selects,
+)
+from springhouse.stores.tier import Found
 
 _RECORD_BYTES = 620
 _ENTRY_BYTES = 1150
 _FIELD_BYTES = 125
+_LABEL_BYTES = 250
 
 
 class Record(Node):
     """What is stored under one key: its variants, the latest first, and the guard that answers plain hits."""
 
-    __slots__ = ("cost", "hot", "key", "variants")
+    __slots__ = ("cost", "hot", "key", "labels", "variants")
 
     def __init__(self, key: bytes) -> None:
         super().__init__()
         self.key = key
         self.variants: tuple[Entry, ...] = ()
         self.hot: Hot | HotVariants | None = None
+        self.labels: frozenset[bytes] = frozenset()
         self.cost = 0
 
 
@@ -42,6 +60,7 @@ class MemoryStore:
         self.evictions = 0
         self._arriving = 0
         self._queue = Sieve()
+        self._labels = Labels()
 
     def lookup(self, key: bytes) -> tuple[Entry, ...]:
         """Return the variants under the key, () when there are none."""
@@ -53,14 +72,27 @@ class MemoryStore:
             record.hot = prepare(record.variants, self.options)
         return record.variants
 
+    def find(self, key: bytes, done: Found) -> tuple[Entry, ...] | None:
+        """Return the variants under the key. A store with a slower tier behind it returns None and calls `done`."""
+        return self.lookup(key)
+
     def put(self, entry: Entry) -> None:
         """Store an entry whose content is complete, in place of those it supersedes."""
-        record = self.records.get(entry.key)
-        if record is None:
-            record = self.records[entry.key] = Record(entry.key)
-            self._queue.add(record)
+        record = self._record(entry.key)
         self._set(record, with_entry(record.variants, entry, self.options.max_variants))
         self._shrink()
+
+    def adopt(self, key: bytes, variants: tuple[Entry, ...]) -> None:
+        """Hold what a slower tier has under the key."""
+        self._set(self._record(key), variants)
+        self._shrink()
+
+    def _record(self, key: bytes) -> Record:
+        record = self.records.get(key)
+        if record is None:
+            record = self.records[key] = Record(key)
+            self._queue.add(record)
+        return record
 
     def replace(self, old: Entry, new: Entry) -> None:
         """Put a freshened entry in the old one's place; nothing happens when the old one has gone."""
@@ -80,13 +112,41 @@ class MemoryStore:
         """Remove everything; return how many keys there were."""
         return self.forget(list(self.records))
 
+    def purge(self, purge: Purge, *, dry_run: bool = False) -> Receipt:
+        """Remove or mark what a purge selects, or only count it."""
+        keys = entries = size = 0
+        for record in self._selected(purge.what):
+            touched = [entry for entry in record.variants if selects(purge.what, entry)]
+            if not touched:
+                continue
+            keys, entries, size = keys + 1, entries + len(touched), size + sum(map(cost_of, touched))
+            if dry_run:
+                continue
+            left = remaining(record.variants, purge)
+            if left:
+                self._set(record, left)
+            else:
+                self._drop(record)
+        return Receipt(keys, entries, size)
+
+    def _selected(self, what: Selection) -> list[Record]:
+        """Return the records in which the selection may select something."""
+        match what:
+            case Keys(keys):
+                return [self.records[key] for key in dict.fromkeys(keys) if key in self.records]
+            case Tags() | Groups():
+                return [self.records[key] for key in self._labels.keys(labels_named(what))]
+            case Prefix() | Everything():
+                return list(self.records.values())
+
     def reserve(self, size: int) -> bool:
         """Count content that is arriving and make room for it; False when arriving content alone is too much."""
         if self._arriving + size > self.budget // 2:
             return False
         self._arriving += size
         self.used += size
-        self._shrink()
+        if self.used > self.budget:
+            self._shrink()
         return True
 
     def release(self, size: int) -> None:
@@ -97,6 +157,10 @@ class MemoryStore:
     def _set(self, record: Record, variants: tuple[Entry, ...]) -> None:
         record.variants = variants
         record.hot = None  # made at the first hit: most of what is stored is never asked for again
+        if record.labels or any(entry.tags or entry.groups for entry in variants):
+            labels = frozenset[bytes]().union(*map(labels_of, variants))
+            self._labels.change(record.key, record.labels, labels)
+            record.labels = labels
         cost = _RECORD_BYTES + 2 * len(record.key) + sum(map(cost_of, variants))
         self.used += cost - record.cost
         record.cost = cost
@@ -104,6 +168,7 @@ class MemoryStore:
     def _drop(self, record: Record) -> None:
         del self.records[record.key]
         self._queue.remove(record)
+        self._labels.change(record.key, record.labels, frozenset())
         self.used -= record.cost
 
     def _shrink(self) -> None:
@@ -117,5 +182,6 @@ class MemoryStore:
 
 def cost_of(entry: Entry) -> int:
     """Return the bytes an entry occupies, content included; twice its head, which is also kept encoded."""
-    head = sum(len(name) + 2 * len(value) for name, value in entry.fields)
-    return _ENTRY_BYTES + _FIELD_BYTES * len(entry.fields) + head + len(entry.content)
+    head = sum([len(name) + 2 * len(value) for name, value in entry.fields])
+    labels = sum(_LABEL_BYTES + 2 * len(label) for label in entry.tags + entry.groups)
+    return _ENTRY_BYTES + _FIELD_BYTES * len(entry.fields) + head + labels + len(entry.content)
