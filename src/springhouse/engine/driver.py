@@ -36,6 +36,8 @@ from springhouse.http.messages import Request, Response
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
 from springhouse.stores.memory import MemoryStore
+from springhouse.stores.purging import Everything, Groups, Keys, Purge, Receipt, origin_of
+from springhouse.stores.tier import Purged
 from springhouse.upstream.content import RequestContent
 from springhouse.upstream.outbox import Outbox
 from springhouse.upstream.routing import Origin
@@ -91,18 +93,23 @@ class Engine:
         if self.desk is not None:
             self.desk.close()
 
-    def forget(self, keys: list[bytes]) -> int:
-        """Invalidate keys: nothing stored, arriving or being fetched for them answers a later request."""
-        self.fence.raise_for(keys)
-        for key in keys:
-            self.flights.expel(key)
-        return self.store.forget(keys)
+    def purge(self, purge: Purge, done: Purged, *, dry_run: bool = False) -> None:
+        """Purge: once `done` is called, no request that starts later is answered with what was purged.
+
+        Neither from what is stored, nor from what is arriving, nor by a fetch that began before.
+        """
+        done(self.purge_here(purge, dry_run=dry_run))
+
+    def purge_here(self, purge: Purge, *, dry_run: bool = False) -> Receipt:
+        """Purge what this process holds."""
+        if not dry_run:
+            self.fence.raise_for(purge.what)
+            self.flights.expel(purge.what)
+        return self.store.purge(purge, dry_run=dry_run)
 
     def clear(self) -> int:
         """Invalidate everything; return how many keys were stored."""
-        self.fence.raise_for_all()
-        self.flights.expel_all()
-        return self.store.clear()
+        return self.purge_here(Purge(Everything())).keys
 
 
 class Exchange:
@@ -112,11 +119,13 @@ class Exchange:
         "_waits_in",
         "call",
         "content_of_request",
+        "early",
         "engine",
         "entry",
         "epoch",
         "flight",
         "flow",
+        "has_answer",
         "is_over",
         "key",
         "reader",
@@ -142,6 +151,9 @@ class Exchange:
         self.reader: Reader | None = None
         self.epoch = 0
         self.is_over = False
+        self.has_answer = False
+        self.early: list[bytes | Failure | None] | None = None
+        """What came of the content while the flow waited; None stands for its end."""
         self._waits_in: Flight | None = None
 
     # Steps.
@@ -213,7 +225,7 @@ class Exchange:
             flights.share(self.flight, entry)
 
     def _replace(self, step: Replace) -> None:
-        if self.engine.fence.lets_through(step.new.key, self.epoch):
+        if self.engine.fence.lets_through(step.new, self.epoch):
             self.engine.store.replace(step.old, step.new)
         self._land(None)
 
@@ -222,9 +234,61 @@ class Exchange:
             self.engine.flights.remember(step.key, self.engine.clock())
         self._land(step.failure or Claimed.RELEASED)
 
-    def _forget(self, step: Forget) -> None:
-        self.engine.forget(step.keys)
-        self.epoch = self.engine.fence.epoch  # what this very exchange brings is newer than what it invalidated
+    def _forget(self, step: Forget) -> object:
+        """Invalidate keys and groups, and go on when that is so everywhere."""
+        purges = [Purge(Keys(tuple(step.keys)))]
+        if step.groups:
+            purges.append(Purge(Groups(origin_of(self.key), step.groups)))
+        outstanding = len(purges)
+
+        def begin(go_on: Callable[[Result], None]) -> None:
+            def purged(_: Receipt) -> None:
+                nonlocal outstanding
+                outstanding -= 1
+                if not outstanding:
+                    self.epoch = self.engine.fence.epoch  # what this very exchange brings is newer
+                    go_on(None)
+
+            for purge in purges:
+                self.engine.purge(purge, purged)
+
+        return self._wait_for(begin)
+
+    def _wait_for(self, begin: Callable[[Callable[[Result], None]], None]) -> object:
+        """Perform a step that ends in a callback: at once, or later, while the origin is held back."""
+        at_once: list[Result] = []
+        is_late = False
+
+        def go_on(result: Result) -> None:
+            if not is_late:
+                at_once.append(result)
+            elif self.flow is not None:
+                self.run(self.flow, result)
+                self._deliver_early()
+
+        begin(go_on)
+        if at_once:
+            return at_once[0]
+        is_late = True
+        if self.call is not None:
+            self.call.pause()
+        return PENDING
+
+    def _deliver_early(self) -> None:
+        """Go on with content that came while the flow was waiting in the middle of an answer."""
+        if self.flow is not None:
+            return
+        early, self.early = self.early, None
+        if self.call is not None:
+            self.call.resume()
+        for event in early or ():
+            if event is None:
+                self.content_end()
+            elif isinstance(event, Failure):
+                self.failed(event)
+            else:
+                self.content(event)
+        self.settled()
 
     def _later(self, step: Later) -> None:
         engine = self.engine
@@ -305,10 +369,14 @@ class Exchange:
         """Take the head of the answer."""
         call, flow = self.call, self.flow
         if call is not None and flow is not None:
+            self.has_answer = True
             self.run(flow, Answer(response, call.requested_at, self.engine.clock(), length))
 
     def content(self, data: bytes) -> None:
         """Take some of the answer's content."""
+        if self.flow is not None:
+            self._keep_early(data)
+            return
         recording = self.recording
         if recording is None:
             sink = self.sink
@@ -330,6 +398,11 @@ class Exchange:
         self.engine.flights.remember(self.key, self.engine.clock())
         self._land(None)
 
+    def _keep_early(self, event: bytes | Failure | None) -> None:
+        if self.early is None:
+            self.early = []
+        self.early.append(event)
+
     def settled(self) -> None:
         """Note that all that has arrived was reported: the client gets it now."""
         if self.recording is None:
@@ -339,6 +412,9 @@ class Exchange:
 
     def content_end(self) -> None:
         """Note that the answer is whole: what was recorded is stored now, and only now."""
+        if self.flow is not None:
+            self._keep_early(None)
+            return
         self.call = None
         recording, entry = self.recording, self.entry
         if recording is None:
@@ -349,13 +425,16 @@ class Exchange:
             self.engine.store.release(recording.size)
             entry.content = b"".join(recording.chunks)
             entry.length = recording.size
-            if self.engine.fence.lets_through(entry.key, self.epoch):
+            if self.engine.fence.lets_through(entry, self.epoch):
                 self.engine.store.put(entry)
         self._land(None)
         recording.finish()
 
     def failed(self, failure: Failure) -> None:
         """Note that no answer comes, or that its content broke off."""
+        if self.flow is not None and self.has_answer:
+            self._keep_early(failure)
+            return
         self.call = None
         if self.flow is not None:
             self.run(self.flow, failure)

@@ -1,37 +1,50 @@
-"""Keeps what was fetched before an invalidation from being stored after it.
+"""Keeps what was fetched before a purge from being stored after it.
 
-Every invalidation gets a number. A fetch notes the number it began at; what it brings may be stored only if its key
-was not invalidated since. Memory is bounded: when too many keys are remembered, the oldest is forgotten, and fetches
-that began before it was invalidated may store nothing at all.
+Every purge gets a number. A fetch notes the number it began at; what it brings may be stored only if no purge since
+then selects it. Memory is bounded: when too many purges are remembered, the oldest is forgotten, and fetches that
+began before it may store nothing at all.
 """
 
-from collections.abc import Iterable
+from collections import deque
+
+from springhouse.rules.entry import Entry
+from springhouse.stores.purging import Everything, Keys, Selection, selects
 
 
 class Fence:
-    """Numbers invalidations."""
+    """Numbers purges."""
 
-    def __init__(self, remembered_max: int = 10_000) -> None:
+    def __init__(self, *, keys_max: int = 10_000, others_max: int = 256) -> None:
         self.epoch = 0
         self._floor = 0
-        self._last: dict[bytes, int] = {}
-        self._remembered_max = remembered_max
+        self._keys: dict[bytes, int] = {}
+        self._keys_max = keys_max
+        self._others: deque[tuple[int, Selection]] = deque()
+        self._others_max = others_max
 
-    def raise_for(self, keys: Iterable[bytes]) -> None:
-        """Note that the keys are invalidated now."""
+    def raise_for(self, what: Selection) -> None:
+        """Note that what is selected is purged now."""
         self.epoch += 1
-        for key in keys:
-            self._last.pop(key, None)
-            self._last[key] = self.epoch
-        while len(self._last) > self._remembered_max:
-            self._floor = self._last.pop(next(iter(self._last)))
+        match what:
+            case Keys(keys):
+                for key in keys:
+                    self._keys.pop(key, None)
+                    self._keys[key] = self.epoch
+                while len(self._keys) > self._keys_max:
+                    self._floor = max(self._floor, self._keys.pop(next(iter(self._keys))))
+            case Everything():
+                self._floor = self.epoch
+                self._keys.clear()
+                self._others.clear()
+            case _:
+                self._others.append((self.epoch, what))
+                if len(self._others) > self._others_max:
+                    self._floor = max(self._floor, self._others.popleft()[0])
 
-    def raise_for_all(self) -> None:
-        """Note that every key is invalidated now."""
-        self.epoch += 1
-        self._floor = self.epoch
-        self._last.clear()
-
-    def lets_through(self, key: bytes, epoch: int) -> bool:
-        """Say whether what a fetch begun at `epoch` brought for the key may be stored."""
-        return epoch >= self._floor and epoch >= self._last.get(key, 0)
+    def lets_through(self, entry: Entry, epoch: int) -> bool:
+        """Say whether an entry that a fetch begun at `epoch` brought may be stored."""
+        if epoch == self.epoch:
+            return True
+        if epoch < self._floor or epoch < self._keys.get(entry.key, 0):
+            return False
+        return not any(at > epoch and selects(what, entry) for at, what in self._others)

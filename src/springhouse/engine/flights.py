@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from springhouse.exchange.steps import Claimed, Failure
 from springhouse.rules.entry import Entry
+from springhouse.stores.purging import Keys, Prefix, Selection, selects
 
 Waiter = Callable[["Failure | Claimed | None"], None]
 """Called with why to go alone, or with None: look again."""
@@ -79,17 +80,26 @@ class Flights:
                 del self.by_key[flight.key]
         self._wake(flight, outcome)
 
-    def expel(self, key: bytes) -> None:
-        """Let nobody find what is arriving for the key any more; those who wait look again."""
-        for flight in self.by_key.pop(key, ()):
-            self._wake(flight, None)
+    def expel(self, what: Selection) -> None:
+        """Let nobody find what is arriving and selected any more; those who wait look again.
 
-    def expel_all(self) -> None:
-        """Expel every key."""
-        for key in list(self.by_key):
-            self.expel(key)
+        A flight whose answer is still awaited may bring anything: for tags and groups it counts as selected.
+        """
+        if isinstance(what, Keys):
+            keys = [key for key in what.keys if key in self.by_key]
+        elif isinstance(what, Prefix):
+            keys = [key for key in self.by_key if key.startswith(what.prefix)]
+        else:
+            keys = [key for key, flights in self.by_key.items() if any(_may_be(what, flight) for flight in flights)]
+        for key in keys:
+            for flight in self.by_key.pop(key):
+                self._wake(flight, None)
 
     def _wake(self, flight: Flight, outcome: Failure | Claimed | None) -> None:
         waiters, flight.waiters = flight.waiters, []
         for waiter in waiters:
             waiter(outcome)
+
+
+def _may_be(what: Selection, flight: Flight) -> bool:
+    return flight.arriving is None or selects(what, flight.arriving)

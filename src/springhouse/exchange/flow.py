@@ -36,6 +36,7 @@ from springhouse.rules import reasons
 from springhouse.rules.decisions import Discard, Fetch, Freshen, Keep, Refuse, Revalidate, Serve, ServeStale
 from springhouse.rules.entry import Entry
 from springhouse.rules.invalidation import invalidated
+from springhouse.rules.labels import groups_to_invalidate
 from springhouse.rules.options import Options
 from springhouse.rules.reasons import Reason
 from springhouse.rules.reuse import decide, directives_of, never_from_cache
@@ -114,7 +115,7 @@ def _bypass(request: Request, key: bytes, why: Reason, options: Options) -> Flow
     assert isinstance(answer, Answer)
     gone = invalidated(request, key, answer.response)
     if gone:
-        yield Forget(gone)
+        yield Forget(gone, groups_to_invalidate(answer.response))
     kept = keep_for_get(
         request,
         key,

@@ -119,9 +119,10 @@ class Release:
 
 @dataclass(slots=True)
 class Forget:
-    """Invalidate the keys (RFC 9111 §4.4)."""
+    """Invalidate the keys (RFC 9111 §4.4) and, of the target's origin, the groups (RFC 9875 §3)."""
 
     keys: list[bytes]
+    groups: tuple[bytes, ...] = ()
 
 
 @dataclass(slots=True)
