@@ -40,8 +40,11 @@ WHOLE = Whole()
 
 
 def select(request: Request, entry: Entry, now: float) -> Selection:
-    """Say what of a 200 to send: the client's conditions first, then its range (RFC 9110 §13.2.2)."""
-    if entry.status != 200:
+    """Say what of a 200 to send: the client's conditions first, then its range (RFC 9110 §13.2.2).
+
+    Conditions of a POST were for the origin, and it has answered them.
+    """
+    if entry.status != 200 or request.method not in (b"GET", b"HEAD"):
         return WHOLE
     if request.bits & IF_NONE_MATCH:
         if etags.is_listed(entry.etag, combined(request.fields, b"if-none-match") or b""):

@@ -14,6 +14,7 @@ from springhouse.http.fields import (
     IF_RANGE,
     LAST_MODIFIED,
     RANGE,
+    TAGS,
     Field,
 )
 from springhouse.http.headers import first
@@ -132,6 +133,8 @@ def freshened(
     fresh.selector = entry.selector if fresh.vary == entry.vary else selector(request, fresh.vary)
     fresh.content, fresh.length = entry.content, entry.length
     fresh.authorized = entry.authorized
+    if not response.bits & TAGS:
+        fresh.tags = entry.tags  # perhaps not among the stored fields
     return fresh
 
 
