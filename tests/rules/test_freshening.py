@@ -84,6 +84,15 @@ def test_who_it_was_fetched_for_does_not_change() -> None:
     assert not freshen(stored(PUBLIC, TAG), ok(status=304), AUTH, BARE).kept.authorized
 
 
+def test_tags_last_until_others_come() -> None:
+    """Clients do not get them, so they are not among the fields that are stored; the entry is purged by them."""
+    entry = stored(F, TAG, "Surrogate-Key: a b", 'Cache-Groups: "g"')
+    fresh = freshen(entry, ok("X: 2", status=304), get(), BARE).kept
+    assert (fresh.tags, fresh.groups) == ((b"a", b"b"), (b"g",))
+    fresh = freshen(entry, ok("Surrogate-Key: c", 'Cache-Groups: "h"', status=304), get(), BARE).kept
+    assert (fresh.tags, fresh.groups) == ((b"c",), (b"h",))
+
+
 def after(entry: Entry, response: Response, request: Request, options: Options = BARE) -> Entry | None:
     """Return what a HEAD makes of an entry, None where it leaves it alone."""
     changes = after_head(request, [entry], response, requested_at=LATER, received_at=LATER, options=options)

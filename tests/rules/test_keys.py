@@ -1,0 +1,29 @@
+"""The key is what the origin was asked, and nothing else is (RFC 9111 §2)."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from springhouse.rules import keys
+
+SCHEMES = st.sampled_from([b"http", b"https"])
+AUTHORITIES = st.from_regex(rb"[a-z0-9.-]{1,5}(:[0-9]{1,3})?", fullmatch=True) | st.just(b"")
+TARGETS = st.from_regex(rb"/[!-~]{0,6}", fullmatch=True) | st.just(b"*") | st.sampled_from([b"//", b"/://", b"/a?b"])
+
+
+@given(st.lists(st.tuples(SCHEMES, AUTHORITIES, TARGETS), min_size=2, max_size=2, unique=True))
+def test_different_requests_have_different_keys(asked: list[tuple[bytes, bytes, bytes]]) -> None:
+    assert keys.of(*asked[0]) != keys.of(*asked[1])
+
+
+@given(SCHEMES, AUTHORITIES, TARGETS)
+def test_a_key_is_the_uri(scheme: bytes, authority: bytes, target: bytes) -> None:
+    assert keys.of(scheme, authority, target) == scheme + b"://" + authority + target
+
+
+@given(st.from_regex(rb"/[a-z/.?]{0,6}", fullmatch=True), st.binary(max_size=12))
+def test_no_reference_names_a_key_of_another_origin(target: bytes, reference: bytes) -> None:
+    key = keys.of(b"http", b"a.test", target)
+    other = keys.same_origin(key, reference)
+    assert other is None or other.startswith(b"http://a.test/")
