@@ -1,5 +1,6 @@
 """Builds everything from the settings: the one place that knows all parts."""
 
+import asyncio
 import socket
 import ssl
 from secrets import token_hex
@@ -36,14 +37,18 @@ def options_of(settings: Settings) -> Options:
 def engine_of(settings: Settings, clock: Clock = wall) -> Engine:
     """Return an engine for the settings' origin."""
     options = options_of(settings)
-    # Without an origin the classic desk answers everything.
-    origin = Origin.parse(settings.origin or "http://origin.invalid", preserve_host=settings.preserve_host)
+    origin = origin_of(settings)
     pool = _pool_of(settings, origin, forwarding_of(settings), clock)
     store = MemoryStore(settings.memory, options)
     engine = Engine(store=store, pool=pool, origin=origin, options=options, clock=clock, outbox=pool.outbox)
     if settings.classic:
         add_classic(engine, settings)
     return engine
+
+
+def origin_of(settings: Settings) -> Origin:
+    """Return the settings' origin; without one, a name that is never asked: the classic desk answers everything."""
+    return Origin.parse(settings.origin or "http://origin.invalid", preserve_host=settings.preserve_host)
 
 
 def engine_over(settings: Settings, upstream: Upstream, origin: Origin, clock: Clock = wall) -> Engine:
@@ -112,3 +117,13 @@ def names_of(settings: Settings, port: int, origin: Origin) -> frozenset[bytes]:
     hosts = {"localhost", "127.0.0.1", "[::1]", socket.gethostname().lower(), settings.host.lower()}
     names = {f"{host}:{port}" for host in hosts} | (hosts if port == 80 else set())
     return frozenset(name.encode() for name in names) | {origin.authority}
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return a new uvloop, or the standard loop where uvloop does not exist."""
+    try:
+        import uvloop  # noqa: PLC0415 - absent on Windows
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from springhouse.server.listener import CannotListen
+from springhouse.binding import CannotListen
 from springhouse.server.running import run
 from springhouse.settings import BadSettings, load
 

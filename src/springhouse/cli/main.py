@@ -1,5 +1,6 @@
 """The commands `springhouse` and `caching-proxy`."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,10 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from springhouse import __version__
+from springhouse.binding import CannotListen
+from springhouse.cli.clear import CannotClear, clear
 from springhouse.cli.demo import demo
 from springhouse.cli.flags import with_settings
-from springhouse.server.listener import CannotListen
-from springhouse.server.running import run
+from springhouse.cli.serving import run
 from springhouse.settings import BadSettings, Settings, load
 
 app = typer.Typer(
@@ -56,10 +58,6 @@ def serve(
     """
     try:
         settings = load(given, config)
-        if not settings.origin and not settings.classic:
-            raise BadSettings(
-                "--origin is missing: say which server to fetch from, as in --origin http://localhost:3000"
-            )
         run(settings, lambda where: announce(where, settings))
     except (BadSettings, CannotListen) as problem:
         fail(str(problem))
@@ -80,12 +78,53 @@ def fail(problem: str) -> None:
 
 app.command()(demo)
 
+classic = typer.Typer(
+    name="caching-proxy",
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@classic.command()
+@with_settings
+def _classic(
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Read settings from this TOML file.", metavar="FILE")
+    ] = None,
+    clear_cache: Annotated[
+        bool, typer.Option("--clear-cache", help="Clear the cache of the proxy that runs on --port, and exit.")
+    ] = False,
+    *,
+    given: dict[str, Any],
+) -> None:
+    """Serve an origin through the cache, with the classic endpoints: springhouse serve --classic.
+
+    Example: caching-proxy --port 3000 --origin http://dummyjson.com
+    """
+    try:
+        settings = load(given, config)
+        if "classic" not in settings.model_fields_set:
+            settings = settings.model_copy(update={"classic": True})
+        if clear_cache:
+            typer.echo(clear(settings))
+        else:
+            run(settings, lambda where: announce(where, settings))
+    except CannotClear as problem:
+        typer.echo(f"caching-proxy: {problem}", err=True)
+        raise typer.Exit(1) from None
+    except (BadSettings, CannotListen) as problem:
+        fail(str(problem))
+
 
 def main() -> None:
     """Run `springhouse`."""
     app()
 
 
-def caching_proxy() -> None:
-    """Run `caching-proxy`: `springhouse serve` under the name of the exercise it grew from."""
-    typer.main.get_command(app).main(args=["serve", *sys.argv[1:]], prog_name="caching-proxy")
+def caching_proxy(argv: list[str] | None = None, *, frontend: str | None = None) -> None:
+    """Run `caching-proxy`; `frontend` is the one it serves with unless an option says otherwise."""
+    if frontend is not None:
+        os.environ.setdefault("SPRINGHOUSE_FRONTEND", frontend)
+    classic(argv)

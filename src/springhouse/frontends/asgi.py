@@ -9,11 +9,11 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote
 
 from springhouse.engine.driver import Engine, Exchange, refuse
 from springhouse.exchange.reply import Reply
-from springhouse.frontends.intake import Intake
+from springhouse.frontends.intake import BrokenOff, Intake, without_prefix
 from springhouse.http.fields import Field
 from springhouse.http.messages import Request, Response, may_have_content
 from springhouse.upstream.content import Pausable, RequestContent
@@ -29,10 +29,6 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 TARGET_EXTENSION = "springhouse.target"
 """Where a server that knows us leaves the request target as it stood in the request line."""
 PENDING_MAX = 256 * 1024
-
-
-class BrokenOff(Exception):
-    """The content broke off after the head was sent; the server must close the connection."""
 
 
 class SpringhouseASGI:
@@ -282,21 +278,3 @@ def target_of(scope: Scope) -> bytes:
     path = without_prefix(raw, root.encode("utf-8"))
     query = exact.partition(b"?")[1:] if isinstance(exact, bytes) else (b"?", scope.get("query_string", b""))
     return path + b"".join(query) if query[1] or isinstance(exact, bytes) else path
-
-
-def without_prefix(raw: bytes, root: bytes) -> bytes:
-    """Take a decoded mount prefix off a raw path, however the client encoded it; as it is where it is not there."""
-    root = root.rstrip(b"/")
-    if not root:
-        return raw
-    at = decoded = 0
-    while decoded < len(root) and at < len(raw):
-        step = 3 if raw[at : at + 1] == b"%" else 1
-        part = unquote_to_bytes(raw[at : at + step])
-        if part != root[decoded : decoded + len(part)]:
-            return raw
-        at, decoded = at + step, decoded + len(part)
-    rest = raw[at:]
-    if decoded < len(root) or rest[:1] not in (b"", b"/"):
-        return raw
-    return rest or b"/"

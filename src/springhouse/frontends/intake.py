@@ -4,15 +4,26 @@ The limits, the Host rules and the forms of a target are `wire.RequestReader`'s.
 it, and another server may let pass, is refused here: a method that is no token, a target with white space or controls.
 """
 
+import logging
 import re
 from collections.abc import Iterable
+from urllib.parse import unquote_to_bytes
 
-from springhouse.http.fields import EXPECT, UPGRADE, Field
+from springhouse.http.fields import CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE, Field
 from springhouse.http.headers import is_token
 from springhouse.http.messages import Request
 from springhouse.wire.requests import Limits, Refusal, RequestReader
 
 _TARGET = re.compile(rb"[\x21-\x7e\x80-\xff]+")
+
+
+class BrokenOff(Exception):
+    """The content broke off after the head was sent; the server must close the connection."""
+
+
+def is_worth_logging(record: logging.LogRecord) -> bool:
+    """Say whether a record is news: that an origin broke off is not, the client has been told by then."""
+    return not (record.exc_info and isinstance(record.exc_info[1], BrokenOff))
 
 
 class _Parsed:
@@ -63,6 +74,8 @@ class Intake(RequestReader):
             return Refusal(501, "The method is not one this proxy knows")
         if not _TARGET.fullmatch(target):
             return Refusal(400, "The request target is not valid")
+        if self.bits & CONTENT_LENGTH and (self.bits & TRANSFER_ENCODING or not self._is_length_valid()):
+            return Refusal(400, "Content-Length is not valid, or there is Transfer-Encoding, too")
         # HTTP/2 and later are the other server's business; what they carry means the same.
         self.parser = _Parsed(method, version if version in ("1.0", "0.9") else "1.1")  # type: ignore[assignment]
         request = self.request(peer, scheme)
@@ -70,3 +83,24 @@ class Intake(RequestReader):
             return self.refusal or Refusal(400, "The request is not valid")
         request.bits &= ~(EXPECT | UPGRADE)
         return request
+
+    def _is_length_valid(self) -> bool:
+        return all(value.isdigit() for name, value in self.fields if name.lower() == b"content-length")
+
+
+def without_prefix(raw: bytes, root: bytes) -> bytes:
+    """Take a decoded mount prefix off a raw path, however the client encoded it; as it is where it is not there."""
+    root = root.rstrip(b"/")
+    if not root:
+        return raw
+    at = decoded = 0
+    while decoded < len(root) and at < len(raw):
+        step = 3 if raw[at : at + 1] == b"%" else 1
+        part = unquote_to_bytes(raw[at : at + step])
+        if part != root[decoded : decoded + len(part)]:
+            return raw
+        at, decoded = at + step, decoded + len(part)
+    rest = raw[at:]
+    if decoded < len(root) or rest[:1] not in (b"", b"/"):
+        return raw
+    return rest or b"/"

@@ -11,7 +11,7 @@ from springhouse.engine.driver import Engine
 from springhouse.observe.accesslog import AccessLog
 from springhouse.server.deadlines import Patience
 from springhouse.server.listener import Server, ServerLimits
-from springhouse.service import engine_of, names_of, request_limits_of
+from springhouse.service import engine_of, names_of, new_event_loop, request_limits_of
 from springhouse.settings import Settings
 
 Announce = Callable[[str], None]
@@ -36,7 +36,7 @@ def limits_of(settings: Settings) -> ServerLimits:
 def run(settings: Settings, announce: Announce) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Raises CannotListen."""
     tune_collector()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(serve(settings, announce))
 
 
@@ -102,12 +102,3 @@ async def _signalled() -> None:
         except NotImplementedError:  # Windows: Ctrl-C cancels the runner instead
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
     await stop.wait()
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop  # noqa: PLC0415 - absent on Windows
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory

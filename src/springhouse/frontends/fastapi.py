@@ -1,0 +1,93 @@
+"""The engine in a FastAPI application, and uvicorn to serve it (`--frontend fastapi`).
+
+Everything that no route of the application takes goes to the engine: `router.default` comes after all routes, however
+late they are added, and sees the target before anything has decoded it.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from springhouse.binding import listening, listening_on_path
+from springhouse.engine import apidoc
+from springhouse.frontends.asgi import TARGET_EXTENSION, SpringhouseASGI
+from springhouse.frontends.intake import is_worth_logging
+from springhouse.service import engine_of, names_of, request_limits_of
+from springhouse.settings import Settings, load
+
+BACKLOG = 2048
+
+
+def create_app(settings: Settings | None = None, **options: Any) -> FastAPI:
+    """Return a FastAPI application that serves an origin through the cache; `options` are settings by name.
+
+    It may be mounted under a prefix of another application, which is not part of the target then. Mounted applications
+    get no lifespan events: call `app.state.springhouse.close()` when the outer one ends. Raises BadSettings.
+    """
+    settings = settings if settings is not None else load(options)
+    engine = engine_of(settings)
+    names = names_of(settings, settings.port, engine.origin)
+    cache = SpringhouseASGI(engine, request_limits_of(settings), names_of_ours=names)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        cache.close()
+
+    app = FastAPI(
+        title="Springhouse", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+    )
+    app.state.springhouse = cache
+    app.router.default = cache
+    if settings.classic:
+        app.openapi = apidoc.document  # type: ignore[method-assign]
+    return app
+
+
+def run(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Serve with uvicorn until SIGTERM or SIGINT. Raises CannotListen."""
+    if settings.unix_socket is not None:
+        listener, where = listening_on_path(settings.unix_socket, BACKLOG), str(settings.unix_socket)
+    else:
+        listener = listening(settings.host, settings.port, BACKLOG)
+        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+        where = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}"
+    logging.getLogger("uvicorn.error").addFilter(is_worth_logging)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings),
+            http=ExactTarget,
+            ws="none",
+            lifespan="on",
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            limit_concurrency=settings.max_connections,
+            timeout_keep_alive=int(settings.idle_timeout),
+            timeout_graceful_shutdown=int(settings.drain_timeout),
+        )
+    )
+    announce(where)
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        pass  # uvicorn raises it again after it has shut down
+    finally:
+        if settings.unix_socket is not None:
+            settings.unix_socket.unlink(missing_ok=True)
+
+
+class ExactTarget(HttpToolsProtocol):
+    """Tells the application the request target as it stood in the request line, which a scope cannot say exactly."""
+
+    def on_headers_complete(self) -> None:
+        """Leave the target where `frontends.asgi` looks for it."""
+        self.scope["extensions"] = {TARGET_EXTENSION: self.url}  # type: ignore[dict-item]
+        super().on_headers_complete()

@@ -1,0 +1,51 @@
+"""The engine in a Flask application (`--frontend flask`).
+
+It answers in `before_request`, that is, before the decoded path could matter: werkzeug's routing would merge slashes,
+and refuse methods it does not know. The reply goes to the server as it is, without werkzeug's own ideas about fields.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from flask import Flask, request
+from flask import Response as FlaskResponse
+from werkzeug.datastructures import Headers
+
+from springhouse.frontends.wsgi import Bridge, Environ, SpringhouseWSGI, StartResponse, head_of
+from springhouse.service import engine_of, names_of, origin_of, request_limits_of
+from springhouse.settings import Settings, load
+
+
+def create_app(settings: Settings | None = None, **options: Any) -> Flask:
+    """Return a Flask application that serves an origin through the cache; `options` are settings by name.
+
+    Its own `before_request` functions run first if they are registered with `app.before_request_funcs`; its
+    `after_request` functions see the reply and may change its head. Raises BadSettings.
+    """
+    settings = settings if settings is not None else load(options)
+    names = names_of(settings, settings.port, origin_of(settings))
+    cache = SpringhouseWSGI(lambda: engine_of(settings), request_limits_of(settings), names_of_ours=names)
+    app = Flask("springhouse", static_folder=None)
+    app.extensions["springhouse"] = cache
+
+    @app.before_request
+    def answer() -> FlaskResponse:
+        return Through(cache.answer(request.environ))
+
+    return app
+
+
+class Through(FlaskResponse):
+    """A reply on its way: its head may be looked at and changed, its content streams by."""
+
+    default_mimetype = None
+
+    def __init__(self, bridge: Bridge) -> None:
+        assert bridge.reply is not None
+        headers = Headers(head_of(bridge.reply))
+        super().__init__(status=bridge.status, headers=headers, direct_passthrough=True)
+        self._bridge = bridge
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Send head and content."""
+        return self._bridge.send(start_response, self.status, list(self.headers))
