@@ -7,6 +7,7 @@ from secrets import token_hex
 
 from springhouse.engine.classic import ClassicDesk, ClassicOptions
 from springhouse.engine.clock import Clock, wall
+from springhouse.engine.control import ControlDesk
 from springhouse.engine.driver import Engine
 from springhouse.engine.ports import Upstream
 from springhouse.http.fields import TAGS
@@ -41,6 +42,7 @@ def engine_of(settings: Settings, clock: Clock = wall) -> Engine:
     pool = _pool_of(settings, origin, forwarding_of(settings), clock)
     store = MemoryStore(settings.memory, options)
     engine = Engine(store=store, pool=pool, origin=origin, options=options, clock=clock, outbox=pool.outbox)
+    engine.desks.append(ControlDesk(engine, settings.token.get_secret_value()))
     if settings.classic:
         add_classic(engine, settings)
     return engine
@@ -56,6 +58,7 @@ def engine_over(settings: Settings, upstream: Upstream, origin: Origin, clock: C
     options = options_of(settings)
     store = MemoryStore(settings.memory, options)
     engine = Engine(store=store, pool=upstream, origin=origin, options=options, clock=clock)
+    engine.desks.append(ControlDesk(engine, settings.token.get_secret_value()))
     if settings.classic:
         add_classic(engine, settings)
     return engine
@@ -80,7 +83,9 @@ def add_classic(engine: Engine, settings: Settings) -> None:
         token=settings.token.get_secret_value(),
         has_origin=bool(settings.origin) or not isinstance(engine.pool, Pool),
     )
-    engine.desk = ClassicDesk(engine, options, pool_for, settings.max_object)
+    desk = ClassicDesk(engine, options, pool_for, settings.max_object)
+    engine.desks.append(desk)
+    engine.in_its_words = desk.in_its_words
 
 
 def request_limits_of(settings: Settings) -> Limits:

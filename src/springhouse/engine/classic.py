@@ -19,6 +19,8 @@ from springhouse.exchange.flow import respond
 from springhouse.exchange.reply import HIT, MISS, REVALIDATED, STALE, Reply
 from springhouse.http.fields import Field
 from springhouse.http.messages import Request
+from springhouse.stores.purging import Everything, Purge, Receipt
+from springhouse.upstream.content import RequestContent
 from springhouse.upstream.guard import Rejected, Target, find_target
 from springhouse.upstream.pool import Pool
 from springhouse.upstream.routing import Origin
@@ -67,7 +69,7 @@ class ClassicDesk:
             return True
         return not self.options.has_origin
 
-    def handle(self, request: Request, sink: Sink) -> Exchange:
+    def handle(self, request: Request, content: RequestContent | None, sink: Sink) -> Exchange:
         """Answer the request."""
         path, _, query = request.target.partition(b"?")
         methods = _METHODS.get(path)
@@ -88,7 +90,8 @@ class ClassicDesk:
             policy = (b"Content-Security-Policy", apidoc.POLICY)
             reply = answer(200, content, (b"Cache-Control", b"no-cache"), policy, media=media)
         else:
-            reply = self._clear(request)
+            self._clear(request, sink)
+            return Exchange(self.engine, request, b"", None, sink)
         send(sink, reply, is_head=request.method == b"HEAD")
         return Exchange(self.engine, request, b"", None, sink)
 
@@ -106,12 +109,17 @@ class ClassicDesk:
             pool.close()
         self._guests.clear()
 
-    def _clear(self, request: Request) -> Reply:
+    def _clear(self, request: Request, sink: Sink) -> None:
         why_not = objection(request, self.options.token)
         if why_not is not None:
-            return answer(403, failure("forbidden", why_not))
-        self.engine.clear()
-        return answer(200, _CLEARED)
+            send(sink, answer(403, failure("forbidden", why_not)))
+            return
+
+        def cleared(receipt: Receipt) -> None:
+            uncertain = failure("not_cleared", f"It is not certain that everything was cleared: {receipt.failure}")
+            send(sink, answer(503, uncertain) if receipt.failure else answer(200, _CLEARED))
+
+        self.engine.purge(Purge(Everything()), cleared)
 
     def _find(self, query: bytes) -> Target | Rejected:
         try:

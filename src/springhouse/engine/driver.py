@@ -8,7 +8,7 @@ exchange is also what the pool reports to (`interim`, `answered`, `content`, `co
 from collections.abc import Callable
 from typing import Any, Final
 
-from springhouse.engine.clock import Clock
+from springhouse.engine.clock import Clock, wall
 from springhouse.engine.fence import Fence
 from springhouse.engine.flights import Flight, Flights
 from springhouse.engine.ports import Call, Desk, Upstream
@@ -36,7 +36,7 @@ from springhouse.http.messages import Request, Response
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
 from springhouse.stores.memory import MemoryStore
-from springhouse.stores.purging import Everything, Groups, Keys, Purge, Receipt, origin_of
+from springhouse.stores.purging import Groups, Keys, Purge, Receipt, origin_of
 from springhouse.stores.tier import Purged
 from springhouse.upstream.content import RequestContent
 from springhouse.upstream.outbox import Outbox
@@ -67,7 +67,9 @@ class Engine:
         self.clock = clock
         self.flights = Flights()
         self.fence = Fence()
-        self.desk: Desk | None = None
+        self.desks: list[Desk] = []
+        self.in_its_words: Callable[[Reply], Reply] | None = None
+        """Makes of any reply what those expect who use an older dialect."""
 
     def handle(self, request: Request, content: RequestContent | None, sink: Sink) -> "Exchange":
         """Start answering a request; the sink gets the reply, perhaps before this returns."""
@@ -76,8 +78,9 @@ class Engine:
         if request.bits & CDN_LOOP and self.pool.forwarding.is_loop(request):
             refuse(sink, 508, "The request has come through this proxy before: its origin leads back here")
             return exchange
-        if self.desk is not None and self.desk.takes(request):
-            return self.desk.handle(request, sink)
+        for desk in self.desks:
+            if desk.takes(request):
+                return desk.handle(request, content, sink)
         exchange.run(respond(request, key, self.options), None)
         return exchange
 
@@ -90,8 +93,8 @@ class Engine:
     def close(self) -> None:
         """Release all connections to origins."""
         self.pool.close()
-        if self.desk is not None:
-            self.desk.close()
+        for desk in self.desks:
+            desk.close()
 
     def purge(self, purge: Purge, done: Purged, *, dry_run: bool = False) -> None:
         """Purge: once `done` is called, no request that starts later is answered with what was purged.
@@ -106,10 +109,6 @@ class Engine:
             self.fence.raise_for(purge.what)
             self.flights.expel(purge.what)
         return self.store.purge(purge, dry_run=dry_run)
-
-    def clear(self) -> int:
-        """Invalidate everything; return how many keys were stored."""
-        return self.purge_here(Purge(Everything())).keys
 
 
 class Exchange:
@@ -303,8 +302,8 @@ class Exchange:
     # The reply.
 
     def _reply(self, reply: Reply) -> None:
-        if self.engine.desk is not None:
-            reply = self.engine.desk.in_its_words(reply)
+        if self.engine.in_its_words is not None:
+            reply = self.engine.in_its_words(reply)
         sink, content = self.sink, reply.content
         if content is Source.ORIGIN and self.call is not None:
             if sink is NOWHERE:
@@ -463,7 +462,7 @@ _PERFORM: dict[type, Callable[[Exchange, Any], Any]] = {
 
 def refuse(sink: Sink, status: int, detail: str) -> None:
     """Answer with an error of ours without starting an exchange."""
-    reply = problem(status, detail)
+    reply = problem(status, detail, at=wall())
     reply.must_close = True
     sink.start(reply)
     if isinstance(reply.content, bytes):

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Protocol
 
 from springhouse.engine.sinks import Sink
-from springhouse.exchange.reply import Reply
 from springhouse.http.fields import Field
 from springhouse.http.messages import Request
 from springhouse.upstream.content import RequestContent
@@ -54,11 +53,8 @@ class Desk(Protocol):
     def takes(self, request: Request) -> bool:
         """Say whether the request is one of these."""
 
-    def handle(self, request: Request, sink: Sink) -> "Exchange":
+    def handle(self, request: Request, content: RequestContent | None, sink: Sink) -> "Exchange":
         """Answer it."""
-
-    def in_its_words(self, reply: Reply) -> Reply:
-        """Return any reply as those who use this desk expect it."""
 
     def close(self) -> None:
         """Release everything."""

@@ -56,12 +56,17 @@ class Purge(Struct, frozen=True, array_like=True):
 
 
 class Receipt(Struct, frozen=True):
-    """What a purge came to. `size`: bytes that the entries occupied; `failure`: why it is not certain, "" if it is."""
+    """What a purge came to.
+
+    `size`: bytes that the entries occupied; `failure`: why it is not certain, "" if it is; `processes`: how many
+    applied it.
+    """
 
     keys: int = 0
     entries: int = 0
     size: int = 0
     failure: str = ""
+    processes: int = 1
 
 
 def selects(what: Selection, entry: Entry) -> bool:
