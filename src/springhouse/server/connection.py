@@ -15,7 +15,7 @@ from springhouse.http.fields import UPGRADE
 from springhouse.http.messages import Request
 from springhouse.observe.accesslog import Line
 from springhouse.rules.reasons import FRESH
-from springhouse.server.writer import ReplyWriter
+from springhouse.server.writer import ReplyWriter, reset
 from springhouse.upstream.content import RequestContent
 from springhouse.wire.requests import Refusal, RequestReader
 
@@ -302,7 +302,7 @@ class Connection(RequestReader, asyncio.Protocol):
         if exchange is not None:
             exchange.cancel()
         if self.writer.is_started or not self.is_busy:
-            self.transport.abort()
+            reset(self.transport)
         else:
             self.writer.keeps_alive = False
             refuse(self.writer, refusal.status, refusal.detail)
@@ -378,7 +378,7 @@ class Connection(RequestReader, asyncio.Protocol):
     def too_slow(self, what: str) -> None:
         """Answer 408 and close; without a word when an answer is under way."""
         if self.is_busy:
-            self.transport.abort()
+            reset(self.transport)
             return
         self._is_ending = True
         self._queue.append(Turn(None, None, False, Refusal(408, what)))

@@ -7,6 +7,8 @@ from its first byte on (and not slower than the minimum rate), silence between r
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from springhouse.server.writer import reset
+
 if TYPE_CHECKING:
     from springhouse.server.connection import Connection
 
@@ -51,7 +53,7 @@ def look(connection: "Connection", watch: Watch, patience: Patience, now: float)
         connection.is_stirred = False
         watch.quiet_since = now
     if _is_stalled(connection, watch, patience, now):
-        connection.transport.abort()
+        reset(connection.transport)
     elif connection.in_head:
         if watch.head is not connection.fields:
             watch.head, watch.head_since = connection.fields, now

@@ -13,6 +13,7 @@ from springhouse.observe.accesslog import AccessLog
 from springhouse.server import deadlines
 from springhouse.server.connection import Connection
 from springhouse.server.deadlines import SWEEP_S, Patience, Watch
+from springhouse.server.writer import reset
 from springhouse.wire.requests import Limits
 
 LINGER_S = 2.0
@@ -100,7 +101,7 @@ class Server:
             await asyncio.sleep(0.02)
         late = len(self.connections)
         for connection in list(self.connections):
-            connection.transport.abort()
+            reset(connection.transport)
         if self._sweep is not None:
             self._sweep.cancel()
         self.engine.close()

@@ -4,6 +4,9 @@ One writer serves a connection for all its replies; it is the sink of the exchan
 """
 
 import asyncio
+import os
+import socket
+import struct
 from typing import Protocol
 
 from springhouse.exchange.reply import Reply
@@ -19,6 +22,7 @@ GATHER_MAX = 16 * 1024
 """Up to here joining is cheaper than handing several buffers on."""
 GATHERED_MAX = 64
 _CHUNKED: Field = (b"Transfer-Encoding", b"chunked")
+_LINGER_NOT = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 
 class Owner(Protocol):
@@ -139,7 +143,7 @@ class ReplyWriter:
         self.flush()
         self._outbox.flush()
         if self._is_until_close:
-            self._transport.abort()
+            reset(self._transport)
         else:
             self._transport.close()
         self._owner.replied(may_go_on=False)
@@ -155,3 +159,11 @@ class ReplyWriter:
         self.paused = False
         if self.producer is not None:
             self.producer.resume()
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Break a connection off so that it cannot look like its orderly end: `abort` alone would send a FIN."""
+    connection = transport.get_extra_info("socket")
+    if connection is not None and not transport.is_closing() and connection.family != getattr(socket, "AF_UNIX", None):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+    transport.abort()
