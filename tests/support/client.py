@@ -11,7 +11,6 @@ from tests.support.loops import PATIENCE_S
 from tests.support.messages import Answer, request, split_head
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
 Address = tuple[str, int] | str
@@ -42,7 +41,7 @@ class Client:
         except OSError:
             self.socket.close()
             raise
-        self._buffer = b""
+        self._buffer = bytearray()
 
     def __enter__(self) -> Client:
         return self
@@ -100,32 +99,27 @@ class Client:
 
     def head(self) -> Answer:
         """Read one head, interim or final."""
-        start, fields = split_head(self._until(b"\r\n\r\n"))
+        start, fields = split_head(self._until(b"\r\n\r\n", bytearray()))
         version, status, phrase = start.split(b" ", 2)
         assert version == b"HTTP/1.1", start
         return Answer(int(status), phrase.decode("latin-1"), fields)
 
     def read(self, size: int) -> bytes:
         """Read exactly so many bytes."""
-        while len(self._buffer) < size:
-            self._more(self._buffer)
-        data, self._buffer = self._buffer[:size], self._buffer[size:]
-        return data
+        return self._exactly(size, bytearray())
 
     def rest(self) -> bytes:
         """Read until the other side closes, and return everything."""
-        parts = [self._buffer]
-        self._buffer = b""
         while part := self.socket.recv(1 << 18):
-            parts.append(part)
-        return b"".join(parts)
+            self._buffer += part
+        return self._taken(len(self._buffer))
 
     def is_ended(self) -> bool:
         """Wait until the other side closes; True when it has sent nothing more before."""
         try:
             return self.rest() == b""
         except ConnectionError:
-            return True
+            return not self._buffer
 
     def is_silent(self, seconds: float = 0.15) -> bool:
         """Say whether nothing comes, not even the end, for so long."""
@@ -134,7 +128,7 @@ class Client:
         before = self.socket.gettimeout()
         self.socket.settimeout(seconds)
         try:
-            self._buffer = self.socket.recv(1 << 16)
+            self._buffer += self.socket.recv(1 << 16)
         except TimeoutError:
             return True
         finally:
@@ -151,54 +145,49 @@ class Client:
             assert coding == "chunked"
             return self._chunks()
         if length is not None:
-            return self._exactly(int(length))
+            return self._exactly(int(length), bytearray())
         assert head.get("Connection") == "close", f"no end in sight: {head.fields}"
         try:
             return self.rest()
         except ConnectionError as error:
-            raise Broken("reset") from error
+            raise Broken("reset", bytes(self._buffer)) from error
 
-    def _exactly(self, size: int, before: bytes = b"") -> bytes:
-        parts, got = [self._buffer], len(self._buffer)
-        while got < size:
-            part = self._receive(lambda: before + b"".join(parts))
-            parts.append(part)
-            got += len(part)
-        data = b"".join(parts)
-        self._buffer = data[size:]
-        return data[:size]
+    def _exactly(self, size: int, before: bytearray) -> bytes:
+        while len(self._buffer) < size:
+            self._more(before)
+        return self._taken(size)
 
     def _chunks(self) -> bytes:
         content = bytearray()
-        while True:
-            line = self._until(b"\r\n", bytes(content))
-            size = int(line, 16)
-            if size == 0:
-                break
-            data = self._exactly(size + 2, bytes(content))
+        while size := int(self._until(b"\r\n", content), 16):
+            data = self._exactly(size + 2, content)
             assert data.endswith(b"\r\n")
             content += data[:-2]
-        end = self._until(b"\r\n", bytes(content))
+        end = self._until(b"\r\n", content)
         assert end == b"\r\n", f"trailers: {end!r}"
         return bytes(content)
 
-    def _until(self, mark: bytes, before: bytes = b"") -> bytes:
-        while mark not in self._buffer:
+    def _until(self, mark: bytes, before: bytearray) -> bytes:
+        start = 0
+        while (at := self._buffer.find(mark, start)) < 0:
+            start = max(0, len(self._buffer) - len(mark))
             self._more(before)
-        data, _, self._buffer = self._buffer.partition(mark)
-        return data + mark
+        return self._taken(at + len(mark))
 
-    def _more(self, before: bytes) -> None:
-        self._buffer += self._receive(lambda: before)
+    def _taken(self, size: int) -> bytes:
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data
 
-    def _receive(self, so_far: Callable[[], bytes]) -> bytes:
+    def _more(self, before: bytearray) -> None:
+        """Receive more; `before` is what was read of the content already."""
         try:
             part = self.socket.recv(1 << 18)
         except ConnectionError as error:
-            raise Broken("reset", so_far()) from error
+            raise Broken("reset", bytes(before + self._buffer)) from error
         if not part:
-            raise Broken("closed", so_far())
-        return part
+            raise Broken("closed", bytes(before + self._buffer))
+        self._buffer += part
 
 
 def quietly(client: Client, data: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tests.support.client import Address, Client
 from tests.support.loops import PATIENCE_S, LoopFactory, LoopThread, uvloop_or_asyncio
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.support.messages import Answer
 
     from springhouse.engine.clock import Clock
+
+T = TypeVar("T")
 
 
 def free_port() -> int:
@@ -81,10 +83,14 @@ class Proxy:
         """GET on a connection of its own."""
         return self.ask("GET", target, **fields)
 
+    def call(self, function: Callable[[], T]) -> T:
+        """Call a function in the loop of the proxy."""
+        return self._thread.call(function)
+
     def await_that(self, holds: Callable[[], bool]) -> None:
         """Wait until something holds that is looked at in the loop of the proxy."""
         end = time.monotonic() + PATIENCE_S
-        while not self._thread.call(holds):
+        while not self.call(holds):
             assert time.monotonic() < end, "it never came to that"
             time.sleep(0.005)
 
@@ -101,6 +107,10 @@ class Proxy:
             return len(heard) >= count
 
         self.await_that(all_heard)
+
+    def held_back(self) -> dict[str, int]:
+        """Return the bytes of content that wait in the proxy's memory for clients, by client."""
+        return self.call(lambda: {repr(c): c.transport.get_write_buffer_size() for c in self.server.connections})
 
     def close(self, *, was_well: bool = True) -> None:
         """End everything. What went wrong in the loop unseen, and what was left behind, is raised here."""
