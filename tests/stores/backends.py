@@ -1,0 +1,201 @@
+"""The stores under test behind one face that waits, and what tests put into them.
+
+A new store joins the contract suite by one line in BACKENDS.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from itertools import count
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Protocol
+
+from springhouse.rules.entry import Entry
+from springhouse.rules.options import Options
+from springhouse.stores.disk import DiskLimits, DiskStore
+from springhouse.stores.layered import LayeredStore, is_hot_in
+from springhouse.stores.memory import MemoryStore
+from springhouse.stores.troubles import Troubles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from springhouse.stores.purging import Purge, Receipt
+    from springhouse.stores.tier import Tier
+
+NOW = 1_900_000_000.0
+VARIANTS_MAX = 3
+INLINE, IN_FILE, STREAMED = 900, 2_500, 5_000
+"""Lengths of content that is stored in the database, in a file but found as bytes, and found as StoredContent."""
+LIMITS = DiskLimits(inline_max=2_000, whole_max=3_000, variants_max=VARIANTS_MAX, budget=50_000_000)
+PATIENCE_S = 20.0
+
+
+class Loop:
+    """Stands in for the event loop: calls delivered from other threads run while somebody waits."""
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]] = SimpleQueue()
+        self._timers: list[tuple[float, int, Callable[[], Any]]] = []
+        self._numbers = count()
+
+    def deliver(self, call: Callable[..., Any], *arguments: Any) -> None:
+        self._calls.put((call, arguments))
+
+    def later(self, delay: float, call: Callable[[], Any], /) -> None:
+        heapq.heappush(self._timers, (time.monotonic() + delay, next(self._numbers), call))
+
+    def until(self, is_so: Callable[[], Any]) -> None:
+        """Run what is delivered until something is so."""
+        end = time.monotonic() + PATIENCE_S
+        while not is_so():
+            assert time.monotonic() < end, "Nothing happened for too long"
+            self.once()
+
+    def once(self, timeout: float = 0.05) -> None:
+        """Run one call, if one is delivered in time, and the timers that are due."""
+        try:
+            call, arguments = self._calls.get(timeout=timeout)
+        except Empty:
+            pass
+        else:
+            call(*arguments)
+        while self._timers and self._timers[0][0] <= time.monotonic():
+            heapq.heappop(self._timers)[2]()
+
+    def result(self, ask: Callable[[Callable[[Any], None]], Any]) -> Any:
+        """Ask something that calls back, and return what it is called back with."""
+        results: list[Any] = []
+        ask(results.append)
+        self.until(lambda: results)
+        return results[0]
+
+
+class Subject(Protocol):
+    """A store under test; everything waits until it is done."""
+
+    def lookup(self, key: bytes) -> tuple[Entry, ...]: ...
+    def put(self, entry: Entry) -> None: ...
+    def replace(self, old: Entry, new: Entry) -> None: ...
+    def purge(self, purge: Purge, *, dry_run: bool = False) -> Receipt: ...
+    def close(self) -> None: ...
+
+
+class InMemory:
+    """MemoryStore as it is."""
+
+    def __init__(self, folder: Path, loop: Loop) -> None:
+        self.store = MemoryStore(50_000_000, Options(max_variants=VARIANTS_MAX))
+        self.put, self.replace, self.purge = self.store.put, self.store.replace, self.store.purge
+        self.lookup = self.store.lookup
+
+    def close(self) -> None:
+        pass
+
+
+class Tiered:
+    """A tier alone."""
+
+    def __init__(self, tier: Tier, loop: Loop) -> None:
+        self.tier = tier
+        self.loop = loop
+        self.put, self.replace = tier.put, tier.replace
+
+    def lookup(self, key: bytes) -> tuple[Entry, ...]:
+        return self.loop.result(lambda done: self.tier.lookup(key, done))
+
+    def purge(self, purge: Purge, *, dry_run: bool = False) -> Receipt:
+        return self.loop.result(lambda done: self.tier.purge(purge, done, dry_run=dry_run))
+
+    def close(self) -> None:
+        self.tier.close()
+
+
+class Layered:
+    """Memory over a tier; with a `budget` that holds little, most is found in the tier."""
+
+    def __init__(self, tier: Tier, loop: Loop, *, budget: int) -> None:
+        self.memory = MemoryStore(budget, Options(max_variants=VARIANTS_MAX))
+        self.tier = tier
+        self.loop = loop
+        self.store = LayeredStore(self.memory, tier, later=loop.later, whole_max=LIMITS.whole_max, patience=PATIENCE_S)
+        self.put, self.replace = self.store.put, self.store.replace
+
+    def lookup(self, key: bytes) -> tuple[Entry, ...]:
+        found: list[tuple[Entry, ...]] = []
+        at_once = self.store.find(key, found.append)
+        if at_once is not None:
+            return at_once
+        self.loop.until(lambda: found)
+        return found[0]
+
+    def purge(self, purge: Purge, *, dry_run: bool = False) -> Receipt:
+        return self.loop.result(lambda done: self.store.purge(purge, done, dry_run=dry_run))
+
+    def close(self) -> None:
+        self.store.close()
+
+
+def disk(folder: Path, loop: Loop, limits: DiskLimits = LIMITS, **more: Any) -> DiskStore:
+    """Open a disk store."""
+    return DiskStore(folder, limits, deliver=loop.deliver, troubles=Troubles(lambda text: None), **more)
+
+
+def layered_disk(folder: Path, loop: Loop, budget: int) -> Layered:
+    """Put memory before a disk store."""
+    tier = disk(folder, loop)
+    subject = Layered(tier, loop, budget=budget)
+    tier.is_hot_in(is_hot_in(subject.memory))
+    return subject
+
+
+BACKENDS: dict[str, Callable[[Path, Loop], Subject]] = {
+    "memory": InMemory,
+    "disk": lambda folder, loop: Tiered(disk(folder, loop), loop),
+    "disk under memory": lambda folder, loop: layered_disk(folder, loop, 50_000_000),
+    "disk under little memory": lambda folder, loop: layered_disk(folder, loop, 8_000),
+}
+
+
+def make_entry(
+    key: bytes = b"http://a.test/",
+    content: bytes = b"hello",
+    *,
+    language: bytes | None = None,
+    tags: tuple[bytes, ...] = (),
+    groups: tuple[bytes, ...] = (),
+    at: float = NOW,
+) -> Entry:
+    """Return an entry received at an instant and fresh for a minute; `language` makes it a variant."""
+    entry = Entry(key, 200, b"OK", [(b"Content-Type", b"text/plain"), (b"X-Old", b"caf\xe9")])
+    if language is not None:
+        entry.vary, entry.selector = (b"accept-language",), (language,)
+    entry.requested_at, entry.received_at, entry.born_at, entry.date = at - 0.25, at, at - 0.25, int(at)
+    entry.lifetime, entry.fresh_until = 60, at + 59.75
+    entry.stale_while_revalidate_until, entry.stale_if_error_until = entry.fresh_until + 10, entry.fresh_until + 100
+    entry.etag = b'"%d"' % len(content)
+    entry.tags, entry.groups = tags, groups
+    entry.content, entry.length = content, len(content)
+    return entry
+
+
+def content_of(entry: Entry, loop: Loop) -> bytes:
+    """Return all of an entry's content, wherever it is."""
+    content = entry.content
+    if isinstance(content, bytes):
+        return content
+    parts: list[bytes] = []
+    while (start := sum(map(len, parts))) < content.length:
+        part = loop.result(lambda done, start=start: content.read(start, content.length, done))
+        assert part, "Content that cannot be read"
+        parts.append(part)
+    return b"".join(parts)
+
+
+def image(entry: Entry, loop: Loop) -> dict[str, Any]:
+    """Return everything about an entry, to be compared."""
+    seen = {name: getattr(entry, name) for name in Entry.__slots__}
+    seen["fields"] = [tuple(field) for field in entry.fields]
+    return seen | {"content": content_of(entry, loop)}
