@@ -6,7 +6,7 @@ ORIGIN ?=
 PORT ?= 8000
 TTL ?= 60
 
-.PHONY: run test check lint bench conformance clean
+.PHONY: run test check lint docs bench conformance clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Springhouse needs Python 3.11 or newer; set PYTHON=…")'
@@ -32,6 +32,9 @@ lint: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 check: lint test
+
+docs: $(VENV)/.installed
+	$(BIN)/python docs/generate.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python bench/bench.py

@@ -1,0 +1,162 @@
+"""Writes the parts of the documentation that follow from the code: settings, reasons, modules.
+
+    python docs/generate.py            write them (`make docs`)
+    python docs/generate.py --check    write nothing; exit 1 and say which file is stale
+
+A file contains a generated part between two comments, `<!-- generated: NAME -->` and `<!-- end: NAME -->`. What stands
+there is overwritten; everything else in the file is written by hand.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+from springhouse.rules import reasons
+from springhouse.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "springhouse"
+
+LAYERS = (
+    "http", "rules", "wire", "exchange",
+    "stores", "upstream", "observe", "engine", "settings.py", "service.py",
+    "server", "frontends", "control", "cli",
+)  # fmt: skip
+"""From the ground up. What is not listed here comes last, so that a new package shows up at once."""
+LINE_AFTER = "exchange"
+
+# Settings.
+
+
+def settings() -> str:
+    """Return a table of all settings for each group, in the order in which they are declared."""
+    groups: dict[str, list[str]] = {}
+    for name, field in Settings.model_fields.items():
+        extra = field.json_schema_extra
+        assert isinstance(extra, dict)
+        groups.setdefault(str(extra["group"]), []).append(setting(name, field, str(extra["hint"])))
+    header = "| option | variable | TOML key | default | meaning |\n|---|---|---|---|---|\n"
+    return "\n\n".join(f"## {group}\n\n{header}" + "\n".join(rows) for group, rows in groups.items())
+
+
+def setting(name: str, field: Any, hint: str) -> str:
+    """Return the row of one setting."""
+    flag = "--" + name.replace("_", "-")
+    if field.annotation is bool:
+        flag += f"`, `--no-{flag[2:]}"
+    elif get_origin(field.annotation) is Literal:
+        flag += " " + "|".join(get_args(field.annotation))
+    elif hint:
+        flag += f" {hint}"
+    variables = ", ".join(f"`{variable}`" for variable in variables_of(name, field))
+    cells = (f"`{flag}`", variables, f"`{name}`", default(field.default), field.description or "")
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
+def variables_of(name: str, field: Any) -> list[str]:
+    """Return the environment variables of a setting, the strongest first."""
+    ours = f"SPRINGHOUSE_{name.upper()}"
+    aliases = getattr(field.validation_alias, "choices", [])
+    return [ours, *(alias for alias in aliases if alias.isupper() and alias != ours)]
+
+
+def default(value: object) -> str:
+    """Return a default as it would be written."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return "–" if text in ("", "None", "()") else f"`{text}`"
+
+
+# Reasons.
+
+
+def reasons_table() -> str:
+    """Return the catalogue of reasons as a table."""
+    rows = [
+        f"| `{reason.name}` | {f'`fwd={reason.token}`' if reason.token else '–'} | {reason.text} | {reason.section} |"
+        for reason in reasons.CATALOGUE.values()
+    ]
+    return "| reason | `Cache-Status` | meaning | from |\n|---|---|---|---|\n" + "\n".join(rows)
+
+
+# Modules.
+
+
+def modules() -> str:
+    """Return the tree of modules, each with the first line of its docstring."""
+    lines = ["src/springhouse/"]
+    for part in sorted(PACKAGE.iterdir(), key=place):
+        if part.suffix == ".py" and part.name != "__init__.py":
+            lines.append(f"  {part.name:<16} {first_line(part)}")
+        elif (part / "__init__.py").exists():
+            lines.append(f"  {part.name + '/':<16} {first_line(part / '__init__.py')}")
+            lines += [f"    {module.name:<18} {first_line(module)}" for module in modules_of(part)]
+            if part.name == LINE_AFTER:
+                lines.append("  " + " the line ".center(60, "-"))
+    return "```text\n" + "\n".join(line.rstrip() for line in lines) + "\n```"
+
+
+def place(path: Path) -> tuple[int, str]:
+    """Sort from the ground up."""
+    return (LAYERS.index(path.name) if path.name in LAYERS else len(LAYERS), path.name)
+
+
+def modules_of(package: Path) -> Iterator[Path]:
+    """Yield the modules of a package, those of packages within it included."""
+    return (path for path in sorted(package.rglob("*.py")) if path.name != "__init__.py")
+
+
+def first_line(module: Path) -> str:
+    """Return the first line of a module's docstring."""
+    text = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
+    return text.partition("\n")[0]
+
+
+# Files.
+
+PARTS: dict[str, tuple[str, Callable[[], str]]] = {
+    "settings": ("docs/settings.md", settings),
+    "reasons": ("docs/how-caching-is-decided.md", reasons_table),
+    "modules": ("ARCHITECTURE.md", modules),
+}
+
+
+def with_part(text: str, name: str, part: str) -> str:
+    """Return a file's text with a generated part put in its place."""
+    begin, end = f"<!-- generated: {name} -->", f"<!-- end: {name} -->"
+    found = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    if not found.search(text):
+        raise ValueError(f"there is no place for {name!r}")
+    return found.sub(lambda _: f"{begin}\n{part}\n{end}", text, count=1)
+
+
+def stale() -> Iterable[tuple[Path, str]]:
+    """Yield the files that are not what the code says, with what they should contain."""
+    for name, (path, part) in PARTS.items():
+        before = (ROOT / path).read_text("utf-8")
+        after = with_part(before, name, part())
+        if after != before:
+            yield ROOT / path, after
+
+
+def main() -> int:
+    """Write or check all parts; return the exit status."""
+    check = sys.argv[1:] == ["--check"]
+    found = list(stale())
+    for path, text in found:
+        if not check:
+            path.write_text(text, "utf-8")
+        print(f"{path.relative_to(ROOT)} {'is stale: run `make docs`' if check else 'was brought up to date'}")
+    return 1 if check and found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
