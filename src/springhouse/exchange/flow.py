@@ -82,7 +82,7 @@ def respond(request: Request, key: bytes, options: Options) -> Flow:
                     return _collapsed(request, entry, found.now, waited)
                 return _from_cache(request, entry, found.now, reason)
             case Refuse(status, reason):
-                return replies.problem(status, reason.text, x_cache=MISS, reason=reason)
+                return replies.problem(status, reason.text, at=found.now, reason=reason)
             case Revalidate(entry, why):
                 errand = Errand(key, why, entry, options.withheld)
             case _:
@@ -111,7 +111,7 @@ def _bypass(request: Request, key: bytes, why: Reason, options: Options) -> Flow
     """Pass a request on that no stored response may answer; an unsafe one invalidates (§4.4)."""
     answer = yield Send(request, request.fields)
     if isinstance(answer, Failure):
-        return replies.problem(answer.status, answer.detail, error=answer.error, x_cache=BYPASS)
+        return replies.problem(answer.status, answer.detail, at=answer.at, error=answer.error, x_cache=BYPASS)
     assert isinstance(answer, Answer)
     gone = invalidated(request, key, answer.response)
     if gone:
@@ -135,7 +135,11 @@ def _bypass(request: Request, key: bytes, why: Reason, options: Options) -> Flow
             kept,
             answer.received_at,
             ours=Ours(
-                BYPASS, status, reasons.STORED, False, replies.as_received(answer.response, options.withheld, kept)
+                BYPASS,
+                status,
+                reasons.STORED,
+                False,
+                replies.as_received(answer.response, options.withheld, answer.received_at, kept),
             ),
         )
     return _passed_on(request, answer, Errand(key, why, withheld=options.withheld), x_cache=BYPASS)
@@ -256,7 +260,9 @@ def _fetched(request: Request, answer: Answer, errand: Errand, entry: Entry, *, 
         status,
         reasons.VALIDATED if confirmed else reasons.STORED,
         is_from_cache=False,
-        as_received=None if confirmed else replies.as_received(answer.response, errand.withheld, entry),
+        as_received=None
+        if confirmed
+        else replies.as_received(answer.response, errand.withheld, answer.received_at, entry),
     )
     return replies.from_entry(request, entry, answer.received_at, ours=ours)
 
@@ -269,6 +275,7 @@ def _passed_on(
         request,
         answer.response,
         answer.length,
+        received_at=answer.received_at,
         x_cache=x_cache,
         cache_status=replies.status_of_forward(
             errand.why, status, status, collapsed=errand.collapsed, detail=detail or errand.why
@@ -303,7 +310,7 @@ def _instead_of_failure(request: Request, errand: Errand, failure: Failure) -> R
     status = failure.status
     if entry is not None and not entry.max_stale_allowed:
         status = 504
-    return replies.problem(status, failure.detail, error=failure.error, reason=reasons.ORIGIN_FAILED)
+    return replies.problem(status, failure.detail, at=failure.at, error=failure.error, reason=reasons.ORIGIN_FAILED)
 
 
 def _stale_instead(request: Request, entry: Entry, errand: Errand, now: float, status: int) -> Reply:

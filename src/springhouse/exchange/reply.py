@@ -10,13 +10,14 @@ from functools import lru_cache
 
 from msgspec import json
 
+from springhouse.http import dates
 from springhouse.http import fields as f
 from springhouse.http.fields import Field
 from springhouse.http.headers import end_to_end
 from springhouse.http.messages import REASON_PHRASES, Request, Response, may_have_content
 from springhouse.http.structured import text
 from springhouse.rules.entry import Entry
-from springhouse.rules.preconditions import WHOLE, NotModified, Part, Unsatisfiable, select
+from springhouse.rules.preconditions import NotModified, Part, Unsatisfiable, select
 from springhouse.rules.reasons import Reason
 
 NAME = b"springhouse"
@@ -115,7 +116,7 @@ def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Rep
     added = [VIA, (b"Age", b"%d" % age)] if ours.is_from_cache or (age and ours.as_received is None) else [VIA]
     added += [(b"X-Cache", ours.x_cache), (b"Cache-Status", ours.cache_status)]
     reply = Reply(entry.status, entry.reason, fields, added, entry, entry.length, ours.x_cache, ours.reason)
-    match select(request, entry, now) if request.method in (b"GET", b"HEAD") else WHOLE:
+    match select(request, entry, now):
         case NotModified():
             reply.status, reply.phrase = 304, REASON_PHRASES[304]
             reply.fields = [field for field in fields if field[0].lower() in _KEPT_IN_304]
@@ -126,7 +127,7 @@ def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Rep
             reply.start, reply.stop, reply.length = start, stop, stop - start
         case Unsatisfiable(length):
             reply.status, reply.phrase = 416, REASON_PHRASES[416]
-            reply.fields = [(b"Content-Range", b"bytes */%d" % length)]
+            reply.fields = [(b"Content-Range", b"bytes */%d" % length), _date(now)]
             reply.content, reply.length = b"", 0
     if request.method == b"HEAD":
         reply.content = Source.NOTHING
@@ -135,14 +136,21 @@ def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Rep
     return reply
 
 
-def as_received(response: Response, withheld: int, entry: Entry | None = None) -> list[Field]:
-    """Return the fields to pass on: end-to-end, without framing and those whose bits are `withheld`.
+def as_received(response: Response, withheld: int, received_at: float, entry: Entry | None = None) -> list[Field]:
+    """Return the fields to pass on: end-to-end, without framing and those whose bits are `withheld`, with a Date.
 
     The stored ones where nothing more than that was left out.
     """
     if entry is not None and not response.bits & (f.AGE | f.SET_COOKIE) and not entry.is_redacted:
         return entry.fields
-    return end_to_end(response.fields, response.bits, f.X_CACHE | f.CONTENT_LENGTH | withheld)
+    fields = end_to_end(response.fields, response.bits, f.X_CACHE | f.CONTENT_LENGTH | withheld)
+    if not response.bits & f.DATE:
+        fields.append(_date(received_at))
+    return fields
+
+
+def _date(at: float) -> Field:
+    return b"Date", dates.encode(int(at))
 
 
 def from_origin(
@@ -150,13 +158,14 @@ def from_origin(
     response: Response,
     length: int | None,
     *,
+    received_at: float,
     x_cache: bytes,
     cache_status: bytes,
     reason: Reason | None,
     withheld: int = 0,
 ) -> Reply:
     """Pass an answer on as it arrives."""
-    passed = as_received(response, withheld)
+    passed = as_received(response, withheld, received_at)
     has_content = may_have_content(request.method, response.status)
     if response.status == 101:
         has_content = True  # the bytes of the new protocol
@@ -173,7 +182,9 @@ def from_origin(
     )
 
 
-def problem(status: int, detail: str, *, error: str = "", x_cache: bytes = MISS, reason: Reason | None = None) -> Reply:
+def problem(
+    status: int, detail: str, *, at: float, error: str = "", x_cache: bytes = MISS, reason: Reason | None = None
+) -> Reply:
     """Return an error of ours: problem details (RFC 9457) with Proxy-Status (RFC 9209)."""
     title = REASON_PHRASES.get(status, b"Error")
     body = json.encode({"type": "about:blank", "title": title.decode(), "status": status, "detail": detail}) + b"\n"
@@ -182,5 +193,6 @@ def problem(status: int, detail: str, *, error: str = "", x_cache: bytes = MISS,
         (b"Content-Type", b"application/problem+json"),
         (b"Cache-Control", b"no-store"),
         (b"Proxy-Status", proxy_status),
+        _date(at),
     ]
     return Reply(status, title, fields, [VIA, (b"X-Cache", x_cache)], body, len(body), x_cache, reason)
