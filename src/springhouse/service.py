@@ -35,11 +35,11 @@ def options_of(settings: Settings) -> Options:
     )
 
 
-def engine_of(settings: Settings, clock: Clock = wall) -> Engine:
-    """Return an engine for the settings' origin."""
+def engine_of(settings: Settings, clock: Clock = wall, *, instance: str = "") -> Engine:
+    """Return an engine for the settings' origin; see `forwarding_of` for the instance."""
     options = options_of(settings)
     origin = origin_of(settings)
-    pool = _pool_of(settings, origin, forwarding_of(settings), clock)
+    pool = _pool_of(settings, origin, forwarding_of(settings, instance), clock)
     store = MemoryStore(settings.memory, options)
     engine = Engine(store=store, pool=pool, origin=origin, options=options, clock=clock, outbox=pool.outbox)
     engine.desks.append(ControlDesk(engine, settings.token.get_secret_value()))
@@ -64,9 +64,14 @@ def engine_over(settings: Settings, upstream: Upstream, origin: Origin, clock: C
     return engine
 
 
-def forwarding_of(settings: Settings) -> Forwarding:
-    """Return how requests are marked on their way; the instance is new each time."""
-    return Forwarding(instance=f"springhouse-{token_hex(6)}".encode(), trusted=settings.trusted_networks)
+def forwarding_of(settings: Settings, instance: str = "") -> Forwarding:
+    """Return how requests are marked on their way: as having been through this instance, a new one by default."""
+    return Forwarding(instance=(instance or new_instance()).encode(), trusted=settings.trusted_networks)
+
+
+def new_instance() -> str:
+    """Return a name for a proxy that no other has. Processes that are one proxy have one name."""
+    return f"springhouse-{token_hex(6)}"
 
 
 def add_classic(engine: Engine, settings: Settings) -> None:

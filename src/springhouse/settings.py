@@ -5,11 +5,21 @@ file. Flags win over the environment, the environment over the file. `CACHE_TTL`
 """
 
 import re
+import sys
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from msgspec import json
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from springhouse.upstream.routing import Origin
@@ -59,6 +69,9 @@ class Settings(BaseSettings):
         "native", "Which server answers: our own, uvicorn with FastAPI, or a WSGI server with Flask.", LISTENING
     )
     unix_socket: Path | None = setting(None, "Listen on this Unix socket instead.", LISTENING, hint="PATH")
+    workers: Annotated[int, Field(ge=1, le=1024)] = setting(
+        1, "Processes that share the port, and divide the memory among them; not on Windows.", LISTENING, hint="N"
+    )
 
     ttl: Annotated[int, Field(ge=0, le=2**31)] = setting(
         60,
@@ -149,6 +162,15 @@ class Settings(BaseSettings):
     def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(Origin.parse(f"http://{host}").authority.decode() for host in value)
 
+    @field_validator("workers")
+    @classmethod
+    def _can_be_several(cls, value: int, info: ValidationInfo) -> int:
+        if value > 1 and sys.platform == "win32":
+            raise ValueError("several processes cannot share a port on Windows; leave it at 1")
+        if value > 1 and info.data.get("frontend") != "native":
+            raise ValueError("only --frontend native has several; give uvicorn or gunicorn workers of their own")
+        return value
+
     @property
     def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """The networks of trusted_proxy."""
@@ -168,6 +190,34 @@ class Settings(BaseSettings):
         if cls.config_file is not None:
             sources += (TomlConfigSettingsSource(settings_cls, cls.config_file),)
         return sources
+
+
+class _Told(Settings):
+    """Settings that come from another process of this proxy, and from nowhere else."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def as_json(settings: Settings) -> bytes:
+    """Return the settings for another process of this proxy, secrets included; `from_json` reads them."""
+    return json.encode(settings.model_dump(), enc_hook=_plain)
+
+
+def from_json(data: bytes) -> Settings:
+    """Return the settings that `as_json` wrote."""
+    return _Told(**json.decode(data))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Path):
+        return str(value)
+    raise NotImplementedError(f"{type(value)} in the settings")
 
 
 class BadSettings(Exception):

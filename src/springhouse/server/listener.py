@@ -4,8 +4,12 @@ import asyncio
 import contextlib
 import gc
 import os
+import socket
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from springhouse.binding import CannotListen, make_way, why_not
 from springhouse.engine.driver import Engine
@@ -83,6 +87,18 @@ class Server:
             raise CannotListen(f"Cannot listen on {path}: {error.strerror or error}") from None
         self._unix_paths.append(path)
         self._listeners.append(listener)
+        self._keep_sweeping()
+
+    async def listen_on(self, sockets: Iterable[socket.socket]) -> None:
+        """Take connections from sockets that listen already; the path of a Unix socket is not ours to remove."""
+        loop = asyncio.get_running_loop()
+        stays: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        for each in sockets:
+            if each.family == socket.AF_UNIX:
+                made = loop.create_unix_server(lambda: Connection(self), sock=each, backlog=BACKLOG, **stays)
+            else:
+                made = loop.create_server(lambda: Connection(self), sock=each, backlog=BACKLOG)
+            self._listeners.append(await made)
         self._keep_sweeping()
 
     async def drain(self, seconds: float) -> int:

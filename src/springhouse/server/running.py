@@ -11,6 +11,7 @@ from springhouse.engine.driver import Engine
 from springhouse.observe.accesslog import AccessLog
 from springhouse.server.deadlines import Patience
 from springhouse.server.listener import Server, ServerLimits
+from springhouse.server.workers import supervise
 from springhouse.service import engine_of, names_of, new_event_loop, request_limits_of
 from springhouse.settings import Settings
 
@@ -35,6 +36,9 @@ def limits_of(settings: Settings) -> ServerLimits:
 
 def run(settings: Settings, announce: Announce) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Raises CannotListen."""
+    if settings.workers > 1:
+        supervise(settings, lambda port: announce(where(settings, port)))
+        return
     tune_collector()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(serve(settings, announce))
@@ -53,32 +57,43 @@ def tune_collector() -> None:
 async def serve(settings: Settings, announce: Announce) -> None:
     """Serve in the running loop; see `run`."""
     engine = engine_of(settings)
-    access_log = _open_log(settings)
+    access_log = open_log(settings)
     server = Server(engine, limits_of(settings), access_log=access_log)
     try:
         announce(await _listen(server, settings, engine))
         await _signalled()
-        late = await server.drain(settings.drain_timeout)
-        if late:
-            print(
-                f"springhouse: {late} connections were broken off after {settings.drain_timeout:g} s", file=sys.stderr
-            )
+        await drain(server, settings.drain_timeout)
     finally:
         if access_log is not None:
             access_log.close()
 
 
+async def drain(server: Server, seconds: float) -> None:
+    """Drain the server, and say how many connections were too late."""
+    late = await server.drain(seconds)
+    if late:
+        print(f"springhouse: {late} connections were broken off after {seconds:g} s", file=sys.stderr)
+
+
 async def _listen(server: Server, settings: Settings, engine: Engine) -> str:
     if settings.unix_socket is not None:
         await server.listen_unix(settings.unix_socket)
-        return str(settings.unix_socket)
+        return where(settings, 0)
     port = await server.listen(settings.host, settings.port)
     server.names_of_ours = names_of(settings, port, engine.origin)
+    return where(settings, port)
+
+
+def where(settings: Settings, port: int) -> str:
+    """Return the URL under which a proxy with these settings is reached, or the path of its Unix socket."""
+    if settings.unix_socket is not None:
+        return str(settings.unix_socket)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http://{host}:{port}"
 
 
-def _open_log(settings: Settings) -> AccessLog | None:
+def open_log(settings: Settings) -> AccessLog | None:
+    """Return the access log, if there is to be one. Raises CannotListen."""
     if not settings.access_log:
         return None
     try:

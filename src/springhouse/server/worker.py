@@ -1,0 +1,132 @@
+"""One worker of several, as a program: `python -m springhouse.server.worker DESCRIPTOR`, started by the supervisor.
+
+It does what `running.serve` does for a single process, at the word of the supervisor (see `channel`).
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+
+from springhouse.binding import CannotListen, why_not
+from springhouse.server import sockets
+from springhouse.server.channel import (
+    Answered,
+    Apply,
+    Channel,
+    Drain,
+    Listening,
+    Message,
+    Serve,
+    Start,
+    Unable,
+)
+from springhouse.server.fleet import Fleet
+from springhouse.server.listener import BACKLOG, Server
+from springhouse.server.running import drain, limits_of, open_log, tune_collector
+from springhouse.service import engine_of, names_of, new_event_loop
+from springhouse.settings import Settings, from_json
+
+
+class Orders:
+    """What the supervisor says: orders, to be taken one by one, and news for the fleet, which is told at once."""
+
+    def __init__(self) -> None:
+        self.fleet = Fleet(self.answer)
+        self._orders: asyncio.Queue[Start | Serve | Drain] = asyncio.Queue()
+        self._channel: Channel | None = None
+
+    async def listen(self, channel: socket.socket) -> None:
+        """Take orders from a socket, and SIGTERM as the order to drain."""
+        self._channel = await Channel.over(channel, self._received, self._ended)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._orders.put_nowait, Drain())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+
+    async def next(self) -> Start | Serve | Drain:
+        """Return the next order; it is to drain when the supervisor has gone."""
+        return await self._orders.get()
+
+    def answer(self, message: Message) -> None:
+        """Say something to the supervisor."""
+        if self._channel is not None:
+            self._channel.send(message)
+
+    def _received(self, message: Message) -> None:
+        match message:
+            case Apply() | Answered():
+                self.fleet.received(message)
+            case Start() | Serve() | Drain():
+                self._orders.put_nowait(message)
+            case _:
+                raise AssertionError(f"{type(message).__name__} is not for the supervisor to say")
+
+    def _ended(self) -> None:
+        self.fleet.ended()
+        self._orders.put_nowait(Drain())
+
+
+def main(argv: list[str]) -> None:
+    """Run a worker until it is told to end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    channel = socket.socket(fileno=int(argv[1]))
+    channel.set_inheritable(False)
+    os.dup(channel.fileno())  # never closed: the supervisor sees the channel end only when this process has gone
+    tune_collector()
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(work(channel))
+
+
+async def work(channel: socket.socket) -> None:
+    """Take connections from `Serve` to `Drain`."""
+    orders = Orders()
+    await orders.listen(channel)
+    start = await orders.next()
+    if not isinstance(start, Start):
+        return
+    try:
+        await _serve(start, orders)
+    except CannotListen as problem:
+        orders.answer(Unable(str(problem)))
+
+
+async def _serve(start: Start, orders: Orders) -> None:
+    settings = from_json(start.settings)
+    engine = engine_of(settings, instance=start.instance)
+    access_log = open_log(settings)
+    try:
+        listeners = _listeners(start, settings)
+        server = Server(engine, limits_of(settings), access_log=access_log)
+        server.names_of_ours = names_of(settings, start.port, engine.origin)
+        orders.answer(Listening())
+        if isinstance(await orders.next(), Serve):
+            await server.listen_on(listeners)
+            await orders.next()
+        await drain(server, settings.drain_timeout)
+    finally:
+        if access_log is not None:
+            access_log.close()
+
+
+def _listeners(start: Start, settings: Settings) -> list[socket.socket]:
+    """Return what to take connections from: the inherited sockets, or our own beside them. Raises CannotListen."""
+    inherited = [socket.socket(fileno=number) for number in start.sockets]
+    for each in inherited:
+        each.set_inheritable(False)
+    if start.is_shared:
+        return inherited
+    own: list[socket.socket] = []
+    try:
+        for each in inherited:
+            own.append(sockets.beside(each))
+            own[-1].listen(BACKLOG)
+    except OSError as error:
+        sockets.close(own)
+        raise CannotListen(why_not(error, settings.host, start.port)) from None
+    finally:
+        sockets.close(inherited)
+    return own
+
+
+if __name__ == "__main__":
+    main(sys.argv)
