@@ -57,6 +57,7 @@ class Intake(RequestReader):
     def restart(self) -> None:
         """Begin without a parser."""
         self.upgrade_at = None
+        self.host = b""
         self.on_message_begin()
 
     def is_ours(self, authority: bytes) -> bool:
