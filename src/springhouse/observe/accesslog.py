@@ -2,19 +2,27 @@
 
 The common form is that of NCSA with two members behind it, what `X-Cache` said and the seconds it took:
 `127.0.0.1 - - [20/Nov/2026:22:10:00 +0000] "GET /a HTTP/1.1" 200 1024 HIT 0.000`.
+
+Several processes may write to one log: lines are appended whole, by writes that the system keeps in one piece. To
+a file any write is, to a pipe one of up to PIPE_BUF bytes.
 """
 
 import asyncio
+import errno
+import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import IO, Literal
 
 from msgspec import json
 
 FLUSH_S = 0.2
+PIPE_BUF = 4096
+FILE_BUF = 1 << 20
 Format = Literal["common", "json"]
 
 
@@ -41,7 +49,8 @@ class AccessLog:
         self.form = form
         self._lines: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._file: TextIO = sys.stdout if path == "-" else Path(path).open("a", encoding="utf-8")  # noqa: SIM115
+        self._is_ours = path != "-"
+        self._file: IO[bytes] = Path(path).open("ab", buffering=0) if self._is_ours else sys.stdout.buffer
 
     def write(self, line: Line) -> None:
         """Add a line; it is written within FLUSH_S seconds."""
@@ -54,8 +63,10 @@ class AccessLog:
         self._timer = None
         lines, self._lines = self._lines, []
         try:
-            self._file.write("".join(lines))
-            self._file.flush()
+            for block in blocks(lines, FILE_BUF if self._is_ours else PIPE_BUF):
+                if self._file.write(block) < len(block):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                self._file.flush()
         except OSError as error:
             print(f"springhouse: {len(lines)} lines of the access log are lost: {error}", file=sys.stderr)
 
@@ -64,8 +75,21 @@ class AccessLog:
         if self._timer is not None:
             self._timer.cancel()
         self.flush()
-        if self._file is not sys.stdout:
+        if self._is_ours:
             self._file.close()
+
+
+def blocks(lines: list[str], size: int) -> Iterator[bytes]:
+    """Join lines to blocks of at most so many bytes; a longer line is a block of its own."""
+    block = bytearray()
+    for line in lines:
+        data = line.encode("utf-8", "replace")
+        if block and len(block) + len(data) > size:
+            yield bytes(block)
+            block.clear()
+        block += data
+    if block:
+        yield bytes(block)
 
 
 def common(line: Line) -> str:
