@@ -62,7 +62,7 @@ CASES: dict[int, list[bytes]] = {
     505: [b"GET / HTTP/2.0\r\n" + HOST + b"\r\n", b"GET / HTTP/0.9\r\n" + HOST + b"\r\n"],
 }
 ELSEWHERE = {408, 503, 508}
-"""Seen in `tests/server`, where it takes time or many connections."""
+"""Seen below and in `tests/server/test_forwarding.py`."""
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -94,6 +94,18 @@ def test_what_is_not_taken(strict: Proxy, origin: Origin, status: int, data: byt
     assert answer["Proxy-Status"].startswith("springhouse; ")
     assert ("Connection" in answer) == (status != 504)
     assert not origin.requests
+
+
+def test_too_slow(serve: Serve) -> None:
+    with Client(serve(header_timeout=0.1).address) as client:
+        client.send(b"GET / HTTP/1.1\r\n")
+        assert client.answer().status == 408
+
+
+def test_too_many(serve: Serve) -> None:
+    proxy = serve(max_connections=1)
+    with Client(proxy.address), Client(proxy.address) as second:
+        assert second.answer().status == 503
 
 
 def produced(function: ast.AST) -> set[str]:

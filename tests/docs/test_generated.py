@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from springhouse.rules.reasons import CATALOGUE
-from springhouse.settings import Settings
+from springhouse.settings import Settings, load
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "springhouse"
@@ -76,3 +76,12 @@ MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.stat().st_size
 def test_every_module_says_in_one_line_what_it_owns(module: Path) -> None:
     line = generator().first_line(module)
     assert line.endswith((".", ":", "?")), f"{module}: its first line is {line!r}"
+
+
+def test_the_example_of_a_configuration_file_is_one(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "settings.md").read_text("utf-8")
+    example = tmp_path / "springhouse.toml"
+    example.write_text(page.partition("```toml\n")[2].partition("```")[0], "utf-8")
+    settings = load({}, example)
+    assert settings.model_fields_set == {"origin", "port", "ttl", "memory", "trusted_proxy"}
+    assert settings.memory == 2**30
