@@ -275,8 +275,9 @@ class Replace(Operation):
 
 def _is_same(stored: Entry, proof: bytes, entry: Entry) -> bool:
     """Say whether a stored entry and one in memory came from the same response."""
-    if (stored.requested_at, stored.received_at, stored.etag) != (entry.requested_at, entry.received_at, entry.etag):
-        return False
+    for name in ("requested_at", "received_at", "fresh_until", "etag"):  # the third changes when it is made stale
+        if getattr(stored, name) != getattr(entry, name):
+            return False
     content = entry.content
     return proof == (digests.digests_of(content) if isinstance(content, bytes) else content.digests)
 
