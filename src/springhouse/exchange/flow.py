@@ -138,8 +138,8 @@ def _bypass(request: Request, key: bytes, why: Reason, options: Options) -> Flow
                 BYPASS,
                 status,
                 reasons.STORED,
-                False,
-                replies.as_received(answer.response, options.withheld, answer.received_at, kept),
+                is_from_cache=False,
+                as_received=replies.as_received(answer.response, options.withheld, answer.received_at, kept),
             ),
         )
     return _passed_on(request, answer, Errand(key, why, withheld=options.withheld), x_cache=BYPASS)
@@ -240,7 +240,7 @@ def _collapsed(request: Request, entry: Entry, now: float, errand: Errand) -> Re
     confirmed = errand.entry is not None and errand.entry.content is entry.content
     status = replies.status_of_forward(errand.why, entry.status, entry.status, collapsed=True, ttl=entry.ttl_at(now))
     return replies.from_entry(
-        request, entry, now, ours=Ours(REVALIDATED if confirmed else MISS, status, reasons.COLLAPSED)
+        request, entry, now, ours=Ours(REVALIDATED if confirmed else MISS, status, reasons.COLLAPSED, entry.status)
     )
 
 
@@ -259,6 +259,7 @@ def _fetched(request: Request, answer: Answer, errand: Errand, entry: Entry, *, 
         REVALIDATED if confirmed else MISS,
         status,
         reasons.VALIDATED if confirmed else reasons.STORED,
+        0 if confirmed else entry.status,
         is_from_cache=False,
         as_received=None
         if confirmed

@@ -66,6 +66,8 @@ class Reply:
 class Ours:
     """What we say of an answer: X-Cache, Cache-Status, the reason for the log.
 
+    `fetched`: the status the origin sent, where Cache-Status leaves it to be taken from the answer (RFC 9211 §2.3);
+    said after all when the client's own conditions make that another.
     `is_from_cache`: the origin did not make or confirm it for this request, so Age goes along (RFC 9111 §5.1).
     `as_received`: the fields the origin has just sent, for the very client they were sent to.
     """
@@ -73,6 +75,7 @@ class Ours:
     x_cache: bytes
     cache_status: bytes
     reason: Reason
+    fetched: int = 0
     is_from_cache: bool = True
     as_received: list[Field] | None = None
 
@@ -129,6 +132,8 @@ def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Rep
             reply.status, reply.phrase = 416, REASON_PHRASES[416]
             reply.fields = [(b"Content-Range", b"bytes */%d" % length), _date(now)]
             reply.content, reply.length = b"", 0
+    if ours.fetched and reply.status != ours.fetched:
+        added[-1] = (b"Cache-Status", b"%b; fwd-status=%d" % (ours.cache_status, ours.fetched))
     if request.method == b"HEAD":
         reply.content = Source.NOTHING
     elif not may_have_content(request.method, reply.status):
