@@ -50,7 +50,9 @@ class AccessLog:
         self._lines: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
         self._is_ours = path != "-"
-        self._file: IO[bytes] = Path(path).open("ab", buffering=0) if self._is_ours else sys.stdout.buffer
+        self._file: IO[bytes] = sys.stdout.buffer
+        if self._is_ours:
+            self._file = Path(path).open("ab", buffering=0)  # noqa: SIM115
 
     def write(self, line: Line) -> None:
         """Add a line; it is written within FLUSH_S seconds."""
