@@ -111,7 +111,14 @@ def _bypass(request: Request, key: bytes, why: Reason, options: Options) -> Flow
     """Pass a request on that no stored response may answer; an unsafe one invalidates (§4.4)."""
     answer = yield Send(request, request.fields)
     if isinstance(answer, Failure):
-        return replies.problem(answer.status, answer.detail, at=answer.at, error=answer.error, x_cache=BYPASS)
+        return replies.problem(
+            answer.status,
+            answer.detail,
+            at=answer.at,
+            error=answer.error,
+            x_cache=BYPASS,
+            reason=reasons.ORIGIN_FAILED,
+        )
     assert isinstance(answer, Answer)
     gone = invalidated(request, key, answer.response)
     if gone:
