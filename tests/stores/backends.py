@@ -104,7 +104,12 @@ class Tiered:
         self.put, self.replace = tier.put, tier.replace
 
     def lookup(self, key: bytes) -> tuple[Entry, ...]:
+        if self.tier.has_news():
+            self.news()
         return self.loop.result(lambda done: self.tier.lookup(key, done))
+
+    def news(self) -> list[Purge]:
+        return list(self.loop.result(self.tier.catch_up))
 
     def purge(self, purge: Purge, *, dry_run: bool = False) -> Receipt:
         return self.loop.result(lambda done: self.tier.purge(purge, done, dry_run=dry_run))

@@ -267,10 +267,10 @@ class DiskStore:
     def _sweep(self, connection: Connection) -> None:
         swept = 0
         with suppress(sqlite3.Error, OSError):
-            for name in self._bodies.abandoned(self._shared.others()):
-                found = connection.get().execute("SELECT 1 FROM entries WHERE file = ?", (name,)).fetchone()
+            for path in self._bodies.abandoned(self._shared.others()):
+                found = connection.get().execute("SELECT 1 FROM entries WHERE file = ?", (path.name,)).fetchone()
                 if found is None:
-                    self._bodies.remove(name)
+                    path.unlink(missing_ok=True)
                     swept += 1
         if swept:
             self.troubles.note(f"{swept} bodies that were never finished were removed from the store")

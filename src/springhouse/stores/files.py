@@ -122,14 +122,14 @@ class Bodies:
         os.close(fd)
         raise OSError(f"The body {name} has {size} bytes instead of {length}")
 
-    def abandoned(self, alive: set[str]) -> Iterator[str]:
-        """Go through the names of bodies that may lack a row: all but those of other living processes."""
+    def abandoned(self, alive: set[str]) -> Iterator[Path]:
+        """Go through the files that may lack a row: all but those of other living processes, or still under way."""
         for folder in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
             for path in _files_in(folder):
                 process = path.name.partition("-")[0]
-                name = path.name.removesuffix(PART)
-                if process not in alive and name not in self._unfinished:
-                    yield path.name
+                is_ours = _NAME.fullmatch(path.name) is not None
+                if is_ours and process not in alive and path.name.removesuffix(PART) not in self._unfinished:
+                    yield path
 
 
 def _files_in(folder: Path) -> list[Path]:

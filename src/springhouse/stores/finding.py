@@ -15,12 +15,13 @@ from springhouse.stores import digests
 from springhouse.stores.codec import Codec, CodecError
 from springhouse.stores.database import Connection, Database, Unusable, is_corrupt
 from springhouse.stores.files import Bodies, Deliver, FileContent
+from springhouse.stores.rows import variant_of
 from springhouse.stores.troubles import Troubles
 
 Task = Callable[[Connection], None]
 
 _OF_KEY = (
-    "SELECT e.id, e.record, e.file, c.content FROM entries e LEFT JOIN contents c ON c.id = e.id "
+    "SELECT e.id, e.variant, e.record, e.file, c.content FROM entries e LEFT JOIN contents c ON c.id = e.id "
     "WHERE e.key = ? ORDER BY e.id DESC"
 )
 
@@ -97,9 +98,12 @@ class Finder:
             self.failed(connection, error)
             return ()
         found = []
-        for row_id, record, file, content in rows:
+        for row_id, variant, record, file, content in rows:
             try:
-                found.append(self._entry(row_id, key, record, file, content))
+                entry = self._entry(row_id, key, record, file, content)
+                if variant_of(entry) != variant:
+                    raise CodecError("it stands in another's place")
+                found.append(entry)
                 self._visited(row_id)
             except (CodecError, TypeError) as error:
                 self._troubles.report("damaged", f"a stored response was damaged and is forgotten: {error}")

@@ -21,7 +21,7 @@ from springhouse.stores import digests, purging
 from springhouse.stores.codec import Codec, CodecError
 from springhouse.stores.files import Bodies, Deliver, PartFile
 from springhouse.stores.purging import Purge, Receipt
-from springhouse.stores.rows import NewRow, Row, Rows, variant_of
+from springhouse.stores.rows import NewRow, Row, Rows, row_of, variant_of
 from springhouse.stores.shared import Shared
 from springhouse.stores.tier import Purged, Read
 from springhouse.stores.troubles import Troubles
@@ -297,7 +297,7 @@ class Forget(Operation):
     def apply(self, rows: Rows, desk: Desk) -> None:
         for row_id in self.ids:
             found = rows.db.execute("SELECT id, variant, size, file FROM entries WHERE id = ?", (row_id,))
-            rows.remove([Row(*row) for row in found.fetchall()])
+            rows.remove([row_of(row) for row in found.fetchall()])
 
 
 class Purging(Operation):

@@ -8,7 +8,7 @@ share of indexes and page ends, and its file in whole blocks.
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import msgpack
 
@@ -48,8 +48,22 @@ class NewRow(NamedTuple):
         rows += sum(_LABEL_BYTES + 2 * len(label) for label in self.labels)
         if self.file is not None:
             return rows + blocks(self.length)
-        # What does not fit a page goes on in pages of its own, the last half full on average.
-        return rows + self.length + (PAGE // 2 if self.length > PAGE else 16)
+        return rows + _content_bytes(self.length)
+
+
+def _content_bytes(length: int) -> int:
+    """Return what content takes in its table: full pages of its own, and its share of one with others' rests."""
+    pages, rest = divmod(length, PAGE - 4)
+    share = PAGE // max(1, (PAGE - 8) // (rest + 12))
+    return pages * PAGE + share if length else 0
+
+
+def row_of(values: Sequence[Any]) -> Row:
+    """Return a row as read. Raises TypeError when a column holds what it cannot: somebody else wrote it."""
+    row = Row(*values)
+    if type(row.size) is not int or not isinstance(row.variant, bytes) or not isinstance(row.file, str | None):
+        raise TypeError(f"row {row.id} holds what it cannot")
+    return row
 
 
 def variant_of(entry: Entry) -> bytes:
@@ -80,7 +94,7 @@ class Rows:
     def of_key(self, key: bytes) -> list[Row]:
         """Return the rows of a key, the latest first."""
         found = self.db.execute("SELECT id, variant, size, file FROM entries WHERE key = ? ORDER BY id DESC", (key,))
-        return [Row(*row) for row in found]
+        return [row_of(row) for row in found]
 
     def insert(self, new: NewRow, content: bytes, *, variants_max: int) -> None:
         """Insert an entry in place of the one it supersedes; of the others of its key the latest stay.
@@ -167,7 +181,7 @@ class Rows:
             if visited:
                 spared.append(row_id)
             elif not is_hot(key):
-                victims.append(Row(row_id, variant, size, file))
+                victims.append(row_of((row_id, variant, size, file)))
                 over -= size
         return victims, spared, hand
 
@@ -200,7 +214,7 @@ class Rows:
         found = self.db.execute(
             "SELECT id, variant, size, file, key, record FROM entries WHERE id IN picked ORDER BY id"
         ).fetchall()
-        return [(Row(*row[:4]), row[4], row[5]) for row in found]
+        return [(row_of(row[:4]), row[4], row[5]) for row in found]
 
     def remove_picked(self, receipt: Receipt) -> None:
         """Remove what was picked, which `receipt` counted."""

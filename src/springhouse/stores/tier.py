@@ -6,7 +6,7 @@ is asked and told from the loop's thread only, and keeps that order: a lookup se
 before it.
 
 Several processes may share one store. `has_news` says, at the cost of reading a number, whether another one has
-purged since; `catch_up` then fetches what.
+purged since; `catch_up` then fetches what. An entry that is put in between may be dropped: it may be one of those.
 """
 
 from collections.abc import Callable, Sequence
