@@ -1,0 +1,240 @@
+"""Law 1: the hit guard answers only where `decide` serves something fresh, and with the very same bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+from tests.support.heads import BARE, KEY, NOW, date, fields, get, ok, stored
+
+from springhouse.exchange.flow import respond
+from springhouse.exchange.hit import Hot, HotVariants, prepare
+from springhouse.exchange.reply import HIT
+from springhouse.exchange.steps import Found, Lookup
+from springhouse.http.fields import HOST, REPEATED, Field
+from springhouse.http.headers import bits_of
+from springhouse.http.messages import Request
+from springhouse.rules import reasons
+from springhouse.rules.decisions import Serve
+from springhouse.rules.entry import Entry
+from springhouse.rules.options import Options
+from springhouse.rules.reuse import decide, never_from_cache
+from springhouse.rules.storing import keep
+from springhouse.rules.variants import with_entry
+from springhouse.server.writer import ReplyWriter
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from springhouse.upstream.outbox import Outbox
+
+HOSTS = [b"cache.test", b"other.test"]
+OPTIONS = [
+    BARE,
+    Options(ttl=60),
+    Options(ttl=60, force_ttl=True),
+    Options(ttl=60, force_ttl=True, ttl_despite_credentials=True, ttl_despite_no_store=True),
+    Options(ttl=60, set_cookie="strip"),
+]
+REQUEST_FIELDS = fields(
+    "User-Agent: x", "Accept: a/b", "accept: c/d", "Accept-Encoding: gzip, br", "ACCEPT-encoding: BR,gzip",
+    "A: 1", "a: 1", "A: 2", "A:", "B: 1", "traceparent: 00-1", "Cookie: a=1", "cOOKIE: a=2", "Authorization: x",
+    "aUTHORIZATION: y", "Cache-Control: no-cache", "cache-CONTROL: max-age=0", "Cache-Control: only-if-cached",
+    "Cache-Control: x", "Pragma: no-cache", 'If-None-Match: "1"', 'iF-nONE-mATCH: "2"', f"If-Modified-Since: {date()}",
+    "Range: bytes=0-1", 'If-Range: "1"', 'If-Match: "1"', f"If-Unmodified-Since: {date()}", "Connection: keep-alive",
+    "Connection: A", "connection: accept-ENCODING", "Content-Length: 0", "Content-Length: 3", "Expect: 100-continue",
+    "Upgrade: websocket", "TE: trailers", "X-Forwarded-For: 1.1.1.1", "CDN-Loop: x", "Max-Forwards: 0", "Via: 1.0 x",
+)  # fmt: skip
+RESPONSE_FIELDS = [
+    "Cache-Control: max-age=60", "Cache-Control: max-age=1", "Cache-Control: public", "Cache-Control: no-cache",
+    'Cache-Control: no-cache="X"', "Cache-Control: must-revalidate", "Cache-Control: s-maxage=60",
+    "Cache-Control: stale-while-revalidate=9", f"Expires: {date(30)}", "Age: 5", f"Date: {date(-7)}", 'ETag: "1"',
+    'ETag: W/"1"', f"Last-Modified: {date(-1000)}", "Vary: A", "Vary: A, B", "Vary: Accept-Encoding", "Vary: Host",
+    "Vary: X-Forwarded-For", "Vary: Cookie", "Set-Cookie: a=1", "X: 1", "Content-Type: a/b", "Via: 1.1 up",
+    "Cache-Status: up; hit", "Content-Encoding: gzip", "Surrogate-Key: t",
+]  # fmt: skip
+
+
+def request_of(chosen: list[Field], host: bytes | None = HOSTS[0]) -> Request:
+    """Return a GET as the reader would make it: Host apart, its bit set."""
+    bits = bits_of(chosen) | (HOST if host is not None else 0)
+    length = next((value for name, value in chosen if name.lower() == b"content-length"), b"0")
+    return Request(b"GET", b"/", chosen, bits=bits, authority=host or b"", has_content=int(length) > 0)
+
+
+requests = st.builds(
+    request_of,
+    st.lists(st.sampled_from(REQUEST_FIELDS), max_size=4) | st.lists(st.sampled_from(REQUEST_FIELDS[:11]), max_size=3),
+    st.sampled_from([*HOSTS, HOSTS[0], None]),
+)
+
+
+@st.composite
+def stores(draw: st.DrawFn) -> tuple[tuple[Entry, ...], Options]:
+    """Return some variants of a key as a store would have them."""
+    options = draw(st.sampled_from(OPTIONS))
+    variants: tuple[Entry, ...] = ()
+    for i in range(draw(st.integers(1, 3))):
+        response = ok(*draw(st.lists(st.sampled_from(RESPONSE_FIELDS), min_size=1, max_size=5)),
+                      status=draw(st.sampled_from([200, 200, 200, 204, 301, 404])))  # fmt: skip
+        at = NOW + draw(st.sampled_from([0, 0.25, 3]))
+        entry = keep(draw(requests), KEY, response, requested_at=at - 0.5, received_at=at, options=options)
+        if isinstance(entry, Entry):
+            entry.content = b"" if response.status == 204 else b"content of %d" % i * draw(st.sampled_from([1, 2000]))
+            entry.length = len(entry.content)
+            entry.invalidated = draw(st.sampled_from([False, False, False, True]))
+            variants = with_entry(variants, entry, 3)
+    return variants, options
+
+
+INSTANTS = st.sampled_from([0.0, 0.4, 0.9, 1.0, 2.5, 29.9, 30.0, 59.99, 60.0, 65.0, 1e6]) | st.floats(-5, 70)
+
+
+class Wire:
+    """A transport, outbox and owner at once, that keep what is written."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.ended = 0
+
+    def write(self, transport: object, data: bytes) -> None:
+        self.written += data
+
+    def write_now(self, transport: object, buffers: list[bytes]) -> None:
+        self.written += b"".join(buffers)
+
+    def flush(self) -> None:
+        pass
+
+    def replied(self, *, may_go_on: bool) -> None:
+        assert may_go_on
+        self.ended += 1
+
+    def switched(self) -> None:
+        raise AssertionError
+
+
+def written_slowly(request: Request, variants: tuple[Entry, ...], now: float, options: Options) -> bytes:
+    """Return what flow and writer send."""
+    flow = respond(request, KEY, options)
+    assert isinstance(next(flow), Lookup)
+    with pytest.raises(StopIteration) as stop:
+        flow.send(Found(variants, now))
+    reply = stop.value.value
+    assert reply.x_cache == HIT
+    wire = Wire()
+    writer = ReplyWriter(cast("asyncio.Transport", wire), cast("Outbox", wire), wire)
+    writer.expect(b"GET", minor_version=1, keeps_alive=True)
+    writer.start(reply)
+    content = reply.content
+    if isinstance(content, Entry):
+        writer.write(content.content)
+    writer.end()
+    assert wire.ended == 1
+    return wire.written
+
+
+@settings(max_examples=600, deadline=None)
+@given(stores(), st.lists(st.tuples(requests, INSTANTS), min_size=1, max_size=4))
+def test_the_guard_agrees_with_the_rules(
+    store: tuple[tuple[Entry, ...], Options], asked: list[tuple[Request, float]]
+) -> None:
+    variants, options = store
+    guard = prepare(variants, options)
+    event("no guard" if guard is None else type(guard).__name__)
+    if guard is None:
+        return
+    for request, elapsed in asked:
+        now = NOW + elapsed
+        hot = guard.answer(request.fields, request.bits, now)
+        event("answers" if hot else "leaves it to the rules")
+        if hot is None:
+            continue
+        assert never_from_cache(request) is None
+        decision = decide(request, variants, now, options)
+        assert isinstance(decision, Serve)
+        assert decision.reason is reasons.FRESH
+        assert not decision.refresh
+        assert (hot.head + hot.content) == written_slowly(request, variants, now, options)
+        assert hot.status == decision.entry.status
+
+
+PLAIN = REQUEST_FIELDS[:11]
+LASTING = stored("Cache-Control: max-age=60", 'ETag: "1"')
+VARIED = tuple(stored("Cache-Control: max-age=60", "Vary: A", request=get(f"A: {i}")) for i in (1, 2))
+
+
+@given(st.lists(st.sampled_from([*PLAIN, (b"Cookie", b"a=1"), (b"Connection", b"keep-alive")])), st.floats(0, 59.9))
+def test_the_guard_answers_the_plainest_requests(chosen: list[Field], elapsed: float) -> None:
+    request = request_of(chosen)
+    guard = prepare((LASTING,), BARE)
+    assert isinstance(guard, Hot)
+    assert guard.answer(request.fields, request.bits, NOW + elapsed) is guard
+
+
+@pytest.mark.parametrize(
+    ("lines", "selector"),
+    [
+        (["A: 1"], b"1"), (["B: 5", "A: 2"], b"2"), (["a: 1"], b"1"), (["A: 3"], None), ([], None),
+        (["A: 1", "A: 2"], None), (["A: 1", "Cookie: c"], b"1"), (["A: 1", "Connection: keep-alive"], b"1"),
+    ],
+)  # fmt: skip
+def test_the_guard_chooses_among_variants(lines: list[str], selector: bytes | None) -> None:
+    guard = prepare(VARIED, BARE)
+    assert isinstance(guard, HotVariants)
+    request = request_of(fields(*lines))
+    for _ in range(2):  # the second time from what it remembers
+        hot = guard.answer(request.fields, request.bits, NOW)
+        assert (hot is None) is (selector is None)
+        if hot is not None:
+            chosen = next(entry for entry in VARIED if entry.selector == (selector,))
+            assert hot.content is chosen.content
+            assert hot is guard.hots[id(chosen)]
+
+
+def test_what_the_guard_remembers_is_bounded() -> None:
+    guard = prepare(VARIED, BARE)
+    assert isinstance(guard, HotVariants)
+    for i in range(2000):
+        guard.answer(fields("A:" + " " * i + "1"), HOST, NOW)
+        guard.answer([(b"A", b"1" + b" " * i)], HOST, NOW)
+    assert len(guard.selections) <= 256
+
+
+MASKED = [
+    # Needs more thought than the guard has.
+    "Cache-Control: max-age=100", "Pragma: x", "Range: bytes=0-1", 'If-None-Match: "9"', f"If-Modified-Since: {date()}",
+    'If-Match: "1"', f"If-Unmodified-Since: {date()}", "Authorization: x", "Expect: 100-continue", "Upgrade: h2c",
+    "Content-Length: 0", "Transfer-Encoding: chunked", "Connection: X", "CDN-Loop: a",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", MASKED)
+def test_the_guard_leaves_to_the_rules(line: str) -> None:
+    guard = prepare((LASTING,), BARE)
+    assert guard is not None
+    name, value = fields(line)[0]
+    for spelling in (name, name.upper(), name.swapcase()):
+        request = request_of([(spelling, value)])
+        assert guard.answer(request.fields, request.bits, NOW) is None
+    assert guard.answer([], 0, NOW) is None, "no Host"
+    assert guard.answer([], HOST | REPEATED, NOW) is None, "two of them"
+
+
+def test_no_guard_where_content_is_elsewhere_or_still_arriving() -> None:
+    arriving = stored("Cache-Control: max-age=60")
+    arriving.content = object()
+    assert prepare((), BARE) is None
+    assert prepare((arriving,), BARE) is None
+    assert prepare((LASTING, arriving), BARE) is None
+
+
+def test_a_clock_that_steps_back_does_not_lose_the_head() -> None:
+    guard = prepare((LASTING,), BARE)
+    assert guard is not None
+    for elapsed in (-1.5, 0, -1.5, -0.5, 3):
+        hot = guard.answer([], HOST, NOW + elapsed)
+        assert hot is not None
+        assert hot.head == written_slowly(request_of([]), (LASTING,), NOW + elapsed, BARE).removesuffix(b"content")
