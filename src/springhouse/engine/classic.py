@@ -86,9 +86,9 @@ class ClassicDesk:
                 return self._fetch(found, request, sink)
             reply = answer(found.status, failure(found.code, found.message))
         elif path in apidoc.PATHS:
-            media, content = apidoc.page(path)
+            media, page = apidoc.page(path)
             policy = (b"Content-Security-Policy", apidoc.POLICY)
-            reply = answer(200, content, (b"Cache-Control", b"no-cache"), policy, media=media)
+            reply = answer(200, page, (b"Cache-Control", b"no-cache"), policy, media=media)
         else:
             self._clear(request, sink)
             return Exchange(self.engine, request, b"", None, sink)

@@ -61,12 +61,15 @@ class SpringhouseASGI:
         self._enter_loop()
         request = self.admit(scope, target)
         if isinstance(request, Refusal):
-            method = scope["method"].encode("latin-1")
-            sink = AsgiSink(method)
-            refuse(sink, request.status, request.detail)
-            await sink.drain(send)
+            await self.refuse(scope, request, send)
             return
         await exchange_over_asgi(self.engine, request, self.limits.content, receive, send)
+
+    async def refuse(self, scope: Scope, refusal: Refusal, send: Send) -> None:
+        """Answer a request that is not taken."""
+        sink = AsgiSink(scope["method"].encode("latin-1"))
+        refuse(sink, refusal.status, refusal.detail)
+        await sink.drain(send)
 
     def admit(self, scope: Scope, target: bytes) -> Request | Refusal:
         """Return the request of a scope, or why it is not taken."""
@@ -265,10 +268,10 @@ def head_fields(reply: Reply) -> list[Field]:
     return fields
 
 
-def target_of(scope: Scope) -> bytes:
+def target_of(scope: Scope, *, keeps_prefix: bool = False) -> bytes:
     """Return the target of a request as the client sent it, without the prefix this application is mounted under."""
     exact = (scope.get("extensions") or {}).get(TARGET_EXTENSION)
-    root = scope.get("root_path", "")
+    root = "" if keeps_prefix else scope.get("root_path", "")
     if isinstance(exact, bytes) and not root:
         return exact
     raw = scope.get("raw_path")

@@ -1,4 +1,4 @@
-"""The engine in a Flask application (`--frontend flask`).
+"""The engine in a Flask application (`--frontend flask`), and around one (`SpringhouseCache`).
 
 It answers in `before_request`, that is, before the decoded path could matter: werkzeug's routing would merge slashes,
 and refuse methods it does not know. The reply goes to the server as it is, without werkzeug's own ideas about fields.
@@ -11,6 +11,7 @@ from flask import Flask, request
 from flask import Response as FlaskResponse
 from werkzeug.datastructures import Headers
 
+from springhouse.frontends.wrapped_wsgi import WSGICache
 from springhouse.frontends.wsgi import Bridge, Environ, SpringhouseWSGI, StartResponse, head_of
 from springhouse.service import engine_of, names_of, origin_of, request_limits_of
 from springhouse.settings import Settings, load
@@ -49,3 +50,31 @@ class Through(FlaskResponse):
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Send head and content."""
         return self._bridge.send(start_response, self.status, list(self.headers))
+
+
+class SpringhouseCache:
+    """A Flask extension: caches the application it is given. Options are settings by name.
+
+    `ttl` is 0, so that only what the application itself allows is kept. Raises BadSettings.
+    """
+
+    def __init__(self, app: Flask | None = None, settings: Settings | None = None, **options: Any) -> None:
+        self._settings = settings if settings is not None else load({"ttl": 0, **options})
+        self._cache: WSGICache | None = None
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Put the cache around the application."""
+        self._cache = WSGICache(app.wsgi_app, self._settings)
+        app.wsgi_app = self._cache  # type: ignore[method-assign]
+        app.extensions["springhouse"] = self
+
+    def clear(self) -> int:
+        """Forget everything; return how many responses there were."""
+        return self._cache.clear() if self._cache is not None else 0
+
+    def close(self) -> None:
+        """Stop the engine; for tests, and for applications that are made and thrown away."""
+        if self._cache is not None:
+            self._cache.close()

@@ -1,0 +1,60 @@
+"""An application as the origin of an engine: what the ASGI and the WSGI middleware have in common.
+
+The application is asked as any origin is: with what the client sent, less what is not in the key and could change the
+answer. Its key has scheme and authority in it, because an application may answer differently for each.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from springhouse.http import fields as f
+from springhouse.http.fields import Field
+from springhouse.http.headers import end_to_end, is_token, is_value
+from springhouse.http.messages import Request, Response
+from springhouse.rules import keys
+from springhouse.upstream.routing import Forwarding, Origin
+
+INTERNAL_ERROR = "proxy_internal_error"
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedOrigin(Origin):
+    """The application in place of an origin."""
+
+    def key(self, request: Request) -> bytes:
+        """Return the request's cache key."""
+        return keys.of(request.scheme, request.authority or self.authority, request.target)
+
+
+class AppRequest(Request):
+    """A request with the scope or environ it came in. `error`: what the application raised while answering it."""
+
+    __slots__ = ("error", "surroundings")
+
+    def __init__(self, request: Request, surroundings: Any) -> None:
+        super().__init__(
+            request.method, request.target, request.fields, bits=request.bits, authority=request.authority,
+            scheme=request.scheme, minor_version=request.minor_version, has_content=request.has_content,
+            peer=request.peer,
+        )  # fmt: skip
+        self.surroundings = surroundings
+        self.error: BaseException | None = None
+
+
+def fields_for_app(request: Request, fields: list[Field], forwarding: Forwarding) -> list[Field]:
+    """Return the fields to call the application with, Host first."""
+    also = 0
+    if request.bits & f.FORWARDING and not forwarding.is_trusted(request.peer):
+        also |= f.FORWARDING
+    if request.method in (b"GET", b"HEAD"):
+        also |= f.OVERRIDING  # not part of the key, so not part of the request
+    return [(b"Host", request.authority), *end_to_end(fields, request.bits, also)]
+
+
+def response_of(status: int, fields: list[Field]) -> tuple[Response, int | None]:
+    """Return an application's response, and the length it announces. ValueError: no server would send it."""
+    for name, value in fields:
+        if not is_token(name) or not is_value(value):
+            raise ValueError(f"The field {name!r} is not valid")
+    length = next((int(value) for name, value in fields if name.lower() == b"content-length"), None)
+    return Response(status, fields), length

@@ -1,0 +1,69 @@
+"""Calls ASGI and WSGI applications in this process, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from typing import TYPE_CHECKING, Any
+
+from tests.support.messages import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+async def call(app: Any, method: str, target: str, body: bytes = b"", **fields: str) -> Answer:
+    """Send one request to an ASGI application and return its answer."""
+    path, _, query = target.partition("?")
+    headers = [(b"host", b"app.test")]
+    headers += [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()]
+    if body:
+        headers.append((b"content-length", b"%d" % len(body)))
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
+        "path": path, "raw_path": path.encode(), "query_string": query.encode(), "root_path": "", "headers": headers,
+        "client": ("127.0.0.1", 5000), "server": ("app.test", 80), "state": {},
+    }  # fmt: skip
+    incoming = [{"type": "http.request", "body": body, "more_body": False}]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        if incoming:
+            return incoming.pop()
+        await asyncio.sleep(3600)
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    assert not sent[-1]["more_body"]
+    return Answer(sent[0]["status"], "", sent[0]["headers"], b"".join(message["body"] for message in sent[1:]))
+
+
+def call_wsgi(app: Any, method: str, target: str, body: bytes = b"", **fields: str) -> Answer:
+    """Send one request to a WSGI application and return its answer."""
+    path, _, query = target.partition("?")
+    environ = {
+        "REQUEST_METHOD": method, "SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": query, "RAW_URI": target,
+        "SERVER_NAME": "app.test", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.version": (1, 0), "wsgi.url_scheme": "http", "wsgi.input": io.BytesIO(body), "HTTP_HOST": "app.test",
+        "wsgi.errors": io.StringIO(), "wsgi.multithread": True, "wsgi.multiprocess": False, "wsgi.run_once": False,
+    }  # fmt: skip
+    if body:
+        environ["CONTENT_LENGTH"] = str(len(body))
+    environ |= {f"HTTP_{name.upper()}": value for name, value in fields.items()}
+    heads: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Any:
+        heads.append((status, headers))
+        return lambda data: None
+
+    content: Iterable[bytes] = app(environ, start_response)
+    data = b"".join(content)
+    close = getattr(content, "close", None)
+    if close is not None:
+        close()
+    status, headers = heads[-1]
+    fields_seen = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    return Answer(int(status[:3]), status[4:], fields_seen, data)
