@@ -62,8 +62,12 @@ class Fleet:
 
         if self.on_purge is None:
             answered(Receipt())
-        else:
+            return
+        try:
             self.on_purge(message.purge, message.dry_run, answered)
+        except Exception as error:
+            handler = asyncio.get_running_loop().call_exception_handler
+            handler({"message": "A purge could not be applied; this process will be replaced", "exception": error})
 
     def ended(self) -> None:
         """Note that the supervisor has gone: nobody answers any more."""

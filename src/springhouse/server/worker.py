@@ -39,6 +39,7 @@ class Orders:
 
     async def listen(self, channel: socket.socket) -> None:
         """Take orders from a socket, and SIGTERM as the order to drain."""
+        os.dup(channel.fileno())  # never closed: the supervisor sees the channel end only when this process has gone
         self._channel = await Channel.over(channel, self._received, self._ended)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._orders.put_nowait, Drain())
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
@@ -71,7 +72,6 @@ def main(argv: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = socket.socket(fileno=int(argv[1]))
     channel.set_inheritable(False)
-    os.dup(channel.fileno())  # never closed: the supervisor sees the channel end only when this process has gone
     tune_collector()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(work(channel))
