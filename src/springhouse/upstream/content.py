@@ -63,19 +63,17 @@ class RequestContent:
         self.receiver = receiver
         self.touched = True
         held, self.held = self.held, []
+        self.resume()  # first: what is handed on now may be too much for the receiver and pause again
         for data in held:
             receiver.content(data)
         if self.ended:
             receiver.content_end()
-        else:
-            self.resume()
 
     def detach(self) -> None:
         """Hand nothing on any more; the rest is thrown away."""
         self.receiver = _DISCARD
         self.held = []
-        if not self.ended:
-            self.resume()
+        self.resume()
 
     @property
     def is_unwanted(self) -> bool:
