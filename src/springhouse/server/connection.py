@@ -99,11 +99,16 @@ class Connection(RequestReader, asyncio.Protocol):
                 self._stopped_parsing(data)
 
     def eof_received(self) -> bool:
-        """Finish what is being answered, then close."""
-        if self._tunnel is not None or not self.is_busy:
+        """Answer what has arrived whole, then close."""
+        if self._tunnel is not None:
             return False
+        if self._content is not None and not self._is_answered():
+            self._stop_at(Refusal(400, "The request broke off"))
         self._is_ending = True
-        self.writer.keeps_alive = False
+        if not self.is_busy and not self._queue:
+            return False
+        if not self._queue:
+            self.writer.keeps_alive = False
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -224,7 +229,7 @@ class Connection(RequestReader, asyncio.Protocol):
             self.started_at = self.server.clock()
         if turn.request is not None:
             request = turn.request
-            keeps_alive = turn.keeps_alive and not self._is_ending
+            keeps_alive = turn.keeps_alive and not (self._is_ending and not self._queue)
             self.writer.expect(request.method, minor_version=request.minor_version, keeps_alive=keeps_alive)
             exchange = self.server.engine.handle(request, turn.content, self.writer)
             if self.is_busy:
@@ -250,10 +255,10 @@ class Connection(RequestReader, asyncio.Protocol):
             turn.content.detach()
         if not may_go_on or server.is_draining:
             self._end_gently()
-        elif self._awaits_upgrade:
-            self._not_upgraded()
         elif self._queue:
             self._take_turns()
+        elif self._awaits_upgrade:
+            self._not_upgraded()
 
     def _log(self, method: bytes, status: int, size: int, x_cache: bytes, reason: str, seconds: float) -> None:
         turn = self.answering
@@ -277,13 +282,8 @@ class Connection(RequestReader, asyncio.Protocol):
     def _stopped_parsing(self, data: bytes) -> None:
         """The parser has stopped: at a request that is refused, or behind one that asks to upgrade."""
         if self.refusal is not None:
-            self._is_ending = True
             refusal, self.refusal = self.refusal, None
-            if self._content is not None and self._content.receiver is not None:
-                self._break_upload(refusal)
-                return
-            self._queue.append(Turn(None, None, False, refusal))
-            self._take_turns()
+            self._stop_at(refusal)
         elif self.upgrade_at is not None:
             rest = data[self.upgrade_at :]
             self.upgrade_at = None
@@ -295,8 +295,26 @@ class Connection(RequestReader, asyncio.Protocol):
             else:
                 self._parse_anew(rest)
 
+    def _stop_at(self, refusal: Refusal) -> None:
+        """Take no more requests: the one that is being received is refused, when its turn has come."""
+        self._is_ending = True
+        if self._content is None:
+            self._queue.append(Turn(None, None, False, refusal))
+        elif self._content.is_unwanted:
+            self._end_gently()  # it has its answer
+        elif self._queue:
+            self._content = None
+            self._queue[-1] = Turn(None, None, False, refusal)
+        else:
+            self._break_upload(refusal)
+        self._take_turns()
+
+    def _is_answered(self) -> bool:
+        """Say whether the answer to the request whose content is being received has begun, or is complete."""
+        return not self._queue and (self.writer.is_started or not self.is_busy)
+
     def _break_upload(self, refusal: Refusal) -> None:
-        """Content that is already on its way to the origin turned out wrong: nothing of it may look whole."""
+        """Content that may already be on its way to the origin turned out wrong: nothing of it may look whole."""
         self._content = None
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
@@ -376,13 +394,9 @@ class Connection(RequestReader, asyncio.Protocol):
             self.transport.close()
 
     def too_slow(self, what: str) -> None:
-        """Answer 408 and close; without a word when an answer is under way."""
-        if self.is_busy:
-            reset(self.transport)
-            return
-        self._is_ending = True
-        self._queue.append(Turn(None, None, False, Refusal(408, what)))
-        self._take_turns()
+        """Answer 408 when the request's turn has come, and close."""
+        if not self._is_ending:
+            self._stop_at(Refusal(408, what))
 
     def turn_away(self, why: str) -> None:
         """Answer 503 before any request, and close."""

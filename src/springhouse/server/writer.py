@@ -9,8 +9,9 @@ import socket
 import struct
 from typing import Protocol
 
-from springhouse.exchange.reply import Reply
+from springhouse.exchange.reply import VIA, Reply
 from springhouse.http.fields import Field
+from springhouse.http.headers import end_to_end
 from springhouse.http.messages import Response, may_have_content
 from springhouse.upstream.content import Pausable
 from springhouse.upstream.outbox import Outbox
@@ -72,7 +73,8 @@ class ReplyWriter:
     def interim(self, response: Response) -> None:
         """Pass a 1xx on; HTTP/1.0 has none (RFC 9110 §15.2)."""
         if not self._is_http_1_0 and not self.is_started:
-            head = encode.response_head(response.status, response.reason, response.fields)
+            fields = [*end_to_end(response.fields, response.bits), VIA]
+            head = encode.response_head(response.status, response.reason, fields)
             self._outbox.write(self._transport, head + b"\r\n")
 
     def start(self, reply: Reply) -> None:
@@ -105,6 +107,7 @@ class ReplyWriter:
                 ours = [*ours, _KEEP_ALIVE]
         self._out.append(encode.response_head(status, reply.phrase, [*fields, *ours]) + b"\r\n")
         if status == 101:
+            self.keeps_alive = False  # what follows is no HTTP
             self.flush()
             self._owner.switched()
 
