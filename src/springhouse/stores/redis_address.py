@@ -93,17 +93,17 @@ class Address:
         }
         if self.is_cluster:
             nodes = [ClusterNode(host, port) for host, port in self.hosts]
-            tls = {"ssl": True, **dict(self.files)} if self.is_encrypted else {}
+            tls: dict[str, Any] = {"ssl": True, **dict(self.files)} if self.is_encrypted else {}
             return RedisCluster(
                 startup_nodes=nodes, retry=Retry(NoBackoff(), 1), require_full_coverage=False, **options, **tls
             )
-        options |= {"db": self.database, "retry": Retry(NoBackoff(), 0)}
+        options |= {"db": self.database, "retry": Retry(NoBackoff(), 0), **dict(self.files)}
         if self.path:
             pool = ConnectionPool(connection_class=UnixDomainSocketConnection, path=self.path, **options)
         else:
             host, port = self.hosts[0]
             kind = SSLConnection if self.is_encrypted else Connection
-            pool = ConnectionPool(connection_class=kind, host=host, port=port, **options, **dict(self.files))
+            pool = ConnectionPool(connection_class=kind, host=host, port=port, **options)
         return Redis.from_pool(pool)
 
 

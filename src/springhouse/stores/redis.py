@@ -1,0 +1,368 @@
+"""Entries in Redis or Valkey: a tier that many machines share (decision 0012).
+
+    redis_address   where it is                       redis_layout     names of keys, buckets, lifetimes
+    redis_link      how it is talked to, and fails    redis_scripts    what happens inside it
+    redis_finding   what it has becomes entries       redis_contents   large content, in chunks
+    redis_purging   purges, carried out, made up for  redis_log        purges of other nodes
+    redis_leases    who fetches a cold key            redis_breaker    when to leave it alone
+
+All runs on the loop's thread, in tasks: a slow tier may cost a few. What is done about one key is done in the order in
+which it was asked for; lookups wait only for what was put under their key. A lookup that takes longer than `patience`
+is a miss. Redis forgets by itself: every key expires.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from copy import copy
+from dataclasses import dataclass, field
+from time import time
+from typing import Any
+
+from springhouse.rules.entry import Entry
+from springhouse.stores import digests, purging
+from springhouse.stores.codec import Codec, CodecError
+from springhouse.stores.purging import Purge, Receipt, remaining
+from springhouse.stores.redis_address import Address
+from springhouse.stores.redis_contents import Body, RedisArriving
+from springhouse.stores.redis_finding import Finder
+from springhouse.stores.redis_layout import Layout, Lifetimes, stamp_of, variant_of
+from springhouse.stores.redis_leases import LeaseLimits, Leases
+from springhouse.stores.redis_link import Away, Link, LinkLimits, Refused
+from springhouse.stores.redis_log import LogLimits, PurgeLog
+from springhouse.stores.redis_purging import Pending, Purger
+from springhouse.stores.redis_scripts import DROP, PUT
+from springhouse.stores.tier import Arriving, Found, News, Purged
+from springhouse.stores.troubles import Troubles
+
+_CLOSING_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisLimits:
+    """Sizes in bytes. Content up to `inline_max` stands beside its record, larger in chunks; up to `whole_max` in all,
+    what a lookup finds is found as bytes, the rest as StoredContent. `waiting_max`: what may wait to be written."""
+
+    inline_max: int = 64 * 1024
+    whole_max: int = 2**20
+    waiting_max: int = 32 * 2**20
+    variants_max: int = 64
+    link: LinkLimits = field(default_factory=LinkLimits)
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
+    leases: LeaseLimits = field(default_factory=LeaseLimits)
+    log: LogLimits = field(default_factory=LogLimits)
+
+
+class RedisStore:
+    """A Tier. Made and used on the thread of a running event loop; `clock`: the engine's."""
+
+    def __init__(
+        self,
+        url: str,
+        limits: RedisLimits | None = None,
+        *,
+        prefix: str = "springhouse:",
+        secret: bytes = b"",
+        clock: Callable[[], float] = time,
+        troubles: Troubles | None = None,
+    ) -> None:
+        """Begin to connect. Raises BadAddress, and ValueError for a prefix with braces."""
+        self.limits = limits = limits or RedisLimits()
+        self.troubles = troubles or Troubles()
+        self.refusals: Counter[str] = Counter()
+        """Why entries were not stored that could have been: purged, late, gone, old."""
+        address, self._layout = Address.parse(url), Layout(prefix)
+        self._clock = clock
+        self._codec = Codec(secret)
+        self._loop = asyncio.get_running_loop()
+        self._link = Link(address, limits.link, self.troubles, probe=self._layout.log + b"last")
+        self._log_link = Link(address, limits.link, self.troubles, probe=self._layout.log + b"last")
+        self._log = PurgeLog(self._log_link, self._layout, limits.log)
+        self._purger = Purger(self._link, self._log, self._layout, spawn=self._spawn)
+        self.leases = Leases(self._link, self._layout, limits.leases, in_order=self._in_order)
+        self._finder = Finder(
+            self._link,
+            self._layout,
+            self._codec,
+            whole_max=limits.whole_max,
+            troubles=self.troubles,
+            spawn=self._spawn,
+            broken=self._broken,
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._last: dict[bytes, asyncio.Task[None]] = {}
+        """The last thing to do about a key."""
+        self._waiting = 0
+        self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Say whether Redis answers."""
+        return self._link.is_up
+
+    @property
+    def is_following(self) -> bool:
+        """Say whether this node hears of purges by others."""
+        return self._log.is_connected
+
+    # Lookups.
+
+    def lookup(self, key: bytes, done: Found) -> None:
+        """Find the variants under the key; see Tier."""
+        if self._link.is_up:
+            self._spawn(self._lookup(key, done))
+        else:
+            self.troubles.counts["away"] += 1
+            self._loop.call_soon(done, ())
+
+    async def _lookup(self, key: bytes, done: Found) -> None:
+        waiting = [done]
+        before = self._last.get(key)
+
+        def lose_patience() -> None:
+            waiting.clear()
+            if before is None or before.done():
+                self._link.was_slow()
+            done(())
+
+        timer = self._loop.call_later(self.limits.link.patience, lose_patience)
+        variants: tuple[Entry, ...] = ()
+        try:
+            if before is not None:
+                await asyncio.wait({before})
+            read, purges = self._log.read, self._purger.under_way() + self._log.open()
+            variants = await self._finder.find(key)
+            for purge in purges + self._log.since(read):
+                variants = remaining(variants, purge)
+        except (Away, Refused):
+            pass  # counted where it happened
+        finally:
+            timer.cancel()
+            if waiting:
+                self._loop.call_soon(done, variants)
+
+    def _broken(self, key: bytes, variant: bytes, body: bytes) -> None:
+        self.troubles.report("damaged", "content stored in Redis has gone or was damaged; its entry is forgotten")
+        self._in_order(key, self._drop(key, variant, body))
+
+    # What changes the store.
+
+    def put(self, entry: Entry) -> None:
+        """Store an entry; see Tier."""
+        if not self._link.is_up:
+            self.troubles.counts["away"] += 1
+        elif self._waiting + len(entry.content) > self.limits.waiting_max:
+            self.troubles.report("crowded", "Redis is slower than the origin: a response was not stored")
+            self._in_order(entry.key, self._drop(entry.key, variant_of(entry)))
+        else:
+            self._waiting += len(entry.content)
+            self._in_order(entry.key, self._put(entry, entry.content, self._now(entry)))
+
+    def _now(self, entry: Entry) -> "_Moment":
+        return _Moment(self._log.seen, self.leases.token(entry.key), self._purger.covering(entry))
+
+    async def _put(self, entry: Entry, content: bytes, moment: "_Moment") -> None:
+        try:
+            body = None
+            if len(content) > self.limits.inline_max:
+                body = Body(self._layout.base(entry.key))
+                for chunk in digests.chunks(content):
+                    await body.add(self._link, bytes(chunk))
+            proof = body.digests() if body is not None else digests.digests_of(content)
+            await self._write(entry, proof, moment, _of_put(content, body))
+        except (Away, Refused):
+            pass  # counted where it happened; what was written expires
+        finally:
+            self._waiting -= len(content)
+
+    def replace(self, old: Entry, new: Entry) -> None:
+        """Put a freshened entry in the old one's place; see Tier."""
+        if self._link.is_up:
+            self._in_order(old.key, self._replace(old, new, old.content, self._now(new)))
+
+    async def _replace(self, old: Entry, new: Entry, content: Any, moment: "_Moment") -> None:
+        try:
+            proof = await _proof_of(content)
+            await self._write(new, proof, moment, ("replace", variant_of(old), stamp_of(old)))
+        except (Away, Refused):
+            return
+
+    async def _write(self, entry: Entry, proof: bytes, moment: "_Moment", how: tuple[Any, ...]) -> None:
+        key, now = entry.key, self._clock()
+        ttl = self.limits.lifetimes.ttl(entry, now)
+        epoch = await self._epoch(entry, moment)
+        if epoch is None:
+            self.refusals["purged"] += 1
+            return
+        variant = variant_of(entry)
+        try:
+            record = self._codec.encode(entry, proof)
+        except CodecError as error:
+            self.troubles.report("refused", f"a response was not stored: {error}")
+            ttl = 0
+        if ttl == 0:
+            await self._drop(key, variant)
+            return
+        mode, *rest = how
+        size = len(record) + (entry.length or 0)
+        labels = b"\n".join(sorted(purging.labels_of(entry)))
+        base, age = self._layout.base(key), max(0, int(1000 * (now - entry.requested_at)))
+        reply = await self._link.script(
+            PUT, base, base, key, mode, variant, record, size, stamp_of(entry), ttl, labels, epoch, age,
+            moment.token, self.limits.variants_max, *rest, is_bulk=True,
+        )  # fmt: skip
+        if reply != b"stored":
+            self.refusals[str(reply, "ascii", "replace") if isinstance(reply, bytes) else "?"] += 1
+
+    async def _epoch(self, entry: Entry, moment: "_Moment") -> int | None:
+        """Return the number of the last purge that is known not to cover an entry; None when one does that is owed.
+
+        Purges of this node that were asked for before the entry came are no question: it is put after them. Those of
+        others are, when they have come meanwhile.
+        """
+        for pending in moment.after:
+            await pending.is_settled.wait()
+            if pending.has_failed:
+                return None
+        if not moment.after:
+            return moment.seen
+        if any(purging.selects(purge.what, entry) for purge in self._log.since(moment.seen)):
+            return None
+        return self._log.read
+
+    async def _drop(self, key: bytes, variant: bytes, body: bytes = b"*") -> None:
+        base = self._layout.base(key)
+        try:
+            await self._link.script(DROP, base, base, key, variant, body)
+        except (Away, Refused):
+            return
+
+    def arrive(self, key: bytes = b"") -> Arriving | None:
+        """Begin to store content that is arriving, under this key; see Tier. None when the key is not known."""
+        if not key or not self._link.is_up or self._waiting > self.limits.waiting_max // 2:
+            return None
+        return RedisArriving(
+            self._layout.base(key), link=self._link, spawn=self._spawn, commit=self._commit, settled=self._settled
+        )
+
+    def _settled(self, size: int) -> None:
+        self._waiting -= size
+
+    def _commit(self, arriving: RedisArriving, entry: Entry) -> None:
+        stored = copy(entry)  # who is being served from it still needs the content it has
+        stored.content, stored.length = b"", arriving.size
+        self._in_order(entry.key, self._finish(arriving, stored, self._now(stored)))
+
+    async def _finish(self, arriving: RedisArriving, entry: Entry, moment: "_Moment") -> None:
+        content = await arriving.finish()
+        if content is not None:
+            self._waiting += len(content)
+            await self._put(entry, content, moment)
+        elif arriving.is_whole and arriving.body.base == self._layout.base(entry.key):
+            try:
+                await self._write(entry, arriving.body.digests(), moment, _of_put(b"", arriving.body))
+            except (Away, Refused):
+                return
+
+    # Purges.
+
+    def purge(self, purge: Purge, done: Purged | None = None, *, dry_run: bool = False) -> None:
+        """Remove or mark what a purge selects, or only count it; see Tier."""
+        if dry_run:
+            self._purger.count(purge, done or _ignore)
+        else:
+            self._purger.purge(purge, done or _ignore)
+
+    def has_news(self) -> bool:
+        """Say whether other nodes have purged since the last `catch_up`."""
+        return self._log.has_news
+
+    def catch_up(self, done: News) -> None:
+        """Hand over the purges of other nodes; see Tier."""
+        self._loop.call_soon(lambda: done(self._log.take()))
+
+    # Order, and the end.
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _in_order(self, key: bytes, work: Coroutine[Any, Any, None]) -> None:
+        """Do something about a key after all that was asked for it before."""
+        task = self._spawn(_after(self._last.get(key), work))
+        self._last[key] = task
+
+        def forget(_: object) -> None:
+            if self._last.get(key) is task:
+                del self._last[key]
+
+        task.add_done_callback(forget)
+
+    def flush(self, done: Callable[[], None]) -> None:
+        """Call back when all that was asked for before has been written; see Tier."""
+        before = tuple(self._tasks)
+
+        async def wait() -> None:
+            await asyncio.gather(*before, return_exceptions=True)
+            done()
+
+        self._flushing = self._loop.create_task(wait())
+
+    def close(self) -> None:
+        """Let go of everything; in the background while the loop runs, see `aclose`."""
+        if self._closing is None:
+            if self._loop.is_running():
+                self._closing = self._loop.create_task(self.aclose())
+            elif not self._loop.is_closed():
+                self._loop.run_until_complete(self.aclose())
+
+    async def aclose(self) -> None:
+        """Write what is waiting to be written, for some seconds at most, and let go of everything."""
+        if self._tasks:
+            _, late = await asyncio.wait(tuple(self._tasks), timeout=_CLOSING_S if self._link.is_up else 0)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        await self._purger.close()
+        await self.leases.close()
+        await self._log.close()
+        await self._log_link.close()
+        await self._link.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """How things stood when an entry came: the last purge known, the token of its lease, purges to put it after."""
+
+    seen: int
+    token: int
+    after: list[Pending]
+
+
+def _of_put(content: bytes, body: Body | None) -> tuple[Any, ...]:
+    return ("put", content, b"-", 0) if body is None else ("put", b"", body.name, body.chunks)
+
+
+async def _proof_of(content: Any) -> bytes:
+    if not isinstance(content, bytes):
+        return bytes(content.digests)
+    parts = []
+    for chunk in digests.chunks(content):
+        parts.append(digests.digest(chunk))
+        await asyncio.sleep(0)  # large content takes long
+    return b"".join(parts)
+
+
+async def _after(before: "asyncio.Task[None] | None", work: Coroutine[Any, Any, None]) -> None:
+    try:
+        if before is not None:
+            await asyncio.wait({before})
+        await work
+    finally:
+        work.close()
+
+
+def _ignore(_: Receipt) -> None:
+    pass

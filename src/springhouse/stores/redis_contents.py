@@ -1,0 +1,213 @@
+"""Content too large for its entry's record: a hash of chunks beside it, written and read one chunk at a time.
+
+The chunks are those of `stores.digests`, so that each is proved when it is read. While content arrives, its hash
+expires by itself unless more follows: what a dead process had begun is forgotten. The record that refers to it is
+written after the last chunk, by a script that counts them.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from secrets import token_hex
+from typing import Any, Final
+
+from springhouse.rules.entry import Entry
+from springhouse.stores import digests
+from springhouse.stores.redis_link import Away, Link, Refused
+from springhouse.stores.redis_scripts import CHUNK
+from springhouse.stores.tier import Read
+
+UNFINISHED_MS: Final = 60_000
+Spawn = Callable[[Coroutine[Any, Any, None]], object]
+"""Runs a coroutine as a task that is not forgotten."""
+Commit = Callable[["RedisArriving", Entry], None]
+
+
+class Body:
+    """Content being written, under the beginning of its key's names."""
+
+    __slots__ = ("base", "chunks", "length", "name", "proofs")
+
+    def __init__(self, base: bytes) -> None:
+        self.base = base
+        self.name = token_hex(16).encode()
+        self.chunks = 0
+        self.length = 0
+        self.proofs: list[bytes] = []
+
+    @property
+    def key(self) -> bytes:
+        """The name of its hash."""
+        return self.base + b"c:" + self.name
+
+    def digests(self) -> bytes:
+        """Return the digests of what was added."""
+        return b"".join(self.proofs)
+
+    async def add(self, link: Link, chunk: bytes) -> None:
+        """Write the next chunk. Raises Away and Refused."""
+        self.proofs.append(digests.digest(chunk))
+        number = self.chunks
+        await link.script(CHUNK, self.key, self.base, self.name, number, chunk, UNFINISHED_MS, is_bulk=True)
+        self.chunks += 1
+        self.length += len(chunk)
+
+
+class RedisContent:
+    """A StoredContent. `broken` is called when its chunks cannot be had or are not what was stored."""
+
+    __slots__ = ("_broken", "_key", "_link", "_spawn", "digests", "length")
+
+    def __init__(
+        self, key: bytes, length: int, proof: bytes, *, link: Link, spawn: Spawn, broken: Callable[[], None]
+    ) -> None:
+        self._key = key
+        self.length = length
+        self.digests = proof
+        self._link = link
+        self._spawn = spawn
+        self._broken = broken
+
+    def __len__(self) -> int:
+        return self.length
+
+    def read(self, start: int, size: int, done: Read) -> None:
+        """Read from `start` up to the end of its chunk, `size` bytes at the most; see StoredContent."""
+        self._spawn(self._read(start, size, done))
+
+    async def _read(self, start: int, size: int, done: Read) -> None:
+        number = start // digests.CHUNK
+        try:
+            found = await self._chunks(number, 1)
+        except (Away, Refused):
+            done(None)
+            return
+        if found is None:
+            self._broken()
+            done(None)
+            return
+        at = start % digests.CHUNK
+        done(found if at == 0 and size >= len(found) else found[at : at + size])
+
+    async def whole(self) -> bytes | None:
+        """Read all of it; None when it is not what was stored. Raises Away and Refused."""
+        found = await self._chunks(0, digests.count(self.length))
+        if found is None:
+            self._broken()
+        return found
+
+    async def _chunks(self, first: int, count: int) -> bytes | None:
+        numbers = range(first, first + count)
+        found = await self._link.command("HMGET", self._key, *numbers, is_bulk=True)
+        if not isinstance(found, list) or len(found) != count:
+            return None
+        proved = all(
+            isinstance(data, bytes) and digests.holds(self.digests, number, data)
+            for number, data in zip(numbers, found, strict=True)
+        )
+        return b"".join(found) if proved else None
+
+
+class RedisArriving:
+    """An Arriving: content on its way to Redis, at most one chunk of it in flight."""
+
+    __slots__ = ("_commit", "_content", "_has_failed", "_link", "_settled", "_spawn", "_writer", "body", "size")
+
+    def __init__(
+        self, base: bytes, *, link: Link, spawn: Spawn, commit: Commit, settled: Callable[[int], None]
+    ) -> None:
+        self.size = 0
+        self.body = Body(base)
+        self._link = link
+        self._spawn = spawn
+        self._commit = commit
+        self._settled = settled
+        """Is told how many bytes the store need not count any longer; negative: how many more."""
+        self._content = bytearray()
+        """What has not been written."""
+        self._has_failed = False
+        self._writer: asyncio.Future[None] | None = None
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that have not reached Redis; 0 when writing has failed."""
+        return len(self._content)
+
+    def write(self, data: bytes) -> None:
+        """Take some content."""
+        self.size += len(data)
+        if self._has_failed:
+            return
+        self._content += data
+        self._settled(-len(data))
+        if len(self._content) >= digests.CHUNK and self._writer is None:
+            self._writer = asyncio.get_running_loop().create_future()
+            self._spawn(self._write(self._writer))
+
+    async def _write(self, writer: "asyncio.Future[None]") -> None:
+        while len(self._content) >= digests.CHUNK and not self._has_failed:
+            await self._write_chunk()
+        self._writer = None
+        writer.set_result(None)
+
+    async def _write_chunk(self) -> None:
+        chunk = bytes(memoryview(self._content)[: digests.CHUNK])
+        try:
+            await self.body.add(self._link, chunk)
+        except (Away, Refused):
+            self._fail()
+        if not self._has_failed:
+            del self._content[: len(chunk)]
+            self._settled(len(chunk))
+
+    def _fail(self) -> None:
+        self._has_failed = True
+        self._settled(len(self._content))
+        self._content.clear()
+
+    def commit(self, entry: Entry) -> None:
+        """Store the entry; see Arriving."""
+        self._commit(self, entry)
+
+    async def finish(self) -> bytes | None:
+        """Write what is left; return the content instead when it is small; None when writing has failed or did now."""
+        while self._writer is not None:
+            await self._writer
+        if self._has_failed:
+            return None
+        if self.body.chunks == 0:
+            content = bytes(self._content)
+            self._fail()
+            return content
+        if self._content:
+            await self._write_chunk()
+        return None
+
+    @property
+    def is_whole(self) -> bool:
+        """Say whether all of it is in chunks in Redis."""
+        return not self._has_failed and self.body.length == self.size
+
+    def abandon(self) -> None:
+        """Store nothing."""
+        self._fail()
+        if self.body.chunks or self._writer is not None:
+            self._spawn(self._remove())
+
+    async def _remove(self) -> None:
+        while self._writer is not None:
+            await self._writer
+        await forgiven(self._link.command("UNLINK", self.body.key, is_bulk=True))
+
+    def read(self, start: int, size: int, done: Read) -> None:
+        """Read what has reached Redis; see Arriving."""
+        proof, length = self.body.digests(), self.body.chunks * digests.CHUNK
+        sent = RedisContent(self.body.key, length, proof, link=self._link, spawn=self._spawn, broken=self._fail)
+        sent.read(start, size, done)
+
+
+async def forgiven(work: Awaitable[Any]) -> None:
+    """Await what may fail."""
+    try:
+        await work
+    except (Away, Refused):
+        return

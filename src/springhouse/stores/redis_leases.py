@@ -1,0 +1,181 @@
+"""A lease for a cold key: of all nodes that miss it, one fetches it and the others wait (decision 0012).
+
+A lease is a key that expires, with a token that is greater than all before it. It is extended while its holder lives;
+when the holder dies it lapses, and the next to ask gets a new one. A holder that was only asleep may then still come
+back with its response: what it puts carries its token, and is refused because a later one was given.
+
+Redis is asked for a lease only when nothing is known of a key, once for each process. Without Redis everybody fetches.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from springhouse.stores.redis_layout import Layout
+from springhouse.stores.redis_link import Away, Link, Refused
+from springhouse.stores.redis_scripts import ACQUIRE, EXTEND, RELEASE
+
+_FIRST_LOOK_S: Final = 0.005
+
+
+class Verdict(Enum):
+    """What came of asking or waiting, when it was not a lease."""
+
+    HELD = "held"
+    """Another node is fetching the key: wait."""
+    FREE = "free"
+    """It no longer is: look up again."""
+    ALONE = "alone"
+    """The key has proved not shareable: fetch for yourself."""
+    WITHOUT = "without"
+    """Go on without a lease: Redis is away, this process has one already, or it has taken too long."""
+
+
+class Lease:
+    """The right to fetch a key for everybody."""
+
+    __slots__ = ("is_lost", "key", "token")
+
+    def __init__(self, key: bytes, token: int) -> None:
+        self.key = key
+        self.token = token
+        self.is_lost = False
+        """It has lapsed, and somebody else may have one: what is put will be refused then."""
+
+
+Acquired = Callable[["Lease | Verdict"], None]
+Waited = Callable[[Verdict], None]
+InOrder = Callable[[bytes, Coroutine[Any, Any, None]], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseLimits:
+    """Times in seconds. `lease`: until one lapses that is not extended; `patience`: how long to wait for another's
+    at most; `look`: how often at the least; `alone`: how long nobody waits for a key that is not shareable."""
+
+    lease: float = 3.0
+    patience: float = 10.0
+    look: float = 0.1
+    alone: float = 120.0
+
+
+class Leases:
+    """The leases of one process. `in_order` does something about a key after all that was asked for it before."""
+
+    def __init__(self, link: Link, layout: Layout, limits: LeaseLimits, *, in_order: InOrder) -> None:
+        self._link = link
+        self._layout = layout
+        self._limits = limits
+        self._in_order = in_order
+        self._held: dict[bytes, Lease] = {}
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._keeper: asyncio.Task[None] | None = None
+
+    def acquire(self, key: bytes, done: Acquired) -> None:
+        """Ask for the lease of a key; `done` is given it, or HELD, ALONE or WITHOUT, but not before this returns."""
+        if key in self._held or not self._link.is_up:
+            self._loop.call_soon(done, Verdict.WITHOUT)
+        else:
+            self._spawn(self._acquire(key, done))
+
+    def wait(self, key: bytes, done: Waited) -> Callable[[], object]:
+        """Wait while another node holds the lease of a key; `done` is given FREE, ALONE or WITHOUT.
+
+        Return a function that stops waiting: `done` is not called then.
+        """
+        return self._spawn(self._wait(key, done)).cancel
+
+    def release(self, lease: Lease, *, alone: bool = False) -> None:
+        """Give a lease up, once what was put under its key is stored. `alone`: nobody needs to wait for this key."""
+        self._in_order(lease.key, self._release(lease, alone=alone))
+
+    def token(self, key: bytes) -> int:
+        """Return the token of the lease that this process has for a key; 0 when it has none."""
+        lease = self._held.get(key)
+        return lease.token if lease is not None else 0
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _acquire(self, key: bytes, done: Acquired) -> None:
+        verdict, token = await self._asked(key, self._limits.lease)
+        if verdict is not None:
+            done(verdict)
+            return
+        lease = self._held[key] = Lease(key, token)
+        if self._keeper is None:
+            self._keeper = self._spawn(self._keep())
+        done(lease)
+
+    async def _asked(self, key: bytes, seconds: float) -> tuple[Verdict | None, int]:
+        """Return how the key stands, or None and the token of a lease that was given for so many seconds."""
+        base = self._layout.base(key)
+        try:
+            async with asyncio.timeout(self._link.limits.patience):
+                reply = await self._link.script(ACQUIRE, base, base, key, int(1000 * seconds))
+            if reply in _VERDICTS:
+                return _VERDICTS[reply], 0
+            return None, int(reply)
+        except TimeoutError:
+            self._link.was_slow()
+        except (Away, Refused, ValueError, TypeError):
+            pass  # counted where it happened
+        return Verdict.WITHOUT, 0
+
+    async def _wait(self, key: bytes, done: Waited) -> None:
+        until = self._loop.time() + self._limits.patience
+        pause = _FIRST_LOOK_S
+        verdict: Verdict | None = Verdict.HELD
+        while verdict is Verdict.HELD:
+            if self._loop.time() >= until:
+                verdict = Verdict.WITHOUT
+                break
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, self._limits.look)
+            verdict, _ = await self._asked(key, 0)
+        done(verdict or Verdict.FREE)
+
+    async def _release(self, lease: Lease, *, alone: bool) -> None:
+        if self._held.get(lease.key) is lease:
+            del self._held[lease.key]
+        base = self._layout.base(lease.key)
+        ms = int(1000 * self._limits.alone) if alone else 0
+        try:
+            await self._link.script(RELEASE, base, base, lease.key, lease.token, ms)
+        except (Away, Refused):
+            return  # it lapses by itself
+
+    async def _keep(self) -> None:
+        """Extend what is held, as long as anything is."""
+        try:
+            while self._held:
+                await asyncio.sleep(self._limits.lease / 3)
+                for lease in list(self._held.values()):
+                    await self._extend(lease)
+        finally:
+            self._keeper = None
+
+    async def _extend(self, lease: Lease) -> None:
+        base = self._layout.base(lease.key)
+        try:
+            extended = await self._link.script(
+                EXTEND, base, base, lease.key, lease.token, int(1000 * self._limits.lease)
+            )
+        except (Away, Refused):
+            return
+        lease.is_lost = lease.is_lost or extended != 1
+
+    async def close(self) -> None:
+        """Wait for nothing any more; what is held lapses."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+_VERDICTS: Final = {b"alone": Verdict.ALONE, b"held": Verdict.HELD, b"free": Verdict.FREE}

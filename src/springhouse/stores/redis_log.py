@@ -1,0 +1,205 @@
+"""The log of purges that the nodes of a fleet share, and who they are (decision 0012).
+
+A purge is two entries of a stream: `begin`, at which every node stops serving what is purged from its memory and
+filters what it finds in Redis; `end`, when it has gone from Redis, too. Each entry has a number and names the one
+before it. A node reads the stream on a connection of its own, and tells how far it has come when it says that it is
+alive. Numbers come from the server's clock but always grow, even when Redis has lost everything.
+
+What must stay true: a node that cannot read every entry in order (the log was cut past it, or lost) takes it that all
+has been purged. `seen` is the number up to which the owner has been told of all others' purges: what it puts carries
+it, and is refused when a later purge covers it.
+
+A node counts as alive for `alive` seconds after it last said so. A purge waits for no longer: a node that is cut off
+from Redis goes on serving what it has in memory, and the receipt does not count it.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any, Final
+
+from msgspec import MsgspecError, msgpack
+
+from springhouse.stores.purging import Everything, Purge
+from springhouse.stores.redis_layout import Layout
+from springhouse.stores.redis_link import Away, Link, Refused
+from springhouse.stores.redis_scripts import ALIVE, APPEND, LEAVE, NODES
+
+ALL: Final = Purge(Everything())
+_decoder: Final = msgpack.Decoder(Purge)
+_AT_ONCE: Final = 500
+_RECENT_MAX: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLimits:
+    """Times in seconds. `alive`: how long a node counts after it last said that it is; `every`: how often it does;
+    `open`: how long to wait for the end of a purge; `kept`: how long an idle log stays. `entries`: of the log."""
+
+    alive: float = 3.0
+    every: float = 1.0
+    open: float = 60.0
+    kept: float = 24 * 3600.0
+    entries: int = 10_000
+
+
+class PurgeLog:
+    """One node's view of the log. `link`: for the connection that reads, and for no other use."""
+
+    def __init__(self, link: Link, layout: Layout, limits: LogLimits) -> None:
+        self.node = token_hex(6).encode()
+        self.read = 0
+        """The number of the last entry that was read."""
+        self.is_connected = False
+        self._link = link
+        self._layout = layout
+        self._limits = limits
+        self._news: list[Purge] = []
+        self._seen = 0
+        self._recent: deque[tuple[int, Purge]] = deque(maxlen=_RECENT_MAX)
+        self._open: dict[int, tuple[float, Purge]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._reader = self._loop.create_task(self._follow())
+
+    # For the store.
+
+    @property
+    def has_news(self) -> bool:
+        """Say whether others have purged what the owner has not been told of."""
+        return bool(self._news)
+
+    @property
+    def seen(self) -> int:
+        """The number up to which the owner has been told of all purges."""
+        return self._seen if self._news else self.read
+
+    def take(self) -> list[Purge]:
+        """Return the purges of other nodes since the last call."""
+        self._seen, news = self.read, self._news
+        self._news = []
+        return news
+
+    def since(self, number: int) -> list[Purge]:
+        """Return the purges of other nodes that were read after a number."""
+        if self._recent and len(self._recent) == _RECENT_MAX and self._recent[0][0] > number:
+            return [ALL]
+        return [purge for at, purge in self._recent if at > number]
+
+    def open(self) -> list[Purge]:
+        """Return the purges of other nodes that have begun, and not ended: Redis may still have what they purge."""
+        now = self._loop.time()
+        for number in [number for number, (until, _) in self._open.items() if until < now]:
+            del self._open[number]
+        return [purge for _, purge in self._open.values()]
+
+    # Purging.
+
+    async def begin(self, purge: Purge) -> int:
+        """Write that a purge begins, and return its number. Raises Away and Refused."""
+        return await self._append(b"begin", msgpack.encode(purge))
+
+    async def end(self, number: int) -> None:
+        """Write that a purge has ended. Raises Away and Refused."""
+        await self._append(b"end", b"%d" % number)
+
+    async def _append(self, what: bytes, payload: bytes) -> int:
+        limits = self._limits
+        key = self._layout.log
+        reply = await self._link.attempt(
+            APPEND, key, key, what, self.node, payload, limits.entries, int(1000 * limits.kept)
+        )
+        return _number(reply)
+
+    async def confirmed(self, number: int) -> tuple[int, int]:
+        """Wait until every node that is alive has read up to a number, or has not in time; return how many have, and
+        how many there are. Raises Away and Refused."""
+        deadline = self._loop.time() + self._limits.alive + 2 * self._limits.every
+        pause = 0.002
+        while True:
+            reply = await self._link.attempt(NODES, self._layout.log, self._layout.log)
+            nodes = {node: _number(read) for node, read in zip(reply[::2], reply[1::2], strict=True)}
+            nodes[self.node] = self.read
+            have = sum(read >= number for read in nodes.values())
+            if have == len(nodes) or self._loop.time() > deadline:
+                return have, len(nodes)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 0.05)
+
+    # Following.
+
+    async def _follow(self) -> None:
+        pause = 0.05
+        while True:
+            try:
+                await self._turn()
+                self.is_connected, pause = True, 0.05
+            except (Away, Refused):
+                self.is_connected = False
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, self._limits.every)
+
+    async def _turn(self) -> None:
+        """Say that this node is alive and how far it has read, and read on; wait a moment if there is nothing."""
+        limits, key = self._limits, self._layout.log
+        times = (int(1000 * limits.alive), int(1000 * limits.kept))
+        last = _number(await self._link.attempt(ALIVE, key, key, self.node, self.read, *times))
+        if self.read == 0:
+            self.read = last
+        wait = ("BLOCK", max(1, int(1000 * limits.every))) if last == self.read else ()
+        reply = await self._link.wait_for(
+            "XREAD", "COUNT", _AT_ONCE, *wait, "STREAMS", key + b"purges", b"%d-0" % self.read, limit=limits.every + 2.0
+        )
+        entries = reply[0][1] if reply else []
+        for entry in entries:
+            self._note(*entry)
+        if not entries and last != self.read:
+            self._lost(last)
+
+    def _note(self, name: bytes, fields: dict[bytes, bytes]) -> None:
+        number = _number(name.partition(b"-")[0])
+        if _number(fields.get(b"before", b"0")) != self.read:
+            self._lost(number)
+        self._open_until_told(number, fields)
+        self.read = number
+
+    def _open_until_told(self, number: int, fields: dict[bytes, bytes]) -> None:
+        payload = fields.get(b"purge", b"")
+        if fields.get(b"what") == b"end":
+            self._open.pop(_number(payload), None)
+        elif fields.get(b"node") != self.node:
+            try:
+                purge = _decoder.decode(payload)
+            except (MsgspecError, RecursionError):
+                purge = ALL
+            self._open[number] = (self._loop.time() + self._limits.open, purge)
+            self._is_news(number, purge)
+
+    def _lost(self, number: int) -> None:
+        """Take it that all has been purged: what was is not known."""
+        self._is_news(number, ALL)
+        self.read = number
+
+    def _is_news(self, number: int, purge: Purge) -> None:
+        if not self._news:
+            self._seen = self.read
+        self._recent.append((number, purge))
+        self._news = [ALL] if len(self._news) >= _RECENT_MAX else [*self._news, purge]
+
+    async def close(self) -> None:
+        """Leave the fleet."""
+        self._reader.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
+        if self.is_connected:
+            try:
+                await self._link.attempt(LEAVE, self._layout.log, self._layout.log, self.node)
+            except (Away, Refused):
+                return
+
+
+def _number(reply: Any) -> int:
+    """Read a number that Redis returned. Raises Refused."""
+    try:
+        return int(reply)
+    except (TypeError, ValueError):
+        raise Refused("the log of purges is damaged") from None

@@ -1,0 +1,150 @@
+"""Purging what is in Redis, and telling the other nodes (decision 0012).
+
+A purge begins in the log, is carried out in every bucket that it concerns, ends in the log, and is answered when all
+nodes have read it. Until it has ended here, what is found in Redis is filtered by it, and what it covers is put only
+after it. A purge that fails because Redis is away stays owed: nothing that it covers is found or put until it has been
+made up for.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from springhouse.rules.entry import Entry
+from springhouse.stores.purging import Purge, Receipt, selects
+from springhouse.stores.redis_layout import Layout
+from springhouse.stores.redis_link import Away, Link, Refused
+from springhouse.stores.redis_log import ALL, PurgeLog
+from springhouse.stores.redis_scripts import PURGE
+from springhouse.stores.tier import Purged
+
+_KEYS_AT_ONCE: Final = 500
+_OWED_MAX: Final = 200
+_OWED_EVERY_S: Final = 0.25
+
+
+class Pending:
+    """A purge that has been asked for and has not ended."""
+
+    __slots__ = ("has_failed", "is_settled", "purge")
+
+    def __init__(self, purge: Purge) -> None:
+        self.purge = purge
+        self.is_settled = asyncio.Event()
+        """It has ended, or failed at first."""
+        self.has_failed = False
+
+
+class Purger:
+    """Carries purges out. `spawn` runs a coroutine as a task that is not forgotten."""
+
+    def __init__(
+        self, link: Link, log: PurgeLog, layout: Layout, *, spawn: Callable[[Coroutine[Any, Any, None]], object]
+    ) -> None:
+        self._link = link
+        self._log = log
+        self._layout = layout
+        self._spawn = spawn
+        self._pending: list[Pending] = []
+        self._payer: asyncio.Task[None] | None = None
+
+    def purge(self, purge: Purge, done: Purged) -> None:
+        """Purge; `done` is given what it came to."""
+        pending = Pending(purge)
+        self._pending.append(pending)
+        self._spawn(self._run(pending, done))
+
+    def count(self, purge: Purge, done: Purged) -> None:
+        """Only count what a purge would select."""
+        self._spawn(self._count(purge, done))
+
+    def covering(self, entry: Entry) -> list[Pending]:
+        """Return the purges under way that cover an entry."""
+        return [pending for pending in self._pending if selects(pending.purge.what, entry)]
+
+    def under_way(self) -> list[Purge]:
+        """Return the purges that have been asked for and have not ended."""
+        return [pending.purge for pending in self._pending]
+
+    async def _run(self, pending: Pending, done: Purged) -> None:
+        try:
+            receipt = await self._carry_out(pending.purge)
+        except (Away, Refused) as error:
+            pending.has_failed = True
+            self._owe()
+            receipt = Receipt(processes=0, failure=f"It will be made up for when Redis is back: {error}")
+        else:
+            self._pending.remove(pending)
+        pending.is_settled.set()
+        done(receipt)
+
+    async def _carry_out(self, purge: Purge) -> Receipt:
+        number = await self._log.begin(purge)
+        keys, entries, size = await self._everywhere(purge, number, "hard" if purge.stale_from is None else "soft")
+        await self._log.end(number)
+        have, of = await self._log.confirmed(number)
+        failure = "" if have == of else f"Only {have} of {of} nodes have confirmed it"
+        return Receipt(keys=keys, entries=entries, size=size, failure=failure, processes=have)
+
+    async def _count(self, purge: Purge, done: Purged) -> None:
+        try:
+            keys, entries, size = await self._everywhere(purge, 0, "dry")
+        except (Away, Refused) as error:
+            done(Receipt(failure=str(error)))
+        else:
+            done(Receipt(keys=keys, entries=entries, size=size))
+
+    async def _everywhere(self, purge: Purge, number: int, mode: str) -> tuple[int, int, int]:
+        since = "-" if purge.stale_from is None else repr(purge.stale_from)
+        work = [
+            self._in_bucket(base, (mode, number, since, kind), names)
+            for base, kind, names in self._layout.shares(purge.what)
+        ]
+        counts = await asyncio.gather(*work, return_exceptions=True)
+        for count in counts:
+            if isinstance(count, BaseException):
+                raise count
+        keys, entries, size = zip((0, 0, 0), *(count for count in counts if isinstance(count, tuple)), strict=True)
+        return sum(keys), sum(entries), sum(size)
+
+    async def _in_bucket(self, base: bytes, how: tuple[str, int, str, str], names: list[bytes]) -> tuple[int, int, int]:
+        cursor: bytes | None = b""
+        keys = entries = size = 0
+        while cursor is not None:
+            reply = await self._link.script(PURGE, base, base, *how, cursor, _KEYS_AT_ONCE, *names, is_bulk=True)
+            try:
+                keys, entries, size = keys + int(reply[0]), entries + int(reply[1]), size + int(reply[2])
+                cursor = reply[3] or None
+            except (TypeError, ValueError, IndexError):
+                raise Refused("a script returned what it cannot return") from None
+        return keys, entries, size
+
+    # What is owed.
+
+    def _owe(self) -> None:
+        owed = [pending for pending in self._pending if pending.has_failed]
+        if len(owed) > _OWED_MAX:
+            all_of_it = Pending(ALL)
+            all_of_it.has_failed = True
+            all_of_it.is_settled.set()
+            self._pending = [pending for pending in self._pending if not pending.has_failed] + [all_of_it]
+        if self._payer is None:
+            self._payer = asyncio.get_running_loop().create_task(self._pay())
+
+    async def _pay(self) -> None:
+        """Make up for what could not be purged."""
+        while owed := next((pending for pending in self._pending if pending.has_failed), None):
+            try:
+                await self._carry_out(owed.purge)
+            except (Away, Refused):
+                await asyncio.sleep(_OWED_EVERY_S)
+            else:
+                if owed in self._pending:
+                    self._pending.remove(owed)
+        self._payer = None
+
+    async def close(self) -> None:
+        """Owe nothing any more."""
+        if self._payer is not None:
+            self._payer.cancel()
+            await asyncio.gather(self._payer, return_exceptions=True)

@@ -1,0 +1,372 @@
+"""What happens inside Redis: Lua scripts, each of which changes one bucket, or the log, at once (decision 0012).
+
+ARGV[1] is what the names of all keys begin with that a script may touch; its hash tag keeps them in one slot of a
+cluster. KEYS[1] only says where to run. Names behind that beginning:
+
+    e:KEY     hash: for each variant v its record v:r, its data v:m, its labels v:l, and v:b, its content if small
+    c:BODY    hash: content in chunks, 0, 1, 2, …
+    names     sorted set: all keys, in the order of their bytes
+    ends      sorted set: all keys, by when their hash expires
+    l:LABEL   sorted set: variant and key of all that have the label, by when they expire
+    fences    sorted set: what was purged lately, by the number of the purge; `prefixes` likewise
+    s:KEY     the lease of who is fetching a key; t:KEY the last token given; a:KEY says that the key is not shareable
+
+A variant's data: when it expires, its size, when it was stored, the stamp of its response, its body, and since when a
+soft purge says that it is stale. Every key has an expiry. Times are of the server: milliseconds, numbers microseconds.
+"""
+
+from typing import Final
+
+from springhouse.stores.redis_link import Script
+
+FENCE_MS: Final = 3_600_000
+"""How long a purge is remembered against fills: what took longer to arrive is not stored."""
+_FENCES_MAX: Final = 10_000
+_PREFIXES_MAX: Final = 200
+
+_TIME = """
+local base = ARGV[1]
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local now_ms = math.floor(now / 1000)
+local function num(n) return string.format('%.0f', n) end
+local function keep(name, ms)
+  if redis.call('PTTL', name) < ms then redis.call('PEXPIRE', name, num(ms)) end
+end
+"""
+
+_ENTRIES = (
+    _TIME
+    + """
+local function each(labels) return string.gmatch(labels or '', '[^\\n]+') end
+local function read(text)
+  local ends, size, arrived, stamp, body, soft = string.match(text, '^(%d+) (%d+) (%d+) (%x+) ([%x-]+) (%S+)$')
+  if not ends then return {ends = 0, size = 0, arrived = 0, stamp = '', body = '-', soft = '-'} end
+  return {ends = tonumber(ends), size = tonumber(size), arrived = tonumber(arrived), stamp = stamp, body = body,
+    soft = soft}
+end
+local function data_of(key, v)
+  local text = redis.call('HGET', base .. 'e:' .. key, v .. ':m')
+  return text and read(text) or nil
+end
+local function write(key, v, m)
+  local text = table.concat({num(m.ends), num(m.size), num(m.arrived), m.stamp, m.body, m.soft}, ' ')
+  redis.call('HSET', base .. 'e:' .. key, v .. ':m', text)
+end
+local function variants_of(key)
+  local found = {}
+  for _, field in ipairs(redis.call('HKEYS', base .. 'e:' .. key)) do
+    if string.sub(field, -2) == ':m' then found[#found + 1] = string.sub(field, 1, -3) end
+  end
+  return found
+end
+local function unlist(key)
+  redis.call('ZREM', base .. 'names', key)
+  redis.call('ZREM', base .. 'ends', key)
+end
+local function remove(key, v, spared)
+  local entry = base .. 'e:' .. key
+  local m = data_of(key, v)
+  for label in each(redis.call('HGET', entry, v .. ':l')) do redis.call('ZREM', base .. 'l:' .. label, v .. key) end
+  if m and m.body ~= '-' and m.body ~= spared then redis.call('UNLINK', base .. 'c:' .. m.body) end
+  redis.call('HDEL', entry, v .. ':r', v .. ':m', v .. ':l', v .. ':b')
+  if redis.call('EXISTS', entry) == 0 then unlist(key) end
+end
+"""
+)
+
+LOOKUP: Final = Script(
+    _ENTRIES
+    + """
+-- KEY. A variant that its indexes do not know, for Redis has evicted them, could not be purged: it is not found.
+local key, fields, found = ARGV[2], {}, {}
+local got = redis.call('HGETALL', base .. 'e:' .. key)
+if #got == 0 then return found end
+for i = 1, #got, 2 do fields[got[i]] = got[i + 1] end
+if not redis.call('ZSCORE', base .. 'names', key) then return found end
+for field, text in pairs(fields) do
+  if string.sub(field, -2) == ':m' then
+    local v = string.sub(field, 1, -3)
+    local m, known = read(text), true
+    for label in each(fields[v .. ':l']) do
+      known = known and redis.call('ZSCORE', base .. 'l:' .. label, v .. key)
+    end
+    if known and m.ends > now_ms and fields[v .. ':r'] then
+      found[#found + 1] = {v, num(m.arrived), m.body, m.soft, fields[v .. ':r'], fields[v .. ':b'] or ''}
+    end
+  end
+end
+return found
+"""
+)
+
+PUT: Final = Script(
+    _ENTRIES
+    + f"""
+local FENCE_MS = {FENCE_MS}
+"""
+    + """
+-- KEY, mode, variant, record, size, stamp, ttl ms, labels, epoch, age ms, token, most variants,
+-- then for mode 'put': small content, body or '-', its chunks; for 'replace': the variant replaced, its stamp.
+local key, mode, v, labels = ARGV[2], ARGV[3], ARGV[4], ARGV[9]
+local epoch, ttl = tonumber(ARGV[10]), tonumber(ARGV[8])
+local entry = base .. 'e:' .. key
+local body, content = '-', ''
+if mode == 'put' then body, content = ARGV[15], ARGV[14] end
+local function refuse(why)
+  if mode == 'put' and body ~= '-' then redis.call('UNLINK', base .. 'c:' .. body) end
+  return why
+end
+local function is_fenced(name)
+  local number = redis.call('ZSCORE', base .. 'fences', name)
+  return number and tonumber(number) > epoch
+end
+if tonumber(ARGV[11]) > FENCE_MS then return refuse('old') end
+if is_fenced('*') or is_fenced('k' .. key) then return refuse('purged') end
+for label in each(labels) do
+  if is_fenced('l' .. label) then return refuse('purged') end
+end
+for _, prefix in ipairs(redis.call('ZRANGEBYSCORE', base .. 'prefixes', '(' .. ARGV[10], '+inf')) do
+  if string.sub(key, 1, #prefix) == prefix then return refuse('purged') end
+end
+local token, last = tonumber(ARGV[12]), redis.call('GET', base .. 't:' .. key)
+if token > 0 and last and tonumber(last) > token then return refuse('late') end
+local kind = redis.call('TYPE', entry).ok
+if kind ~= 'hash' and kind ~= 'none' then redis.call('UNLINK', entry) end
+if mode == 'replace' then
+  local old = data_of(key, ARGV[14])
+  if not old or old.stamp ~= ARGV[15] then return 'gone' end
+  body, content = old.body, redis.call('HGET', entry, ARGV[14] .. ':b') or ''
+  remove(key, ARGV[14], body)
+elseif body ~= '-' and redis.call('HLEN', base .. 'c:' .. body) ~= tonumber(ARGV[16]) then
+  return refuse('gone')
+end
+remove(key, v, body)
+redis.call('HSET', entry, v .. ':r', ARGV[5], v .. ':l', labels)
+write(key, v, {ends = now_ms + ttl, size = tonumber(ARGV[6]), arrived = now, stamp = ARGV[7], body = body, soft = '-'})
+if body == '-' then
+  redis.call('HSET', entry, v .. ':b', content)
+else
+  redis.call('PEXPIRE', base .. 'c:' .. body, num(ttl + 60000))  -- who found it last may still be reading
+end
+keep(entry, ttl)
+local left = redis.call('PTTL', entry)
+redis.call('ZADD', base .. 'names', 0, key)
+redis.call('ZADD', base .. 'ends', num(now_ms + left), key)
+keep(base .. 'names', left)
+keep(base .. 'ends', left)
+for label in each(labels) do
+  local name = base .. 'l:' .. label
+  redis.call('ZADD', name, num(now_ms + ttl), v .. key)
+  redis.call('ZREMRANGEBYSCORE', name, '-inf', num(now_ms))
+  keep(name, ttl)
+end
+local ages = {}
+for _, other in ipairs(variants_of(key)) do
+  local m = data_of(key, other)
+  if m.ends <= now_ms then remove(key, other) else ages[#ages + 1] = {m.arrived, other} end
+end
+table.sort(ages, function(a, b) return a[1] > b[1] end)
+for i = tonumber(ARGV[13]) + 1, #ages do remove(key, ages[i][2]) end
+for _, other in ipairs(redis.call('ZRANGEBYSCORE', base .. 'ends', '-inf', num(now_ms), 'LIMIT', 0, 16)) do
+  local rest = redis.call('PTTL', base .. 'e:' .. other)
+  if rest > 0 then redis.call('ZADD', base .. 'ends', num(now_ms + rest), other) else unlist(other) end
+end
+return 'stored'
+"""
+)
+
+DROP: Final = Script(
+    _ENTRIES
+    + """
+-- KEY, variant, body: the variant cannot be used, or is superseded by one that was not stored. '*': whatever its body.
+local m = data_of(ARGV[2], ARGV[3])
+if m and (ARGV[4] == '*' or m.body == ARGV[4]) then remove(ARGV[2], ARGV[3]) end
+return 1
+"""
+)
+
+CHUNK: Final = Script(
+    _TIME
+    + """
+-- BODY, number, bytes, ms that it is kept if nothing follows.
+redis.call('HSET', base .. 'c:' .. ARGV[2], ARGV[3], ARGV[4])
+redis.call('PEXPIRE', base .. 'c:' .. ARGV[2], ARGV[5])
+return 1
+"""
+)
+
+PURGE: Final = Script(
+    _ENTRIES
+    + f"""
+local FENCE_MS, FENCES_MAX, PREFIXES_MAX = {FENCE_MS}, {_FENCES_MAX}, {_PREFIXES_MAX}
+"""
+    + """
+-- mode: hard, soft, dry; number; since when it is stale; kind: keys, labels, range; cursor; most keys at once; then
+-- keys, or labels, or for a range its prefix, its ends for ZRANGEBYLEX.
+local mode, number, since, kind, cursor, most = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
+local keys, entries, size = 0, 0, 0
+local function fence(set, name)
+  local before = redis.call('ZSCORE', base .. set, name)
+  if not before or tonumber(before) < tonumber(number) then redis.call('ZADD', base .. set, number, name) end
+end
+if mode ~= 'dry' then
+  if kind == 'range' then
+    if ARGV[8] == '' then fence('fences', '*') else fence('prefixes', ARGV[8]) end
+  else
+    for i = 8, #ARGV do fence('fences', (kind == 'keys' and 'k' or 'l') .. ARGV[i]) end
+  end
+  for set, limit in pairs({fences = FENCES_MAX, prefixes = PREFIXES_MAX}) do
+    redis.call('ZREMRANGEBYSCORE', base .. set, '-inf', num(now - FENCE_MS * 1000))
+    if redis.call('ZCARD', base .. set) > limit then
+      redis.call('DEL', base .. set)
+      fence('fences', '*')
+    end
+    keep(base .. set, FENCE_MS)
+  end
+end
+local function hit(key, v)
+  local m = data_of(key, v)
+  if not m or m.ends <= now_ms then
+    if mode ~= 'dry' then remove(key, v) end
+    return false
+  end
+  entries, size = entries + 1, size + m.size
+  if mode == 'hard' then
+    remove(key, v)
+  elseif mode == 'soft' then
+    if m.soft == '-' or tonumber(m.soft) > tonumber(since) then m.soft = since end
+    write(key, v, m)
+  end
+  return true
+end
+local function hit_all(key)
+  local any = false
+  for _, v in ipairs(variants_of(key)) do any = hit(key, v) or any end
+  if any then keys = keys + 1 end
+end
+if kind == 'keys' then
+  for i = 8, #ARGV do hit_all(ARGV[i]) end
+elseif kind == 'labels' then
+  local seen, counted = {}, {}
+  for i = 8, #ARGV do
+    local name = base .. 'l:' .. ARGV[i]
+    for _, member in ipairs(redis.call('ZRANGE', name, 0, -1)) do
+      local key, v = string.sub(member, 33), string.sub(member, 1, 32)
+      if not seen[member] then
+        seen[member] = true
+        if not hit(key, v) then
+          if mode ~= 'dry' then redis.call('ZREM', name, member) end
+        elseif not counted[key] then
+          counted[key] = true
+          keys = keys + 1
+        end
+      end
+    end
+  end
+else
+  local from = cursor == '' and ARGV[9] or '(' .. cursor
+  local names = redis.call('ZRANGEBYLEX', base .. 'names', from, ARGV[10], 'LIMIT', 0, most)
+  for _, key in ipairs(names) do
+    hit_all(key)
+    if mode ~= 'dry' and redis.call('EXISTS', base .. 'e:' .. key) == 0 then unlist(key) end
+  end
+  cursor = #names == most and names[most] or ''
+end
+return {keys, entries, num(size), cursor}
+"""
+)
+
+APPEND: Final = Script(
+    _TIME
+    + """
+-- what, node, purge, most entries, ms that the log is kept. Numbers grow, even when Redis lost the last one.
+local last = tonumber(redis.call('GET', base .. 'last') or '0')
+local top = redis.call('XREVRANGE', base .. 'purges', '+', '-', 'COUNT', 1)[1]
+if top then last = math.max(last, tonumber(string.match(top[1], '^%d+'))) end
+local number = num(math.max(last + 1, now))
+redis.call('XADD', base .. 'purges', 'MAXLEN', ARGV[5], number .. '-0', 'before', num(last), 'what', ARGV[2],
+  'node', ARGV[3], 'purge', ARGV[4])
+redis.call('SET', base .. 'last', number, 'PX', ARGV[6])
+redis.call('PEXPIRE', base .. 'purges', ARGV[6])
+return number
+"""
+)
+
+ALIVE: Final = Script(
+    _TIME
+    + """
+-- node, number it has read up to, ms that it counts as alive, ms that the log is kept. Returns the last number.
+local last = redis.call('GET', base .. 'last')
+if not last then last = num(now) redis.call('SET', base .. 'last', last) end
+for _, name in ipairs({'last', 'purges', 'nodes', 'read'}) do redis.call('PEXPIRE', base .. name, ARGV[5]) end
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', base .. 'nodes', '-inf', num(now_ms))) do
+  redis.call('ZREM', base .. 'nodes', gone)
+  redis.call('HDEL', base .. 'read', gone)
+end
+redis.call('ZADD', base .. 'nodes', num(now_ms + ARGV[4]), ARGV[2])
+redis.call('HSET', base .. 'read', ARGV[2], ARGV[3])
+keep(base .. 'nodes', tonumber(ARGV[5]))
+keep(base .. 'read', tonumber(ARGV[5]))
+return last
+"""
+)
+
+NODES: Final = Script(
+    _TIME
+    + """
+-- Returns the nodes that are alive, each followed by the number it has read up to.
+local found = {}
+for _, node in ipairs(redis.call('ZRANGEBYSCORE', base .. 'nodes', num(now_ms), '+inf')) do
+  found[#found + 1] = node
+  found[#found + 1] = redis.call('HGET', base .. 'read', node) or '0'
+end
+return found
+"""
+)
+
+LEAVE: Final = Script(
+    _TIME
+    + """
+-- node.
+redis.call('ZREM', base .. 'nodes', ARGV[2])
+return redis.call('HDEL', base .. 'read', ARGV[2])
+"""
+)
+
+ACQUIRE: Final = Script(
+    _TIME
+    + f"""
+local FENCE_MS = {FENCE_MS}
+"""
+    + """
+-- KEY, ms; 0: only look. Returns 'alone', 'held', 'free', or the token of the lease that was given.
+local key, ms = ARGV[2], tonumber(ARGV[3])
+if redis.call('EXISTS', base .. 'a:' .. key) == 1 then return 'alone' end
+if redis.call('EXISTS', base .. 's:' .. key) == 1 then return 'held' end
+if ms == 0 then return 'free' end
+local token = num(math.max(tonumber(redis.call('GET', base .. 't:' .. key) or '0') + 1, now))
+redis.call('SET', base .. 's:' .. key, token, 'PX', num(ms))
+redis.call('SET', base .. 't:' .. key, token, 'PX', FENCE_MS)
+return token
+"""
+)
+
+EXTEND: Final = Script(
+    _TIME
+    + """
+-- KEY, token, ms.
+if redis.call('GET', base .. 's:' .. ARGV[2]) ~= ARGV[3] then return 0 end
+return redis.call('PEXPIRE', base .. 's:' .. ARGV[2], ARGV[4])
+"""
+)
+
+RELEASE: Final = Script(
+    _TIME
+    + """
+-- KEY, token, ms that nobody needs to wait for the key; 0: the key is shareable.
+if redis.call('GET', base .. 's:' .. ARGV[2]) ~= ARGV[3] then return 0 end
+if ARGV[4] ~= '0' then redis.call('SET', base .. 'a:' .. ARGV[2], '1', 'PX', ARGV[4]) end
+return redis.call('DEL', base .. 's:' .. ARGV[2])
+"""
+)
