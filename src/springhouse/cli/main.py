@@ -126,5 +126,5 @@ def main() -> None:
 def caching_proxy(argv: list[str] | None = None, *, frontend: str | None = None) -> None:
     """Run `caching-proxy`; `frontend` is the one it serves with unless an option says otherwise."""
     if frontend is not None:
-        os.environ.setdefault("SPRINGHOUSE_FRONTEND", frontend)
+        os.environ.setdefault("SPRINGHOUSE_FRONTEND", frontend)  # the weakest there is that the settings still see
     classic(argv)
