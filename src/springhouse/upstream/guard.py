@@ -90,14 +90,14 @@ def _absolute(url: str, own: Origin | None, named: tuple[str, ...]) -> Target | 
         if target == own.base or target.startswith((own.base + b"/", own.base + b"?")):
             rest = target[len(own.base) :]
             return Target(own, rest if rest.startswith(b"/") else b"/" + rest, is_own=True)
-        return Rejected(403, "forbidden_target", f"Only what lies under {own} is fetched")
+        return Rejected(403, "forbidden_target", "Of the origin, only what lies under its base path is fetched")
     if origin.authority.decode() in named:
         return Target(origin, target, is_named=True)
     if _is_odd_address(origin.host):
         return Rejected(403, "forbidden_target", f"{origin.host} is an IP address in disguise; write it in full")
     if own is not None or named:
-        known = ", ".join([*([str(own)] if own is not None else []), *named])
-        return Rejected(403, "forbidden_target", f"{origin.authority.decode()} is not fetched from; {known} is")
+        allowed = "only the origin and hosts named by --allow-host are"
+        return Rejected(403, "forbidden_target", f"{origin.authority.decode()} is not fetched from; {allowed}")
     return Target(origin, target)
 
 
