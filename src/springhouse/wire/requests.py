@@ -116,6 +116,8 @@ class RequestReader:
             self.upgrade_at = upgrade.args[0]
         except httptools.HttpParserInvalidMethodError:
             self.refuse(501, "The method is not one this proxy knows")
+        except httptools.HttpParserCallbackError:
+            raise  # a mistake of ours is not the client's
         except httptools.HttpParserError as error:
             if not self.is_after_close(error):
                 self.refuse(400, f"{BAD_SYNTAX}: {error}")

@@ -89,6 +89,8 @@ class ResponseReader:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self.remainder = data[upgrade.args[0] :]
+        except httptools.HttpParserCallbackError:
+            raise  # a mistake of ours is not the origin's
         except httptools.HttpParserError as error:
             self.failure = self.failure or str(error)
         if self.in_head and self.head_bytes > self.head_limit:
