@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 PIECE = bytes(64 * 1024)
-SOCKETS = 12 * MIB
+SOCKETS = 24 * MIB
 """What the kernel may hold of a stream in both connections together, at most."""
 
 

@@ -130,6 +130,7 @@ def asking_slowly(origin: Origin, proxy: Proxy, count: int, then: object) -> lis
     gate = origin.gate()
     origin.on("/a", gated(gate, then), then)  # type: ignore[arg-type]
     clients = asking(proxy, "/a", count)
+    origin.await_requests(1)
     assert origin.count("/a") == 1
     gate.open()
     return clients

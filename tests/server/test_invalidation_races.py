@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,13 +46,21 @@ def test_a_change_before_the_head_arrives_is_not_undone(origin: Origin, proxy: P
     assert proxy.get("/a").body == b"new"
 
 
-def test_a_purge_during_a_fill_is_not_undone_by_it(origin: Origin, proxy: Proxy) -> None:
+@pytest.mark.parametrize("order", [{"url": "/a"}, {"prefix": "/"}, {"tag": "t"}, {"all": True}], ids=str)
+@pytest.mark.parametrize("is_soft", [False, True])
+def test_a_purge_during_a_fill_is_not_undone_by_it(
+    origin: Origin, proxy: Proxy, order: dict[str, object], is_soft: bool
+) -> None:
     gate = origin.gate()
-    origin.on("/a", in_parts(b"old ", gate, b"end", cache_control=FRESH), answer(b"new", cache_control=FRESH))
+    fields = {"cache_control": FRESH, "cache_tag": "t"}
+    origin.on("/a", in_parts(b"old ", gate, b"end", **fields), answer(b"new", **fields))
     reader = proxy.connect()
     reader.send(request("GET", "/a"))
     reader.head()
-    proxy.call(proxy.engine.clear)
+    receipt = proxy.ask(
+        "POST", "/.springhouse/purge", json.dumps({**order, "soft": is_soft}).encode(), host="localhost"
+    )
+    assert receipt.status == 200
     gate.open()
     assert reader.read(7) == b"old end"
     assert proxy.get("/a").body == b"new"

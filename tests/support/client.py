@@ -192,5 +192,5 @@ class Client:
 
 def quietly(client: Client, data: bytes) -> None:
     """Send bytes to a server that may close meanwhile."""
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(OSError):
         client.send(data)

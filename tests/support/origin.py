@@ -11,7 +11,7 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from tests.support.loops import PATIENCE_S, LoopThread
@@ -63,20 +63,36 @@ class Exchange:
         self.sent += len(data)
 
     async def body(self) -> bytes:
-        """Read the rest of the request's content; it is in `request.body` as it comes."""
-        if "Transfer-Encoding" in self.request:
-            while (size := int(await self._reader.readline(), 16)) > 0:
-                self.request.body += (await self._reader.readexactly(size + 2))[:-2]
-            assert await self._reader.readline() == b"\r\n"
-        else:
-            length = int(self.request.get("Content-Length") or 0)
-            while len(self.request.body) < length:
-                part = await self._reader.read(min(1 << 16, length - len(self.request.body)))
-                if not part:
-                    raise EOFError(f"{len(self.request.body)} of {length} bytes")
-                self.request.body += part
+        """Read the rest of the request's content. EOFError when it breaks off; `request.body` has what came."""
+        content = bytearray(self.request.body)
+        try:
+            async for part in self._parts(len(content)):
+                content += part
+        finally:
+            self.request.body = bytes(content)
         self.body_is_read = True
         return self.request.body
+
+    async def _parts(self, got: int) -> AsyncIterator[bytes]:
+        if "Transfer-Encoding" in self.request:
+            while (size := int(await self._line(), 16)) > 0:
+                yield (await self._reader.readexactly(size + 2))[:-2]
+            if await self._line() != b"\r\n":
+                raise ValueError("trailers")
+            return
+        length = int(self.request.get("Content-Length") or 0)
+        while got < length:
+            part = await self._reader.read(min(1 << 16, length - got))
+            if not part:
+                raise EOFError
+            got += len(part)
+            yield part
+
+    async def _line(self) -> bytes:
+        line = await self._reader.readline()
+        if not line.endswith(b"\n"):
+            raise EOFError
+        return line
 
     async def read(self, size: int) -> bytes:
         """Read up to so many raw bytes, b"" at the end."""
@@ -199,6 +215,8 @@ class Origin:
             with contextlib.suppress(ConnectionError, EOFError):
                 while await self._answer_one(reader, writer, number):
                     pass
+        except asyncio.CancelledError:
+            pass  # the test is over
         except Exception as error:
             self.failures.append(repr(error))
         finally:
@@ -206,7 +224,7 @@ class Origin:
             self._writers.discard(writer)
             self.noted()
             writer.close()
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception, asyncio.CancelledError):
                 await writer.wait_closed()
 
     async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> bool:
