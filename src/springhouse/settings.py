@@ -20,7 +20,13 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from springhouse.upstream.routing import Origin
 
@@ -40,6 +46,14 @@ def size(value: object) -> object:
 
 Size = Annotated[int, BeforeValidator(size), Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
+
+
+def names(value: object) -> object:
+    """Read `a,b` as several names."""
+    return tuple(part for part in re.split(r"[,\s]+", value) if part) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(names)]
 
 CACHING, ORIGIN, LISTENING, CLIENTS, LOGGING = "Caching", "Origin", "Listening", "Clients", "Logging"
 CLASSIC = "Classic endpoints"
@@ -78,7 +92,7 @@ class Settings(BaseSettings):
         "Seconds of freshness for responses that say nothing about it; 0 leaves them to the standard's heuristics.",
         CACHING,
         hint="SECONDS",
-        alias="ttl SPRINGHOUSE_TTL CACHE_TTL",
+        alias="SPRINGHOUSE_TTL CACHE_TTL",
     )
     force_ttl: bool = setting(False, "Let --ttl win over what the origin says, for 200s.", CACHING)
     ttl_despite_credentials: bool = setting(
@@ -107,7 +121,7 @@ class Settings(BaseSettings):
     first_byte_timeout: Seconds = setting(60.0, "Seconds to wait for its answer to begin.", ORIGIN, hint="SECONDS")
     between_bytes_timeout: Seconds = setting(60.0, "Seconds it may pause within an answer.", ORIGIN, hint="SECONDS")
     total_timeout: Seconds = setting(0.0, "Seconds for a whole answer; 0 for no limit.", ORIGIN, hint="SECONDS")
-    trusted_proxy: tuple[str, ...] = setting(
+    trusted_proxy: Names = setting(
         (), "Network whose X-Forwarded-* and Forwarded are believed; repeatable.", ORIGIN, hint="CIDR"
     )
 
@@ -132,7 +146,7 @@ class Settings(BaseSettings):
     classic: bool = setting(
         False, "Answer /proxy, /cache, /clear-cache and /docs here; X-Cache is HIT, MISS or BYPASS.", CLASSIC
     )
-    allow_host: tuple[str, ...] = setting(
+    allow_host: Names = setting(
         (), "Host that /proxy may fetch from besides the origin, wherever it is; repeatable.", CLASSIC, hint="HOST"
     )
     allow_private: bool = setting(False, "Let /proxy fetch from private addresses, too. Dangerous.", CLASSIC)

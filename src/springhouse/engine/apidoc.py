@@ -76,6 +76,7 @@ _PATHS: dict[str, Any] = {
         "get": {
             "summary": "Fetch a URL through the cache",
             "description": "Successful answers are kept for exactly the TTL. Redirects are not followed.",
+            "tags": ["Classic endpoints"],
             "operationId": "proxy",
             "parameters": [
                 {
@@ -102,6 +103,7 @@ _PATHS: dict[str, Any] = {
     "/cache": {
         "delete": {
             "summary": "Clear the cache",
+            "tags": ["Classic endpoints"],
             "operationId": "deleteCache",
             "security": _SECURITY,
             "responses": _CLEARED,
@@ -110,6 +112,7 @@ _PATHS: dict[str, Any] = {
     "/clear-cache": {
         "get": {
             "summary": "Clear the cache, from a browser's address bar",
+            "tags": ["Classic endpoints"],
             "operationId": "clearCache",
             "security": _SECURITY,
             "responses": _CLEARED,
@@ -126,6 +129,7 @@ _SCHEMAS: dict[str, Any] = {
             "source": {"type": "string", "enum": ["cache", "upstream"]},
             "data": {
                 "description": "JSON as it is; text as a string; anything else as {content_type, base64}.",
+                "examples": [{"products": [{"id": 1, "title": "Spring water"}]}],
             },
         },
     },
@@ -162,7 +166,8 @@ def document() -> dict[str, Any]:
             "summary": "An HTTP caching proxy",
             "description": "Every other path is answered by the origin, through the cache; `X-Cache` says how.",
         },
-        "servers": [{"url": "."}],
+        "servers": [{"url": ".", "description": "This proxy"}],
+        "tags": [{"name": "Classic endpoints"}],
         "paths": _PATHS,
         "components": {
             "schemas": _SCHEMAS,

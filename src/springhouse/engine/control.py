@@ -51,18 +51,18 @@ class ControlDesk:
         """Answer it, once its content is here and the purge holds."""
         why_not = objection(request, self.token)
         if why_not is not None:
-            _send(sink, problem(403, why_not, x_cache=BYPASS))
+            _send(sink, self._problem(403, why_not))
         elif request.method == b"PURGE":
             is_soft = (first(request.fields, b"soft-purge") or b"0") not in (b"0", b"")
             self._purge(Order(url=request.target.decode("latin-1"), soft=is_soft), request, sink)
         elif request.target != NAMESPACE + b"purge":
-            _send(sink, problem(404, "There is nothing here", x_cache=BYPASS))
+            _send(sink, self._problem(404, "There is nothing here"))
         elif request.method != b"POST":
-            reply = problem(405, "Purge with POST", x_cache=BYPASS)
+            reply = self._problem(405, "Purge with POST")
             reply.fields.append((b"Allow", b"POST"))
             _send(sink, reply)
         elif content is None:
-            _send(sink, problem(400, 'Say in JSON what to purge, as in {"url": "/products"}', x_cache=BYPASS))
+            _send(sink, self._problem(400, 'Say in JSON what to purge, as in {"url": "/products"}'))
         else:
             content.attach(_Gathered(lambda data: self._ordered(data, request, sink)))
         return Exchange(self.engine, request, b"", None, sink)
@@ -74,7 +74,7 @@ class ControlDesk:
         try:
             order = json.decode(data, type=Order)
         except (ValidationError, DecodeError) as error:
-            _send(sink, problem(400, f"The order is not understood: {error}", x_cache=BYPASS))
+            _send(sink, self._problem(400, f"The order is not understood: {error}"))
             return
         self._purge(order, request, sink)
 
@@ -82,10 +82,18 @@ class ControlDesk:
         try:
             what = self._selection(order, request)
         except ValueError as error:
-            _send(sink, problem(400, str(error), x_cache=BYPASS))
+            _send(sink, self._problem(400, str(error)))
             return
         purge = Purge(what, stale_from=self.engine.clock() if order.soft else None)
-        self.engine.purge(purge, lambda receipt: _send(sink, _receipt(receipt, order)), dry_run=order.dry_run)
+
+        def purged(receipt: Receipt) -> None:
+            uncertain = f"It is not certain that everything was purged: {receipt.failure}"
+            _send(sink, self._problem(503, uncertain) if receipt.failure else _receipt(receipt, order))
+
+        self.engine.purge(purge, purged, dry_run=order.dry_run)
+
+    def _problem(self, status: int, detail: str) -> Reply:
+        return problem(status, detail, at=self.engine.clock(), x_cache=BYPASS)
 
     def _selection(self, order: Order, request: Request) -> Selection:
         """Return what an order selects; ValueError says what is wrong with it."""
@@ -132,8 +140,6 @@ class _Gathered:
 
 
 def _receipt(receipt: Receipt, order: Order) -> Reply:
-    if receipt.failure:
-        return problem(503, f"It is not certain that everything was purged: {receipt.failure}", x_cache=BYPASS)
     body = json.encode({
         "keys": receipt.keys,
         "entries": receipt.entries,

@@ -31,7 +31,7 @@ from springhouse.exchange.steps import (
     Result,
     Send,
 )
-from springhouse.http.fields import CDN_LOOP
+from springhouse.http.fields import AUTHORIZATION, CDN_LOOP, COOKIE
 from springhouse.http.messages import Request, Response
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
@@ -42,6 +42,7 @@ from springhouse.upstream.content import RequestContent
 from springhouse.upstream.outbox import Outbox
 from springhouse.upstream.routing import Origin
 
+CREDENTIALS: Final = AUTHORIZATION | COOKIE
 PENDING: Final = object()
 """The result of a step will come by a callback."""
 
@@ -183,11 +184,19 @@ class Exchange:
         now = engine.clock()
         if flights.by_key:
             stored = flights.arriving(step.key) + stored
-        return Found(stored, now, goes_alone=step.key in flights.alone_until and flights.goes_alone(step.key, now))
+        goes_alone = bool(flights.alone_until) and flights.goes_alone(self._own_kind(), now)
+        return Found(stored, now, goes_alone=goes_alone)
+
+    def _own_kind(self) -> bytes:
+        """Return the name under which it is remembered that requests like this one fetch for themselves.
+
+        What is so for requests with credentials need not be so for others. Keys contain no spaces.
+        """
+        return self.key + b" with credentials" if self.request.bits & CREDENTIALS else self.key
 
     def _claim(self, step: Claim) -> object:
         flights = self.engine.flights
-        if flights.alone_until and flights.goes_alone(step.key, self.engine.clock()):
+        if flights.alone_until and flights.goes_alone(self._own_kind(), self.engine.clock()):
             return Claimed.ALONE
         flight = flights.open(step.key)
         if flight is None:
@@ -217,7 +226,7 @@ class Exchange:
         self.recording = entry.content = Recording(self.call)
         flights, now = self.engine.flights, self.engine.clock()
         if not entry.is_fresh_at(now):
-            flights.remember(entry.key, now)
+            flights.remember(self._own_kind(), now)
         elif flights.alone_until:
             flights.alone_until.pop(entry.key, None)  # it is worth waiting for again
         if self.flight is not None:
@@ -230,7 +239,7 @@ class Exchange:
 
     def _release(self, step: Release) -> None:
         if step.lasting:
-            self.engine.flights.remember(step.key, self.engine.clock())
+            self.engine.flights.remember(self._own_kind(), self.engine.clock())
         self._land(step.failure or Claimed.RELEASED)
 
     def _forget(self, step: Forget) -> object:
@@ -394,7 +403,7 @@ class Exchange:
     def _keep_no_longer(self, recording: Recording) -> None:
         self.engine.store.release(recording.size)
         recording.keep_no_longer()
-        self.engine.flights.remember(self.key, self.engine.clock())
+        self.engine.flights.remember(self._own_kind(), self.engine.clock())
         self._land(None)
 
     def _keep_early(self, event: bytes | Failure | None) -> None:

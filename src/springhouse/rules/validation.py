@@ -36,8 +36,8 @@ ERRORS = frozenset({500, 502, 503, 504})
 _NEVER_UPDATED = frozenset({
     b"content-length", b"content-encoding", b"content-md5", b"content-range", b"transfer-encoding", b"etag", b"age",
 })  # fmt: skip
-_PECULIAR = frozenset({reasons.REQUEST_NO_STORE, reasons.AUTHORIZATION, reasons.UNSOLICITED, reasons.PARTIAL})
-"""Reasons that lie in the one request, so that they say nothing about the next."""
+_PECULIAR = frozenset({reasons.REQUEST_NO_STORE, reasons.UNSOLICITED, reasons.PARTIAL})
+"""Reasons that lie in the one request, so that they say nothing about the next with or without credentials."""
 
 
 def conditions(entry: Entry) -> list[Field]:

@@ -8,7 +8,6 @@ from springhouse.upstream.routing import Origin
 _STATUS = {
     "connection_timeout": 504,
     "http_response_timeout": 504,
-    "dns_timeout": 504,
     "connection_limit_reached": 503,
     "destination_ip_prohibited": 403,
 }
