@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.support.answers import answer, gated
 from tests.support.client import Client
-from tests.support.processes import Running, await_that, is_alive
+from tests.support.processes import Running, await_that, is_alive, owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,8 +31,8 @@ def start(origin: Origin) -> Iterator[Start]:
     """Return a function that starts a proxy of two workers, unless an option says otherwise."""
     started: list[Running] = []
 
-    def run(**options: object) -> Running:
-        running = Running(**{"origin": origin.url, "workers": 2, **options})
+    def run(first: str = "", **options: object) -> Running:
+        running = Running(first, **{"origin": origin.url, "workers": 2, **options})
         started.append(running)
         running.started()
         return running
@@ -193,16 +193,34 @@ def test_workers_drain_when_their_supervisor_is_killed(origin: Origin, start: St
     assert running.ended() == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("rivals", [1, 2])
+def test_workers_may_share_one_listening_socket(origin: Origin, start: Start) -> None:
+    """As they do where the kernel deals nothing out. Who is quickest takes a connection."""
+    origin.on("/", answer(b"x", Cache_Control="max-age=60"))
+    running = start("from springhouse.server import sockets; sockets.deals_connections_out = lambda: False")
+    stopped, left = running.workers
+    os.kill(stopped, signal.SIGSTOP)
+    client = running.connect()
+    assert client.get("/").body == b"x"
+    assert owner_of(client, [left]) == left
+    os.kill(left, signal.SIGKILL)
+    os.kill(stopped, signal.SIGCONT)
+    assert status_of_one(running) == 200
+    await_that(lambda: len(running.workers) == 2, "it is replaced")
+    running.signal(signal.SIGTERM)
+    assert running.ended() == 0
+    assert is_refused(running)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_taken_port_is_found_out(origin: Origin, start: Start, workers: int, rivals: int) -> None:
+def test_a_taken_port_is_found_out(origin: Origin, start: Start, workers: int) -> None:
     port = start(workers=workers).address[1]
-    with Running(origin=origin.url, workers=rivals, port=port) as rival:
-        assert rival.ended() == 2
-        assert rival.errors == (
-            f"springhouse: Port {port} is taken: something already listens on 127.0.0.1:{port}. "
-            "Choose another with --port, or stop it.\n"
-        )
+    for rivals in (1, 2):
+        with Running(origin=origin.url, workers=rivals, port=port) as rival:
+            assert rival.ended() == 2
+            assert rival.errors == (
+                f"springhouse: Port {port} is taken: something already listens on 127.0.0.1:{port}. "
+                "Choose another with --port, or stop it.\n"
+            )
 
 
 def test_the_port_stays_taken_while_all_workers_are_dead(start: Start) -> None:
@@ -219,7 +237,7 @@ def test_the_port_stays_taken_while_all_workers_are_dead(start: Start) -> None:
 def test_a_port_may_be_listened_on_again_at_once(origin: Origin, start: Start) -> None:
     origin.on("/", answer(b"x"))
     port: object = 0
-    for workers in (1, 2, 2, 1):
+    for workers in (1, 2, 1):
         running = start(workers=workers, port=port)
         port = running.address[1]
         assert status_of_one(running) == 200

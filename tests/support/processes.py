@@ -24,13 +24,16 @@ _SERVE = "from springhouse.cli.main import main; main()"
 
 
 class Running:
-    """`springhouse serve` as a process. Keyword arguments are its options; the port is a free one."""
+    """`springhouse serve` as a process. Keyword arguments are its options; the port is a free one.
 
-    def __init__(self, **options: object) -> None:
+    `first` is Python that is run in the process before anything else.
+    """
+
+    def __init__(self, first: str = "", **options: object) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._clients: list[Client] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _SERVE, "serve", *as_flags({"port": 0, **options})],
+            [sys.executable, "-c", f"{first}\n{_SERVE}", "serve", *as_flags({"port": 0, **options})],
             stdout=subprocess.PIPE,
             stderr=self._errors,
             start_new_session=True,
