@@ -44,6 +44,7 @@ CASES: dict[int, list[bytes]] = {
         b"POST / HTTP/1.0\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"GET ftp://a/ HTTP/1.1\r\n" + HOST + b"\r\n",
     ],
+    405: [b"TRACE / HTTP/1.1\r\n" + HOST + b"\r\n"],
     413: [b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 2000\r\n\r\n"],
     414: [b"GET /" + b"a" * 200 + b" HTTP/1.1\r\n" + HOST + b"\r\n"],
     417: [b"GET / HTTP/1.1\r\n" + HOST + b"Expect: a miracle\r\n\r\n"],
@@ -54,7 +55,6 @@ CASES: dict[int, list[bytes]] = {
     ],
     501: [
         b"CONNECT a:443 HTTP/1.1\r\n" + HOST + b"\r\n",
-        b"TRACE / HTTP/1.1\r\n" + HOST + b"\r\n",
         b"BREW / HTTP/1.1\r\n" + HOST + b"\r\n",
         b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     ],

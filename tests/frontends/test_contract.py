@@ -300,7 +300,7 @@ REFUSED_BY_OTHERS = {("fastapi", request("CONNECT", "elsewhere.test:443")): 400}
         (421, request("GET", "http://elsewhere.test/x")),
         (431, request("GET", "/x", **{f"x{n}": "1" for n in range(200)})),
         (501, request("CONNECT", "elsewhere.test:443")),
-        (501, request("TRACE", "/x")),
+        (405, request("TRACE", "/x")),
     ],
 )
 def test_what_is_refused(together: Together, status: int, sent: bytes) -> None:

@@ -84,7 +84,7 @@ _PATHS: dict[str, Any] = {
                     "in": "query",
                     "required": True,
                     "description": "A URL, or a path of the origin, such as `products`.",
-                    "schema": {"type": "string", "minLength": 1},
+                    "schema": {"type": "string", "format": "uri-reference", "minLength": 1},
                     "example": "products",
                 }
             ],

@@ -472,6 +472,8 @@ _PERFORM: dict[type, Callable[[Exchange, Any], Any]] = {
 def refuse(sink: Sink, status: int, detail: str) -> None:
     """Answer with an error of ours without starting an exchange."""
     reply = problem(status, detail, at=wall())
+    if status == 405:
+        reply.fields.append((b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
     reply.must_close = True
     sink.start(reply)
     if isinstance(reply.content, bytes):

@@ -56,7 +56,9 @@ class Refusal:
 
 FRAMING: Final = CONTENT_LENGTH | TRANSFER_ENCODING | REPEATED | EXPECT
 FRAMING_OR_UPGRADE: Final = FRAMING | UPGRADE
-_REFUSED_METHODS: Final = {b"CONNECT": "This proxy opens no tunnels", b"TRACE": "TRACE is not answered here"}
+_REFUSED_METHODS: Final = {
+    b"CONNECT": (501, "This proxy opens no tunnels"), b"TRACE": (405, "TRACE is not answered here"),
+}  # fmt: skip
 BAD_SYNTAX: Final = "The request is not valid HTTP/1.1"
 
 
@@ -292,7 +294,7 @@ class RequestReader:
         """Return the target in origin form (RFC 9112 §3.2), None when it is none that this proxy answers for."""
         target = self.target
         if method in _REFUSED_METHODS:
-            self.refuse(501, _REFUSED_METHODS[method])
+            self.refuse(*_REFUSED_METHODS[method])
         elif target[:1] == b"/":
             if b"#" not in target:
                 return target
