@@ -44,6 +44,8 @@ INSERT INTO totals VALUES(0, 0);
 CREATE TABLE purges(number INTEGER PRIMARY KEY AUTOINCREMENT, process TEXT NOT NULL, purge BLOB NOT NULL);
 """
 
+LATEST_PURGE: Final = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'purges'"
+
 MIGRATIONS: Final[dict[int, str]] = {}
 """For a format that this release knows but does not use any more: the statements that make the next one of it."""
 
@@ -113,6 +115,9 @@ class Database:
             try:
                 with closing(self.connect()) as db:
                     self._check(db)
+                    # A process that died may have written a purge down and not said so.
+                    (latest,) = db.execute(LATEST_PURGE).fetchone()
+                    self.shared.raise_to(latest)
                 return
             except _Foreign as error:
                 kind, why = "foreign", str(error)

@@ -267,7 +267,7 @@ class DiskStore:
     def _sweep(self, connection: Connection) -> None:
         swept = 0
         with suppress(sqlite3.Error, OSError):
-            for path in self._bodies.abandoned(self._shared.others()):
+            for path in self._bodies.abandoned(self._shared.others):
                 found = connection.get().execute("SELECT 1 FROM entries WHERE file = ?", (path.name,)).fetchone()
                 if found is None:
                     path.unlink(missing_ok=True)

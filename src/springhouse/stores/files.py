@@ -122,10 +122,15 @@ class Bodies:
         os.close(fd)
         raise OSError(f"The body {name} has {size} bytes instead of {length}")
 
-    def abandoned(self, alive: set[str]) -> Iterator[Path]:
-        """Go through the files that may lack a row: all but those of other living processes, or still under way."""
+    def abandoned(self, others: Callable[[], set[str]]) -> Iterator[Path]:
+        """Go through the files that may lack a row: all but those of other living processes, or still under way.
+
+        `others` is asked for the living after each look into a folder, never before: one may have just begun.
+        """
         for folder in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
-            for path in _files_in(folder):
+            files = _files_in(folder)
+            alive = others()
+            for path in files:
                 process = path.name.partition("-")[0]
                 is_ours = _NAME.fullmatch(path.name) is not None
                 if is_ours and process not in alive and path.name.removesuffix(PART) not in self._unfinished:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from msgspec import msgpack
 
 from springhouse.rules.entry import Entry
+from springhouse.stores.database import LATEST_PURGE
 from springhouse.stores.files import blocks
 from springhouse.stores.purging import Everything, Groups, Keys, Prefix, Receipt, Selection, Tags, labels_named
 
@@ -82,9 +83,7 @@ class Rows:
         self.size: int = size
         self._before = (entries, size)
         # Only other processes' purges matter, and these wait for the end of the transaction.
-        (self.latest_purge,) = db.execute(
-            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'purges'"
-        ).fetchone()
+        (self.latest_purge,) = db.execute(LATEST_PURGE).fetchone()
 
     def close(self) -> None:
         """Write the totals."""

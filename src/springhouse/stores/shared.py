@@ -87,7 +87,11 @@ class Shared:
     def publish(self, purges: int) -> None:
         """Let all processes know that the log has got that far."""
         with self.locked():
-            self._numbers[0] = max(self._numbers[0], purges)
+            self.raise_to(purges)
+
+    def raise_to(self, purges: int) -> None:
+        """Do as `publish`. Under `locked`."""
+        self._numbers[0] = max(self._numbers[0], purges)
 
     def replaced(self) -> None:
         """Let all processes know that the database is another one now, with nothing in it. Under `locked`."""
