@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl
 
 from springhouse.engine import apidoc
 from springhouse.engine.access import objection
-from springhouse.engine.driver import Engine, Exchange
+from springhouse.engine.driver import Exchange
+from springhouse.engine.engine import Engine
 from springhouse.engine.envelope import Envelope, ExactTtl, answer, failure, send
 from springhouse.engine.sinks import Sink
 from springhouse.exchange.flow import respond
@@ -63,11 +64,8 @@ class ClassicDesk:
         self._guests: OrderedDict[tuple[str, bytes], tuple[Engine, Pool]] = OrderedDict()
 
     def takes(self, request: Request) -> bool:
-        """Say whether the request is for the desk: without an origin, all are."""
-        methods = _METHODS.get(request.target.partition(b"?")[0])
-        if methods is not None and (request.method in methods or request.target.startswith(b"/clear-cache")):
-            return True
-        return not self.options.has_origin
+        """Say whether the request is for the desk, by its path, whatever its method: without an origin, all are."""
+        return request.target.partition(b"?")[0] in _METHODS or not self.options.has_origin
 
     def handle(self, request: Request, content: RequestContent | None, sink: Sink) -> Exchange:
         """Answer the request."""
