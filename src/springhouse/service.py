@@ -8,7 +8,7 @@ from secrets import token_hex
 from springhouse.engine.classic import ClassicDesk, ClassicOptions
 from springhouse.engine.clock import Clock, wall
 from springhouse.engine.control import ControlDesk
-from springhouse.engine.driver import Engine
+from springhouse.engine.engine import Engine
 from springhouse.engine.ports import Upstream
 from springhouse.http.fields import TAGS
 from springhouse.rules.options import Options

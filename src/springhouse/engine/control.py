@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from msgspec import DecodeError, Struct, ValidationError, json
 
 from springhouse.engine.access import objection
-from springhouse.engine.driver import Engine, Exchange
+from springhouse.engine.driver import Exchange
+from springhouse.engine.engine import Engine
 from springhouse.engine.sinks import Sink
 from springhouse.exchange.reply import BYPASS, VIA, Reply, problem
 from springhouse.http.headers import first

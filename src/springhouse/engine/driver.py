@@ -6,15 +6,15 @@ exchange is also what the pool reports to (`interim`, `answered`, `content`, `co
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from springhouse.engine.clock import Clock, wall
-from springhouse.engine.fence import Fence
-from springhouse.engine.flights import Flight, Flights
-from springhouse.engine.ports import Call, Desk, Upstream
+from springhouse.engine.clock import wall
+from springhouse.engine.flights import Flight
+from springhouse.engine.ports import Call
 from springhouse.engine.recordings import Reader, Recording
 from springhouse.engine.sinks import NOWHERE, Sink
-from springhouse.exchange.flow import Flow, refresh, respond
+from springhouse.engine.stored import StoredReader
+from springhouse.exchange.flow import Flow, refresh
 from springhouse.exchange.reply import Reply, Source, problem
 from springhouse.exchange.steps import (
     Answer,
@@ -31,85 +31,18 @@ from springhouse.exchange.steps import (
     Result,
     Send,
 )
-from springhouse.http.fields import AUTHORIZATION, CDN_LOOP, COOKIE
+from springhouse.http.fields import AUTHORIZATION, COOKIE
 from springhouse.http.messages import Request, Response
 from springhouse.rules.entry import Entry
-from springhouse.rules.options import Options
-from springhouse.stores.memory import MemoryStore
 from springhouse.stores.purging import Groups, Keys, Purge, Receipt, origin_of
-from springhouse.stores.tier import Purged
 from springhouse.upstream.content import RequestContent
-from springhouse.upstream.outbox import Outbox
-from springhouse.upstream.routing import Origin
+
+if TYPE_CHECKING:
+    from springhouse.engine.engine import Engine
 
 CREDENTIALS: Final = AUTHORIZATION | COOKIE
 PENDING: Final = object()
 """The result of a step will come by a callback."""
-
-
-class Engine:
-    """Everything exchanges share: store, pool, flights, options."""
-
-    def __init__(
-        self,
-        *,
-        store: MemoryStore,
-        pool: Upstream,
-        origin: Origin,
-        options: Options,
-        clock: Clock,
-        outbox: Outbox | None = None,
-    ) -> None:
-        self.store = store
-        self.outbox = outbox or Outbox()
-        self.pool = pool
-        self.origin = origin
-        self.options = options
-        self.clock = clock
-        self.flights = Flights()
-        self.fence = Fence()
-        self.desks: list[Desk] = []
-        self.in_its_words: Callable[[Reply], Reply] | None = None
-        """Makes of any reply what those expect who use an older dialect."""
-
-    def handle(self, request: Request, content: RequestContent | None, sink: Sink) -> "Exchange":
-        """Start answering a request; the sink gets the reply, perhaps before this returns."""
-        key = self.origin.key(request)
-        exchange = Exchange(self, request, key, content, sink)
-        if request.bits & CDN_LOOP and self.pool.forwarding.is_loop(request):
-            refuse(sink, 508, "The request has come through this proxy before: its origin leads back here")
-            return exchange
-        for desk in self.desks:
-            if desk.takes(request):
-                return desk.handle(request, content, sink)
-        exchange.run(respond(request, key, self.options), None)
-        return exchange
-
-    def beside(self, pool: Upstream, origin: Origin, options: Options) -> "Engine":
-        """Return an engine for another origin or other options, which shares store, flights and invalidations."""
-        other = Engine(store=self.store, pool=pool, origin=origin, options=options, clock=self.clock)
-        other.flights, other.fence = self.flights, self.fence
-        return other
-
-    def close(self) -> None:
-        """Release all connections to origins."""
-        self.pool.close()
-        for desk in self.desks:
-            desk.close()
-
-    def purge(self, purge: Purge, done: Purged, *, dry_run: bool = False) -> None:
-        """Purge: once `done` is called, no request that starts later is answered with what was purged.
-
-        Neither from what is stored, nor from what is arriving, nor by a fetch that began before.
-        """
-        done(self.purge_here(purge, dry_run=dry_run))
-
-    def purge_here(self, purge: Purge, *, dry_run: bool = False) -> Receipt:
-        """Purge what this process holds."""
-        if not dry_run:
-            self.fence.raise_for(purge.what)
-            self.flights.expel(purge.what)
-        return self.store.purge(purge, dry_run=dry_run)
 
 
 class Exchange:
@@ -135,7 +68,7 @@ class Exchange:
     )  # fmt: skip
 
     def __init__(
-        self, engine: Engine, request: Request, key: bytes, content: RequestContent | None, sink: Sink
+        self, engine: "Engine", request: Request, key: bytes, content: RequestContent | None, sink: Sink
     ) -> None:
         self.engine = engine
         self.request = request
@@ -148,7 +81,7 @@ class Exchange:
         """The flight this exchange leads."""
         self.entry: Entry | None = None
         self.recording: Recording | None = None
-        self.reader: Reader | None = None
+        self.reader: Reader | StoredReader | None = None
         self.epoch = 0
         self.is_over = False
         self.has_answer = False
@@ -177,13 +110,25 @@ class Exchange:
             elif self.call is not None and self.recording is None:
                 self._abandon_call()
 
-    def _lookup(self, step: Lookup) -> Found:
+    def _lookup(self, step: Lookup) -> object:
+        stored = self.engine.store.find(step.key, self._looked_up)
+        if stored is not None:
+            return self._found(stored)
+        if self.call is not None:
+            self.call.pause()
+        return PENDING
+
+    def _looked_up(self, stored: tuple[Entry, ...]) -> None:
+        if self.flow is not None:
+            self.run(self.flow, self._found(stored))
+            self._deliver_early()
+
+    def _found(self, stored: tuple[Entry, ...]) -> Found:
         engine = self.engine
         flights = engine.flights
-        stored = engine.store.lookup(step.key)
         now = engine.clock()
         if flights.by_key:
-            stored = flights.arriving(step.key) + stored
+            stored = flights.arriving(self.key) + stored
         goes_alone = bool(flights.alone_until) and flights.goes_alone(self._own_kind(), now)
         return Found(stored, now, goes_alone=goes_alone)
 
@@ -210,8 +155,11 @@ class Exchange:
 
     def _woken(self, news: Failure | Claimed | None) -> None:
         self._waits_in = None
-        if self.flow is not None:
-            self.run(self.flow, news if news is not None else self._lookup(Lookup(self.key)))
+        if self.flow is None:
+            return
+        result: Any = news if news is not None else self._lookup(Lookup(self.key))
+        if result is not PENDING:
+            self.run(self.flow, result)
 
     def _send(self, step: Send) -> object:
         if self.call is not None:
@@ -330,7 +278,13 @@ class Exchange:
                 if content.content is not self.recording:
                     sink.flush()
                 return
-            data: bytes = content.content
+            data = content.content
+            if not isinstance(data, bytes):
+                stop = data.length if reply.stop is None else reply.stop
+                self.reader = StoredReader(data, sink, reply.start, stop)
+                sink.produced_by(self.reader)
+                self.reader.resume()
+                return
             if data:
                 sink.write(data if reply.stop is None else data[reply.start : reply.stop])
         elif isinstance(content, bytes) and content and self.request.method != b"HEAD":
@@ -355,10 +309,9 @@ class Exchange:
             self._waits_in = None
             self.flow = None
         elif self.reader is not None:
-            self.reader.recording.leave(self.reader)
-            self.reader.recording.settle()
+            self.reader.leave()
             self._stop_if_unread()
-        elif self.call is not None and self.flight is None and self.recording is None:
+        elif self.flight is None and self.recording is None:
             self.flow = None
             self._abandon_call()
 

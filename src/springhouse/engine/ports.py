@@ -1,10 +1,15 @@
 """What the engine needs of others: of whoever brings answers (an origin's pool, a wrapped application), of a desk."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from springhouse.engine.sinks import Sink
 from springhouse.http.fields import Field
 from springhouse.http.messages import Request
+from springhouse.rules.entry import Entry
+from springhouse.stores.memory import Record
+from springhouse.stores.purging import Purge, Receipt
+from springhouse.stores.tier import Found, Purged
 from springhouse.upstream.content import RequestContent
 from springhouse.upstream.pool import Receiver
 from springhouse.upstream.routing import Forwarding
@@ -45,6 +50,56 @@ class Upstream(Protocol):
 
     def close(self) -> None:
         """Break off what is under way and release everything."""
+
+
+class Store(Protocol):
+    """Where entries live: in memory, or in memory with something slower behind it."""
+
+    on_foreign_purge: Callable[[Purge], None]
+    """Is told what other processes have purged, before anything more is looked up."""
+
+    @property
+    def records(self) -> dict[bytes, Record]:
+        """What is in memory; read directly by the hit guard."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes see what is stored here."""
+
+    @property
+    def is_behind(self) -> Callable[[], bool] | None:
+        """Says whether `records` may hold what another process has purged; None where no other can."""
+
+    def find(self, key: bytes, done: Found) -> tuple[Entry, ...] | None:
+        """Return the variants under a key at once, or None and call `done` with them later."""
+
+    def put(self, entry: Entry) -> None:
+        """Store an entry whose content is complete, in place of those it supersedes."""
+
+    def replace(self, old: Entry, new: Entry) -> None:
+        """Put a freshened entry in the old one's place; nothing happens when the old one has gone."""
+
+    def reserve(self, size: int) -> bool:
+        """Count content that is arriving and make room for it; False when it is too much."""
+
+    def release(self, size: int) -> None:
+        """Count it no longer."""
+
+    def purge_here(self, purge: Purge, *, dry_run: bool = False) -> Receipt:
+        """Purge what this process has in memory."""
+
+    def purge_everywhere(self, purge: Purge, done: Purged, *, dry_run: bool = False) -> None:
+        """Purge in memory and behind it; `done` is called, perhaps at once, when no process finds it any more."""
+
+    def close(self) -> None:
+        """Write what waits to be written, and let go of everything."""
+
+
+class Peers(Protocol):
+    """The other processes that share the port."""
+
+    def purge(self, purge: Purge, done: Callable[[Receipt, int], None], *, dry_run: bool = False) -> None:
+        """Have all of them apply a purge; `done` is called later with the sum and with how many they are."""
 
 
 class Desk(Protocol):

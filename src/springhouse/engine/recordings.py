@@ -49,6 +49,11 @@ class Reader:
     def pause(self) -> None:
         """Nothing to do: `pump` looks at the sink."""
 
+    def leave(self) -> None:
+        """Want no more of it."""
+        self.recording.leave(self)
+        self.recording.settle()
+
     def resume(self) -> None:
         """Go on after the sink was full."""
         self.pump()

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import quote
 
-from springhouse.engine.driver import Engine, Exchange, refuse
+from springhouse.engine.driver import Exchange, refuse
+from springhouse.engine.engine import Engine
 from springhouse.exchange.reply import Reply
 from springhouse.frontends.intake import BrokenOff, Intake, without_prefix
 from springhouse.http.fields import Field

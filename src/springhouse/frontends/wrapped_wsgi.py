@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from springhouse.engine.driver import Engine
+from springhouse.engine.engine import Engine
 from springhouse.exchange.steps import Failure
 from springhouse.frontends.wrapped import INTERNAL_ERROR, AppRequest, WrappedOrigin, fields_for_app, response_of
 from springhouse.frontends.wsgi import FIELDS_KEY, Environ, SpringhouseWSGI, StartResponse, WSGIApp, head_of, target_of

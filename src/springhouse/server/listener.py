@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from springhouse.binding import CannotListen, make_way, why_not
-from springhouse.engine.driver import Engine
+from springhouse.engine.engine import Engine
 from springhouse.observe.accesslog import AccessLog
 from springhouse.server import deadlines
 from springhouse.server.connection import Connection
@@ -48,6 +48,7 @@ class Server:
         self.names_of_ours = names_of_ours
         self.clock = engine.clock
         self.records = engine.store.records
+        self.is_behind = engine.store.is_behind
         self.outbox = engine.outbox
         self.key_prefixes: dict[bytes, bytes] = {}
         """Host values that proved valid, and what keys of requests with them start with."""

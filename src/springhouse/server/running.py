@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from springhouse.binding import CannotListen
-from springhouse.engine.driver import Engine
+from springhouse.engine.engine import Engine
 from springhouse.observe.accesslog import AccessLog
 from springhouse.server.deadlines import Patience
 from springhouse.server.listener import Server, ServerLimits

@@ -103,6 +103,11 @@ class LayeredStore:
         """Return what memory has under the key; () also says that only `find` knows."""
         return () if self.is_behind() else self.memory.lookup(key)
 
+    @property
+    def is_shared(self) -> bool:
+        """Other processes see what is in the tier."""
+        return True
+
     def is_behind(self) -> bool:
         """Say whether memory may hold what another process has purged."""
         return self.tier.has_news() or self._behind is not None
@@ -272,6 +277,14 @@ class LayeredStore:
         receipt = self.memory.purge(purge, dry_run=True) if dry_run else self._apply(purge)
         self.tier.purge(purge, done, dry_run=dry_run)
         return receipt
+
+    def purge_here(self, purge: Purge, *, dry_run: bool = False) -> Receipt:
+        """Purge what memory has."""
+        return self.memory.purge(purge, dry_run=True) if dry_run else self._apply(purge)
+
+    def purge_everywhere(self, purge: Purge, done: Purged, *, dry_run: bool = False) -> None:
+        """Purge in memory and in the tier; `done` is called with what it came to in the tier."""
+        self.purge(purge, done, dry_run=dry_run)
 
     def _apply(self, purge: Purge) -> Receipt:
         for finding in self._findings.values():

@@ -4,7 +4,7 @@ The budget counts what an entry really costs: content, fields, key, the objects 
 still arriving (`reserve`). Victims are chosen by SIEVE. `records` may be read directly: the hit guard does.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from springhouse.exchange.hit import Hot, HotVariants, prepare
 from springhouse.rules.entry import Entry
@@ -26,7 +26,7 @@ from springhouse.stores.purging import (
     remaining,
     selects,
 )
-from springhouse.stores.tier import Found
+from springhouse.stores.tier import Found, Purged
 
 _RECORD_BYTES = 620
 _ENTRY_BYTES = 1150
@@ -58,6 +58,8 @@ class MemoryStore:
         self.used = 0
         """Bytes of all records and of content that is arriving."""
         self.evictions = 0
+        self.on_foreign_purge: Callable[[Purge], None] = _ignore
+        """Never called: no other process sees this memory."""
         self._arriving = 0
         self._queue = Sieve()
         self._labels = Labels()
@@ -71,6 +73,26 @@ class MemoryStore:
         if record.hot is None:
             record.hot = prepare(record.variants, self.options)
         return record.variants
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes see what is stored here."""
+        return False
+
+    @property
+    def is_behind(self) -> None:
+        """No other process can have purged what is here."""
+
+    def purge_here(self, purge: Purge, *, dry_run: bool = False) -> Receipt:
+        """Purge what this process has in memory."""
+        return self.purge(purge, dry_run=dry_run)
+
+    def purge_everywhere(self, purge: Purge, done: Purged, *, dry_run: bool = False) -> None:
+        """Purge; memory is everywhere this store is."""
+        done(self.purge(purge, dry_run=dry_run))
+
+    def close(self) -> None:
+        """Nothing to let go of."""
 
     def find(self, key: bytes, done: Found) -> tuple[Entry, ...] | None:
         """Return the variants under the key. A store with a slower tier behind it returns None and calls `done`."""
@@ -178,6 +200,10 @@ class MemoryStore:
                 return
             self._drop(victim)
             self.evictions += 1
+
+
+def _ignore(_purge: Purge) -> None:
+    pass
 
 
 def cost_of(entry: Entry) -> int:

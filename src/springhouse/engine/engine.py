@@ -1,0 +1,129 @@
+"""What exchanges share, and what is done to all of them: answering requests, purging."""
+
+from collections.abc import Callable
+
+from springhouse.engine.clock import Clock
+from springhouse.engine.driver import Exchange, refuse
+from springhouse.engine.fence import Fence
+from springhouse.engine.flights import Flights
+from springhouse.engine.ports import Desk, Peers, Store, Upstream
+from springhouse.engine.sinks import Sink
+from springhouse.exchange.flow import respond
+from springhouse.exchange.reply import Reply
+from springhouse.http.fields import CDN_LOOP
+from springhouse.http.messages import Request
+from springhouse.rules.options import Options
+from springhouse.stores.purging import Purge, Receipt
+from springhouse.stores.tier import Purged
+from springhouse.upstream.content import RequestContent
+from springhouse.upstream.outbox import Outbox
+from springhouse.upstream.routing import Origin
+
+
+class Engine:
+    """Store, upstream, flights and options of one origin."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        pool: Upstream,
+        origin: Origin,
+        options: Options,
+        clock: Clock,
+        outbox: Outbox | None = None,
+    ) -> None:
+        self.store = store
+        self.outbox = outbox or Outbox()
+        self.pool = pool
+        self.origin = origin
+        self.options = options
+        self.clock = clock
+        self.flights = Flights()
+        self.fence = Fence()
+        self.peers: Peers | None = None
+        """The other processes that share the port."""
+        self.desks: list[Desk] = []
+        self.in_its_words: Callable[[Reply], Reply] | None = None
+        """Makes of any reply what those expect who use an older dialect."""
+        store.on_foreign_purge = self._fence_off
+
+    def handle(self, request: Request, content: RequestContent | None, sink: Sink) -> Exchange:
+        """Start answering a request; the sink gets the reply, perhaps before this returns."""
+        key = self.origin.key(request)
+        exchange = Exchange(self, request, key, content, sink)
+        if request.bits & CDN_LOOP and self.pool.forwarding.is_loop(request):
+            refuse(sink, 508, "The request has come through this proxy before: its origin leads back here")
+            return exchange
+        for desk in self.desks:
+            if desk.takes(request):
+                return desk.handle(request, content, sink)
+        exchange.run(respond(request, key, self.options), None)
+        return exchange
+
+    def beside(self, pool: Upstream, origin: Origin, options: Options) -> "Engine":
+        """Return an engine for another origin or other options, which shares store, flights and invalidations."""
+        other = Engine(store=self.store, pool=pool, origin=origin, options=options, clock=self.clock)
+        other.flights, other.fence, other.peers = self.flights, self.fence, self.peers
+        self.store.on_foreign_purge = self._fence_off
+        return other
+
+    def close(self) -> None:
+        """Release all connections to origins, and the store."""
+        self.pool.close()
+        for desk in self.desks:
+            desk.close()
+        self.store.close()
+
+    # Purging.
+
+    def purge(self, purge: Purge, done: Purged, *, dry_run: bool = False) -> None:
+        """Purge everywhere. Once `done` is called, no request that starts later is answered with what was purged.
+
+        Neither from what is stored, nor from what is arriving, nor by a fetch that began before; in any process.
+        `done` may be called before this returns.
+        """
+        tally = _Tally(done, parts=1 + (self.peers is not None))
+        if not dry_run:
+            self._fence_off(purge)
+        self.store.purge_everywhere(purge, lambda receipt: tally.add(receipt, processes=1), dry_run=dry_run)
+        if self.peers is not None:
+            spread = tally.add_of_others if self.store.is_shared else tally.add
+            self.peers.purge(purge, spread, dry_run=dry_run)
+
+    def apply(self, purge: Purge, dry_run: bool, answered: Purged) -> None:
+        """Apply a purge that another process of this machine was asked for."""
+        if not dry_run:
+            self._fence_off(purge)
+        answered(self.store.purge_here(purge, dry_run=dry_run))
+
+    def _fence_off(self, purge: Purge) -> None:
+        self.fence.raise_for(purge.what)
+        self.flights.expel(purge.what)
+
+
+class _Tally:
+    """Adds up receipts, and hands on the sum when all parts have come."""
+
+    def __init__(self, done: Purged, parts: int) -> None:
+        self._done = done
+        self._parts = parts
+        self._sum = Receipt(processes=0)
+
+    def add(self, receipt: Receipt, processes: int) -> None:
+        """Add a part."""
+        now = self._sum
+        self._sum = Receipt(
+            keys=now.keys + receipt.keys,
+            entries=now.entries + receipt.entries,
+            size=now.size + receipt.size,
+            failure="; ".join(filter(None, (now.failure, receipt.failure))),
+            processes=now.processes + processes,
+        )
+        self._parts -= 1
+        if not self._parts:
+            self._done(self._sum)
+
+    def add_of_others(self, receipt: Receipt, processes: int) -> None:
+        """Add what others applied to what all share: it was counted already."""
+        self.add(Receipt(failure=receipt.failure), processes)
