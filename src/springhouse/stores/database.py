@@ -87,14 +87,16 @@ class Database:
             self._prepare(may_set_aside=True)
 
     def discard(self, generation: int, why: str) -> None:
-        """Remove the file: what it holds must not be found any more, and that cannot be written into it."""
+        """Remove the file: what it holds must not be found any more, and that cannot be written into it.
+
+        A new one is left to `prepare`, for there may be no room for it yet.
+        """
         with self.shared.locked():
             if self.shared.generation == generation:
                 for suffix in ("", "-wal", "-shm"):
                     self.path.with_name(NAME + suffix).unlink(missing_ok=True)
                 self.shared.replaced()
                 self._troubles.note(f"the store {self.path} was emptied, for a purge could not be written down: {why}")
-            self._prepare(may_set_aside=True)
 
     def connect(self) -> sqlite3.Connection:
         """Open a connection for the use of one thread."""
@@ -197,7 +199,7 @@ class Connection:
         self._database.renew(self.generation, why)
 
     def discard(self, why: str) -> None:
-        """Have the file removed. Raises Unusable or OSError."""
+        """Have the file removed. Raises OSError."""
         self.close()
         self._database.discard(self.generation, why)
 

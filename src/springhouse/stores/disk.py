@@ -92,6 +92,8 @@ class DiskStore:
         self._bodies = Bodies(folder / "bodies", self._shared.name)
         self._seen = self._shared.purges
         self._sweep_at = 0.0
+        self._swept = -1
+        """The generation of the database when bodies were last swept."""
         self._last_of_key: dict[bytes, int] = {}
         self._last_of_many = 0
         """Numbers of the last operation about a key, and about what may be any key."""
@@ -259,8 +261,10 @@ class DiskStore:
             self._deliver_to(call, *arguments)
 
     def _keep_house(self, _connection: Connection) -> None:
-        """Sweep bodies that no row refers to, now and then; on the writer's thread."""
-        if monotonic() >= self._sweep_at:
+        """Sweep bodies that no row refers to, now and then and when the database was replaced; the writer calls."""
+        generation = self._shared.generation
+        if monotonic() >= self._sweep_at or generation != self._swept:
+            self._swept = generation
             self._sweep_at = monotonic() + SWEEP_EVERY_S
             self._readers.submit(self._sweep)
 

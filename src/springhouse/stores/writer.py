@@ -145,12 +145,12 @@ class Writer:
                 return True
             if attempt >= 1 and not self._is_busy:
                 break
+        self._is_sound = False
         try:
             self.connection.discard("the disk may be full")
-        except Failure as error:
-            self._is_sound = False
-            self._desk.troubles.report("write", f"the store cannot be written: {error}")
-            return not self._database.path.exists()
+        except OSError as error:
+            self._desk.troubles.report("write", f"the store cannot even be removed: {error}")
+            return False
         return True
 
     def _committed(self, batch: list[Operation]) -> bool:

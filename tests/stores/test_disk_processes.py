@@ -1,0 +1,175 @@
+"""Two processes on one folder: what one stores the other finds, what one purges the other never serves again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.stores.audit import audit
+from tests.stores.backends import IN_FILE, NOW, STREAMED, Loop, Tiered, content_of, disk, layered_disk, make_entry
+
+from springhouse.stores import operations
+from springhouse.stores.purging import Everything, Keys, Prefix, Purge, Tags
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY, OTHER = b"http://a.test/1", b"http://a.test/2"
+
+
+class Neighbour:
+    """A process that does what it is told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.stores.neighbour", str(folder)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
+    def __call__(self, command: str) -> str:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def end(self) -> None:
+        self.process.communicate(timeout=20)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def loop() -> Loop:
+    return Loop()
+
+
+@pytest.fixture
+def neighbour(folder: Path) -> Iterator[Neighbour]:
+    running = Neighbour(folder)
+    yield running
+    running.end()
+
+
+def test_what_one_stores_the_other_finds(folder: Path, neighbour: Neighbour) -> None:
+    second = Neighbour(folder)
+    neighbour(f"put {KEY.decode()} hello")
+    neighbour(f"put {OTHER.decode()} {'x' * STREAMED}")
+    neighbour("flush")
+    assert second(f"get {KEY.decode()}") == "hello"
+    assert second(f"get {OTHER.decode()}") == "x" * STREAMED
+    second.end()
+
+
+def test_a_purge_is_seen_by_all_before_it_is_answered(folder: Path, neighbour: Neighbour) -> None:
+    second = Neighbour(folder)
+    for number in range(50):
+        neighbour(f"put {KEY.decode()} {number}")
+        neighbour("flush")
+        assert second(f"get {KEY.decode()}") == str(number)  # it is in both memories now
+        assert neighbour(f"get {KEY.decode()}") == str(number)
+        assert second(f"purge {KEY.decode()}") == "1"
+        assert neighbour(f"get {KEY.decode()}") == "-"
+        assert neighbour("told") == str(number + 1)
+    second.end()
+
+
+def test_what_was_fetched_before_a_purge_elsewhere_is_not_stored(
+    folder: Path, loop: Loop, neighbour: Neighbour
+) -> None:
+    store = Tiered(disk(folder, loop), loop)
+    neighbour(f"purge {KEY.decode()}")
+    store.put(make_entry(KEY))  # it has not been told of the purge: the entry may be older
+    store.put(make_entry(OTHER))
+    arriving = store.tier.arrive()
+    arriving.write(b"x" * STREAMED)
+    arriving.commit(make_entry(KEY))
+    loop.result(lambda done: store.tier.lookup(OTHER, done))
+    assert loop.result(lambda done: store.tier.lookup(KEY, done)) == ()
+    assert loop.result(lambda done: store.tier.lookup(OTHER, done)) != ()
+    assert store.news() == [Purge(Keys((KEY,)))]
+    assert not store.tier.has_news()
+    store.put(make_entry(KEY))
+    assert store.lookup(KEY)
+    store.close()
+
+
+@pytest.mark.parametrize("what", [Keys((KEY,)), Prefix(b"http://a.test/"), Tags((b"t",)), Everything()])
+@pytest.mark.parametrize("is_soft", [True, False])
+def test_every_purge_reaches_the_other_memory(folder: Path, loop: Loop, what, is_soft: bool) -> None:
+    one, two = (layered_disk(folder, loop, 50_000_000) for _ in range(2))
+    one.put(make_entry(KEY, tags=(b"t",)))
+    loop.result(lambda done: one.tier.flush(lambda: done(None)))
+    assert two.lookup(KEY)[0].is_fresh_at(NOW + 5)
+    one.purge(Purge(what, NOW + 5 if is_soft else None))
+    assert two.store.is_behind()
+    assert two.store.lookup(KEY) == ()  # not even while it has not been told
+    found = two.lookup(KEY)
+    assert len(found) == is_soft
+    assert not any(entry.is_fresh_at(NOW + 5) for entry in found)
+    assert not two.store.is_behind()
+    assert not one.store.is_behind(), "one's own purges are no news"
+    one.close()
+    two.close()
+
+
+def test_who_misses_too_much_forgets_everything(folder: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("springhouse.stores.writer.PURGES_KEPT", 5)
+    monkeypatch.setattr("springhouse.stores.writer._PRUNED_AT_ONCE", 0)
+    assert operations.PURGES_KEPT > 5
+    one, two = (Tiered(disk(folder, loop), loop) for _ in range(2))
+    for _ in range(20):
+        one.purge(Purge(Keys((OTHER,))))
+    one.tier._writer._keep_house()  # in this thread: the writer has nothing to do
+    assert two.news() == [Purge(Everything())]
+    assert two.news() == []
+    one.close()
+    two.close()
+
+
+def test_a_replaced_database_is_replaced_for_all(folder: Path, loop: Loop) -> None:
+    one, two = (Tiered(disk(folder, loop), loop) for _ in range(2))
+    for store in (one, two):
+        store.put(make_entry(b"http://a.test/%d" % id(store), b"x" * IN_FILE))
+        assert store.lookup(b"http://a.test/%d" % id(store))
+    one.tier._database.renew(one.tier._shared.generation, "the test says so")
+    assert two.tier.has_news()
+    assert two.news() == [Purge(Everything())]
+    for store in (one, two):
+        assert store.lookup(b"http://a.test/%d" % id(one)) == ()
+        assert store.lookup(b"http://a.test/%d" % id(two)) == ()
+    for store in (one, two):
+        store.put(make_entry(b"http://a.test/%d" % id(store)))
+        loop.result(lambda done, store=store: store.tier.flush(lambda: done(None)))
+    assert one.lookup(b"http://a.test/%d" % id(two))
+    one.close()
+    two.close()
+
+
+def test_two_processes_write_at_the_same_time(folder: Path, loop: Loop, neighbour: Neighbour) -> None:
+    store = layered_disk(folder, loop, 50_000_000)
+    for number in range(300):
+        neighbour(f"put http://b.test/{number} {'n' * (number * 10 + 1)}")
+        store.put(make_entry(b"http://a.test/%d" % number, b"m" * (number * 10)))
+    neighbour("flush")
+    loop.result(lambda done: store.tier.flush(lambda: done(None)))
+    for number in range(300):
+        (found,) = store.lookup(b"http://b.test/%d" % number)
+        assert content_of(found, loop) == b"n" * (number * 10 + 1)
+        assert neighbour(f"get http://a.test/{number}") == "m" * (number * 10)
+    assert store.tier.troubles.counts == {}
+    store.close()
+    neighbour.end()
+    assert audit(folder) == []
