@@ -37,7 +37,7 @@ async def call(app: Any, method: str, target: str, body: bytes = b"", **fields: 
         sent.append(message)
 
     await app(scope, receive, send)
-    assert not sent[-1]["more_body"]
+    assert not sent[-1].get("more_body", False)
     return Answer(sent[0]["status"], "", sent[0]["headers"], b"".join(message["body"] for message in sent[1:]))
 
 

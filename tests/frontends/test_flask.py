@@ -110,4 +110,4 @@ def test_a_proxy_works_with_the_test_client(origin: Origin) -> None:
     app = create_app(origin=origin.url)
     client = app.test_client()
     assert [client.get("/a%2Fb").headers["X-Cache"] for _ in range(2)] == ["MISS", "HIT"]
-    app.extensions["springhouse"].thread.close()
+    app.extensions["springhouse"].close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -27,13 +28,13 @@ RUN = "import sys; from springhouse.cli.main import main, caching_proxy; sys.arg
 class Process:
     """`springhouse serve` with these arguments, on a free port."""
 
-    def __init__(self, *arguments: str, command: list[str] | None = None, **environment: str) -> None:
+    def __init__(self, *arguments: str, command: list[str] | None = None) -> None:
         command = command or [sys.executable, "-c", RUN, "serve"]
         self._process = subprocess.Popen(
             [*command, "--port", "0", *arguments],
             stdout=subprocess.PIPE,
             text=True,
-            env={**_environment(), **environment},
+            env=environment(),
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -61,9 +62,8 @@ class Process:
             self._process.communicate()
 
 
-def _environment() -> dict[str, str]:
-    import os
-
+def environment() -> dict[str, str]:
+    """Return the environment that a process of ours gets."""
     return {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "default"}
 
 

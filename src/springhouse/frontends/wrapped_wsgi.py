@@ -63,7 +63,7 @@ class WSGICache:
 
     def close(self) -> None:
         """Stop the engine and its threads."""
-        self._front.thread.close()
+        self._front.close()
 
     def _make(self) -> Engine:
         upstream = WSGIUpstream(self._app, forwarding_of(self._settings), lambda: self._lasting)

@@ -94,6 +94,10 @@ class SpringhouseWSGI:
         assert bridge.reply is not None
         return bridge.send(start_response, bridge.status, head_of(bridge.reply))
 
+    def close(self) -> None:
+        """Stop the engine."""
+        self.thread.close()
+
     def answer(self, environ: Environ, request: Request | Refusal | None = None) -> "Bridge":
         """Start an exchange and return once its reply has begun. `request`: other than the environ's own."""
         if request is None:

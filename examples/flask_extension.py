@@ -1,0 +1,28 @@
+"""A Flask application whose own responses are cached, as their Cache-Control says.
+
+gunicorn --worker-class gthread --threads 16 examples.flask_extension:app
+"""
+
+import time
+
+from flask import Flask, Response, jsonify
+
+from springhouse.frontends.flask import SpringhouseCache
+
+app = Flask(__name__)
+cache = SpringhouseCache(app)
+
+
+@app.get("/report")
+def report() -> Response:
+    """Make a report that takes long: once in thirty seconds."""
+    time.sleep(0.2)
+    response = jsonify(made_at=time.time())
+    response.cache_control.max_age = 30
+    return response
+
+
+@app.post("/changed")
+def changed() -> dict[str, int]:
+    """Forget what is stored when the data behind it has changed."""
+    return {"forgotten": cache.clear()}
