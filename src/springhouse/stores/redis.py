@@ -22,7 +22,7 @@ from typing import Any
 from springhouse.rules.entry import Entry
 from springhouse.stores import digests, purging
 from springhouse.stores.codec import Codec, CodecError
-from springhouse.stores.purging import Purge, Receipt, remaining
+from springhouse.stores.purging import Keys, Purge, Receipt, remaining
 from springhouse.stores.redis_address import Address
 from springhouse.stores.redis_contents import Body, RedisArriving
 from springhouse.stores.redis_finding import Finder
@@ -183,7 +183,7 @@ class RedisStore:
     async def _replace(self, old: Entry, new: Entry, content: Any, moment: "_Moment") -> None:
         try:
             proof = await _proof_of(content)
-            await self._write(new, proof, moment, ("replace", variant_of(old), stamp_of(old)))
+            await self._write(new, proof, moment, ("replace", variant_of(old), stamp_of(old), _text(old.fresh_until)))
         except (Away, Refused):
             return
 
@@ -209,7 +209,7 @@ class RedisStore:
         base, age = self._layout.base(key), max(0, int(1000 * (now - entry.requested_at)))
         reply = await self._link.script(
             PUT, base, base, key, mode, variant, record, size, stamp_of(entry), ttl, labels, epoch, age,
-            moment.token, self.limits.variants_max, *rest, is_bulk=True,
+            moment.token, self.limits.variants_max, _text(entry.fresh_until), *rest, is_bulk=True,
         )  # fmt: skip
         if reply != b"stored":
             self.refusals[str(reply, "ascii", "replace") if isinstance(reply, bytes) else "?"] += 1
@@ -268,10 +268,12 @@ class RedisStore:
 
     def purge(self, purge: Purge, done: Purged | None = None, *, dry_run: bool = False) -> None:
         """Remove or mark what a purge selects, or only count it; see Tier."""
-        if dry_run:
-            self._purger.count(purge, done or _ignore)
+        carry_out = self._purger.count if dry_run else self._purger.purge
+        if isinstance(purge.what, Keys):
+            before = [self._last[key] for key in set(purge.what.keys) if key in self._last]
         else:
-            self._purger.purge(purge, done or _ignore)
+            before = list(self._last.values())
+        carry_out(purge, done or _ignore, before)
 
     def has_news(self) -> bool:
         """Say whether other nodes have purged since the last `catch_up`."""
@@ -343,6 +345,10 @@ class _Moment:
 
 def _of_put(content: bytes, body: Body | None) -> tuple[Any, ...]:
     return ("put", content, b"-", 0) if body is None else ("put", b"", body.name, body.chunks)
+
+
+def _text(instant: float) -> str:
+    return repr(float(instant))
 
 
 async def _proof_of(content: Any) -> bytes:

@@ -73,8 +73,10 @@ class Layout:
         """Return what to tell PURGE in which buckets: their beginning, the kind, and the names."""
         match what:
             case Keys(keys):
-                for base in dict.fromkeys(map(self.base, keys)):
-                    yield base, "keys", [key for key in keys if self.base(key) == base]
+                shares: dict[bytes, list[bytes]] = {}
+                for key in dict.fromkeys(keys):
+                    shares.setdefault(self.base(key), []).append(key)
+                yield from ((base, "keys", share) for base, share in shares.items())
             case Tags() | Groups():
                 yield from ((base, "labels", sorted(labels_named(what))) for base in self.bases)
             case Prefix(prefix):

@@ -111,6 +111,12 @@ class PurgeLog:
         )
         return _number(reply)
 
+    async def reached(self, number: int) -> None:
+        """Wait until this node has read up to a number; when it does not hear from Redis, for a moment only."""
+        deadline = self._loop.time() + self._limits.every
+        while self.read < number and self._loop.time() < deadline:
+            await asyncio.sleep(0.002)
+
     async def confirmed(self, number: int) -> tuple[int, int]:
         """Wait until every node that is alive has read up to a number, or has not in time; return how many have, and
         how many there are. Raises Away and Refused."""
@@ -133,7 +139,7 @@ class PurgeLog:
         while True:
             try:
                 await self._turn()
-                self.is_connected, pause = True, 0.05
+                pause = 0.05
             except (Away, Refused):
                 self.is_connected = False
                 await asyncio.sleep(pause)
@@ -144,6 +150,7 @@ class PurgeLog:
         limits, key = self._limits, self._layout.log
         times = (int(1000 * limits.alive), int(1000 * limits.kept))
         last = _number(await self._link.attempt(ALIVE, key, key, self.node, self.read, *times))
+        self.is_connected = True
         if self.read == 0:
             self.read = last
         wait = ("BLOCK", max(1, int(1000 * limits.every))) if last == self.read else ()

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from springhouse.rules.entry import Entry
 from springhouse.stores.purging import Purge, Receipt, selects
 from springhouse.stores.redis_layout import Layout
@@ -21,6 +23,8 @@ from springhouse.stores.tier import Purged
 _KEYS_AT_ONCE: Final = 500
 _OWED_MAX: Final = 200
 _OWED_EVERY_S: Final = 0.25
+
+Writes = list["asyncio.Task[None]"]
 
 
 class Pending:
@@ -48,15 +52,15 @@ class Purger:
         self._pending: list[Pending] = []
         self._payer: asyncio.Task[None] | None = None
 
-    def purge(self, purge: Purge, done: Purged) -> None:
-        """Purge; `done` is given what it came to."""
+    def purge(self, purge: Purge, done: Purged, after: Writes) -> None:
+        """Purge after some writing; `done` is given what it came to."""
         pending = Pending(purge)
         self._pending.append(pending)
-        self._spawn(self._run(pending, done))
+        self._spawn(self._run(pending, done, after))
 
-    def count(self, purge: Purge, done: Purged) -> None:
+    def count(self, purge: Purge, done: Purged, after: Writes) -> None:
         """Only count what a purge would select."""
-        self._spawn(self._count(purge, done))
+        self._spawn(self._count(purge, done, after))
 
     def covering(self, entry: Entry) -> list[Pending]:
         """Return the purges under way that cover an entry."""
@@ -66,27 +70,42 @@ class Purger:
         """Return the purges that have been asked for and have not ended."""
         return [pending.purge for pending in self._pending]
 
-    async def _run(self, pending: Pending, done: Purged) -> None:
+    async def _run(self, pending: Pending, done: Purged, after: Writes) -> None:
+        await self._written(after)
         try:
-            receipt = await self._carry_out(pending.purge)
+            number, receipt = await self._carry_out(pending.purge)
         except (Away, Refused) as error:
             pending.has_failed = True
+            pending.is_settled.set()
             self._owe()
-            receipt = Receipt(processes=0, failure=f"It will be made up for when Redis is back: {error}")
-        else:
-            self._pending.remove(pending)
+            done(Receipt(processes=0, failure=f"It will be made up for when Redis is back: {error}"))
+            return
+        self._pending.remove(pending)
+        await self._log.reached(number)
         pending.is_settled.set()
-        done(receipt)
+        done(await self._confirmed(number, receipt))
 
-    async def _carry_out(self, purge: Purge) -> Receipt:
+    async def _carry_out(self, purge: Purge) -> tuple[int, Receipt]:
         number = await self._log.begin(purge)
         keys, entries, size = await self._everywhere(purge, number, "hard" if purge.stale_from is None else "soft")
         await self._log.end(number)
-        have, of = await self._log.confirmed(number)
-        failure = "" if have == of else f"Only {have} of {of} nodes have confirmed it"
-        return Receipt(keys=keys, entries=entries, size=size, failure=failure, processes=have)
+        return number, Receipt(keys=keys, entries=entries, size=size)
 
-    async def _count(self, purge: Purge, done: Purged) -> None:
+    async def _confirmed(self, number: int, receipt: Receipt) -> Receipt:
+        try:
+            have, of = await self._log.confirmed(number)
+        except (Away, Refused) as error:
+            return replace(receipt, failure=f"It is not known whether other nodes have confirmed it: {error}")
+        failure = "" if have == of else f"Only {have} of {of} nodes have confirmed it"
+        return replace(receipt, failure=failure, processes=have)
+
+    async def _written(self, before: Writes) -> None:
+        """Wait for what is being written; what takes too long is refused, for it is older than the purge."""
+        if before:
+            await asyncio.wait(before, timeout=self._link.limits.limit)
+
+    async def _count(self, purge: Purge, done: Purged, after: Writes) -> None:
+        await self._written(after)
         try:
             keys, entries, size = await self._everywhere(purge, 0, "dry")
         except (Away, Refused) as error:
@@ -95,7 +114,7 @@ class Purger:
             done(Receipt(keys=keys, entries=entries, size=size))
 
     async def _everywhere(self, purge: Purge, number: int, mode: str) -> tuple[int, int, int]:
-        since = "-" if purge.stale_from is None else repr(purge.stale_from)
+        since = "-" if purge.stale_from is None else repr(float(purge.stale_from))
         work = [
             self._in_bucket(base, (mode, number, since, kind), names)
             for base, kind, names in self._layout.shares(purge.what)

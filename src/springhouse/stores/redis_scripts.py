@@ -11,8 +11,9 @@ cluster. KEYS[1] only says where to run. Names behind that beginning:
     fences    sorted set: what was purged lately, by the number of the purge; `prefixes` likewise
     s:KEY     the lease of who is fetching a key; t:KEY the last token given; a:KEY says that the key is not shareable
 
-A variant's data: when it expires, its size, when it was stored, the stamp of its response, its body, and since when a
-soft purge says that it is stale. Every key has an expiry. Times are of the server: milliseconds, numbers microseconds.
+A variant's data: when it expires, its size, when it was stored, the stamp of its response, its body, until when it is
+fresh, and since when a soft purge says that it is stale. Every key has an expiry. Times are of the server:
+milliseconds; numbers are microseconds.
 """
 
 from typing import Final
@@ -40,19 +41,21 @@ _ENTRIES = (
     + """
 local function each(labels) return string.gmatch(labels or '', '[^\\n]+') end
 local function read(text)
-  local ends, size, arrived, stamp, body, soft = string.match(text, '^(%d+) (%d+) (%d+) (%x+) ([%x-]+) (%S+)$')
-  if not ends then return {ends = 0, size = 0, arrived = 0, stamp = '', body = '-', soft = '-'} end
+  local ends, size, arrived, stamp, body, fresh, soft =
+    string.match(text, '^(%d+) (%d+) (%d+) (%x+) ([%x-]+) (%S+) (%S+)$')
+  if not ends then return {ends = 0, size = 0, arrived = 0, stamp = '0', body = '-', fresh = '0', soft = '-'} end
   return {ends = tonumber(ends), size = tonumber(size), arrived = tonumber(arrived), stamp = stamp, body = body,
-    soft = soft}
+    fresh = fresh, soft = soft}
 end
 local function data_of(key, v)
   local text = redis.call('HGET', base .. 'e:' .. key, v .. ':m')
   return text and read(text) or nil
 end
 local function write(key, v, m)
-  local text = table.concat({num(m.ends), num(m.size), num(m.arrived), m.stamp, m.body, m.soft}, ' ')
+  local text = table.concat({num(m.ends), num(m.size), num(m.arrived), m.stamp, m.body, m.fresh, m.soft}, ' ')
   redis.call('HSET', base .. 'e:' .. key, v .. ':m', text)
 end
+local function is_marked(m) return m.soft ~= '-' and tonumber(m.soft) < tonumber(m.fresh) end
 local function variants_of(key)
   local found = {}
   for _, field in ipairs(redis.call('HKEYS', base .. 'e:' .. key)) do
@@ -106,13 +109,14 @@ PUT: Final = Script(
 local FENCE_MS = {FENCE_MS}
 """
     + """
--- KEY, mode, variant, record, size, stamp, ttl ms, labels, epoch, age ms, token, most variants,
--- then for mode 'put': small content, body or '-', its chunks; for 'replace': the variant replaced, its stamp.
+-- KEY, mode, variant, record, size, stamp, ttl ms, labels, epoch, age ms, token, most variants, until when it is fresh,
+-- then for mode 'put': small content, body or '-', its chunks; for 'replace': the variant replaced, its stamp, and
+-- until when it was thought to be fresh: a soft purge makes it another.
 local key, mode, v, labels = ARGV[2], ARGV[3], ARGV[4], ARGV[9]
 local epoch, ttl = tonumber(ARGV[10]), tonumber(ARGV[8])
 local entry = base .. 'e:' .. key
-local body, content = '-', ''
-if mode == 'put' then body, content = ARGV[15], ARGV[14] end
+local body, content, arrived = '-', '', now
+if mode == 'put' then body, content = ARGV[16], ARGV[15] end
 local function refuse(why)
   if mode == 'put' and body ~= '-' then redis.call('UNLINK', base .. 'c:' .. body) end
   return why
@@ -134,16 +138,19 @@ if token > 0 and last and tonumber(last) > token then return refuse('late') end
 local kind = redis.call('TYPE', entry).ok
 if kind ~= 'hash' and kind ~= 'none' then redis.call('UNLINK', entry) end
 if mode == 'replace' then
-  local old = data_of(key, ARGV[14])
-  if not old or old.stamp ~= ARGV[15] then return 'gone' end
-  body, content = old.body, redis.call('HGET', entry, ARGV[14] .. ':b') or ''
-  remove(key, ARGV[14], body)
-elseif body ~= '-' and redis.call('HLEN', base .. 'c:' .. body) ~= tonumber(ARGV[16]) then
+  local old = data_of(key, ARGV[15])
+  if not old or old.stamp ~= ARGV[16] then return 'gone' end
+  if is_marked(old) then old.fresh = old.soft end
+  if old.fresh ~= ARGV[17] then return 'gone' end
+  body, content, arrived = old.body, redis.call('HGET', entry, ARGV[15] .. ':b') or '', old.arrived
+  remove(key, ARGV[15], body)
+elseif body ~= '-' and redis.call('HLEN', base .. 'c:' .. body) ~= tonumber(ARGV[17]) then
   return refuse('gone')
 end
 remove(key, v, body)
 redis.call('HSET', entry, v .. ':r', ARGV[5], v .. ':l', labels)
-write(key, v, {ends = now_ms + ttl, size = tonumber(ARGV[6]), arrived = now, stamp = ARGV[7], body = body, soft = '-'})
+write(key, v, {ends = now_ms + ttl, size = tonumber(ARGV[6]), arrived = arrived, stamp = ARGV[7], body = body,
+  fresh = ARGV[14], soft = '-'})
 if body == '-' then
   redis.call('HSET', entry, v .. ':b', content)
 else

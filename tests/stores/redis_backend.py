@@ -1,0 +1,116 @@
+"""Redis behind the face that the contract suite waits at: the store runs in a loop of its own, as it does in a proxy."""
+
+from __future__ import annotations
+
+import threading
+from hashlib import sha1
+from typing import TYPE_CHECKING, Any
+
+from tests.stores.backends import LIMITS, NOW, VARIANTS_MAX, Layered, Loop, Tiered
+from tests.support.loops import LoopThread, uvloop_or_asyncio
+
+from springhouse.stores.redis import RedisLimits, RedisStore
+from springhouse.stores.redis_contents import RedisContent
+from springhouse.stores.redis_link import LinkLimits
+from springhouse.stores.troubles import Troubles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.support.redis_server import RedisCluster, RedisServer
+
+    from springhouse.rules.entry import Entry
+    from springhouse.stores.purging import Purge
+
+PATIENT = LinkLimits(patience=5.0, limit=10.0, rest=0.05)
+"""For tests that are not about time, on a machine that may be busy."""
+
+
+class Ferried:
+    """A RedisStore whose callbacks cross from its loop's thread to the test's."""
+
+    def __init__(self, url: str, loop: Loop, limits: RedisLimits, **more: Any) -> None:
+        self._ferry = loop
+        self.thread = LoopThread(uvloop_or_asyncio)
+        self.said: list[str] = []
+        self.troubles = Troubles(self.said.append)
+
+        async def make() -> RedisStore:
+            return RedisStore(url, limits, troubles=self.troubles, **more)
+
+        self.store = self.thread.run(make())
+        loop.until(lambda: self.store.is_up and self.store.is_following)
+
+    def lookup(self, key: bytes, done: Callable[[Any], None]) -> None:
+        self._tell(self.store.lookup, key, lambda found: self._ferry.deliver(done, tuple(map(self._wrapped, found))))
+
+    def put(self, entry: Entry) -> None:
+        self._tell(self.store.put, entry)
+
+    def replace(self, old: Entry, new: Entry) -> None:
+        self._tell(self.store.replace, old, new)
+
+    def arrive(self, key: bytes) -> Any:
+        return self.thread.call(self.store.arrive, key)
+
+    def purge(self, purge: Purge, done: Any = None, *, dry_run: bool = False) -> None:
+        back = None if done is None else lambda receipt: self._ferry.deliver(done, receipt)
+        self._tell(lambda: self.store.purge(purge, back, dry_run=dry_run))
+
+    def has_news(self) -> bool:
+        return self.store.has_news()
+
+    def catch_up(self, done: Any) -> None:
+        self._tell(self.store.catch_up, lambda news: self._ferry.deliver(done, news))
+
+    def flush(self, done: Any) -> None:
+        self._tell(self.store.flush, lambda: self._ferry.deliver(done))
+
+    def close(self) -> None:
+        self.thread.run(self.store.aclose())
+        self.thread.close()
+        assert self.thread.errors == []
+
+    def _tell(self, call: Callable[..., Any], *arguments: Any) -> None:
+        self.thread.loop.call_soon_threadsafe(call, *arguments)
+
+    def _wrapped(self, entry: Entry) -> Entry:
+        if isinstance(entry.content, RedisContent):
+            entry.content = FerriedContent(entry.content, self, self._ferry)
+        return entry
+
+
+class FerriedContent:
+    """Content that is read in the store's thread."""
+
+    def __init__(self, content: RedisContent, tier: Ferried, loop: Loop) -> None:
+        self.length, self.digests = content.length, content.digests
+        self._content, self._tier, self._loop = content, tier, loop
+
+    def __len__(self) -> int:
+        return self.length
+
+    def read(self, start: int, size: int, done: Any) -> None:
+        assert threading.current_thread() is threading.main_thread()
+        self._tier._tell(self._content.read, start, size, lambda data: self._loop.deliver(done, data))
+
+
+def redis_tier(server: RedisServer | RedisCluster, folder: Path, loop: Loop, **more: Any) -> Ferried:
+    """Return a store whose sizes are those of the suite; what it holds belongs to the folder's name."""
+    limits = RedisLimits(
+        inline_max=LIMITS.inline_max, whole_max=LIMITS.whole_max, variants_max=VARIANTS_MAX, link=PATIENT
+    )
+    prefix = sha1(str(folder).encode()).hexdigest()[:8] + ":"
+    return Ferried(server.url, loop, limits, prefix=prefix, clock=lambda: NOW, **more)
+
+
+ON_REDIS: dict[str, Callable[[RedisServer | RedisCluster, Path, Loop], Tiered | Layered]] = {
+    "redis": lambda server, folder, loop: Tiered(redis_tier(server, folder, loop), loop),
+    "redis under memory": lambda server, folder, loop: Layered(
+        redis_tier(server, folder, loop), loop, budget=50_000_000
+    ),
+    "redis under little memory": lambda server, folder, loop: Layered(
+        redis_tier(server, folder, loop), loop, budget=8_000
+    ),
+}
