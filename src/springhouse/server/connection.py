@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from springhouse.engine.driver import Exchange, refuse
 from springhouse.exchange.reply import HIT
-from springhouse.http.fields import UPGRADE
+from springhouse.http.fields import HOST, UPGRADE
 from springhouse.http.messages import Request
 from springhouse.observe.accesslog import Line
 from springhouse.rules.reasons import FRESH
@@ -198,7 +198,7 @@ class Connection(RequestReader, asyncio.Protocol):
         if request is None:
             return  # why stands in `refusal`, and is seen to once all bytes are read
         prefixes = self.server.key_prefixes
-        if self.host not in prefixes and len(prefixes) < _KNOWN_HOSTS_MAX:
+        if self.host not in prefixes and request.bits & HOST and len(prefixes) < _KNOWN_HOSTS_MAX:
             prefixes[self.host] = self.server.engine.origin.key_prefix(request.authority)
         if request.has_content:
             self._content = RequestContent(_ContentSource(self), self.announced_length() or None)

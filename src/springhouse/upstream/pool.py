@@ -326,6 +326,9 @@ class Pool:
         try:
             async with asyncio.timeout(self.limits.connect or None):
                 connection = await self._open()
+        except asyncio.CancelledError:
+            self.open -= 1
+            raise
         except Exception as error:
             self.open -= 1
             self.broken(call, *describe(error, origin))

@@ -55,7 +55,7 @@ class Refusal:
 
 
 FRAMING: Final = CONTENT_LENGTH | TRANSFER_ENCODING | REPEATED | EXPECT
-FRAMING_OR_UPGRADE: Final = FRAMING | UPGRADE
+HOST_FRAMING_OR_UPGRADE: Final = HOST | FRAMING | UPGRADE
 _REFUSED_METHODS: Final = {
     b"CONNECT": (501, "This proxy opens no tunnels"), b"TRACE": (405, "TRACE is not answered here"),
 }  # fmt: skip
@@ -200,7 +200,7 @@ class RequestReader:
         """Return the request whose head was received, None (and `refusal` set) when it is not to be taken."""
         method: bytes = self.parser.get_method()
         version: str = self.parser.get_http_version()
-        if version == "1.1" and not self.bits & FRAMING_OR_UPGRADE and self._is_plain(method):
+        if version == "1.1" and self.bits & HOST_FRAMING_OR_UPGRADE == HOST and self._is_plain(method):
             return Request(
                 method, self.target, self.fields, bits=self.bits, authority=self.host.lower(), scheme=scheme, peer=peer
             )
