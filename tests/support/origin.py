@@ -114,6 +114,27 @@ class Exchange:
 
 
 Handler = Callable[[Exchange], Awaitable[None]]
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class _Protocol(asyncio.StreamReaderProtocol):
+    """A stream whose transport is known from its first moment, so that it can be closed at any."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, serve: Serve, *, loop: asyncio.AbstractEventLoop,
+        transports: set[asyncio.BaseTransport],
+    ) -> None:  # fmt: skip
+        super().__init__(reader, serve, loop=loop)
+        self._known = transports
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._mine = transport
+        self._known.add(transport)
+        super().connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._known.discard(self._mine)
+        super().connection_lost(error)
 
 
 class Origin:
@@ -131,11 +152,9 @@ class Origin:
         self._at_once = 0
         self._handlers: dict[str, list[Handler]] = {}
         self._news = threading.Condition()
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._transports: set[asyncio.BaseTransport] = set()
         self._thread = LoopThread()
-        self._server = self._thread.run(
-            asyncio.start_server(self._serve, host, 0, limit=HEAD_MAX, ssl=tls, backlog=2048)
-        )
+        self._server = self._thread.run(self._thread.loop.create_server(self._protocol, host, 0, ssl=tls, backlog=2048))
         self.port: int = self._server.sockets[0].getsockname()[1]
         name = f"[{host}]" if ":" in host else host
         self.url = f"{'https' if tls else 'http'}://{name}:{self.port}"
@@ -187,27 +206,42 @@ class Origin:
         """Close all connections in an orderly way, idle ones above all."""
 
         def drop() -> None:
-            for writer in list(self._writers):
-                writer.close()
+            for transport in list(self._transports):
+                transport.close()
 
         self._thread.call(drop)
         self.await_that(lambda: self.open_connections == 0)
 
     def stop_listening(self) -> None:
         """Refuse connections from now on."""
-        self._thread.call(self._server.close)
+        self._thread.run(self._stop_listening())
 
     def close(self) -> None:
         """End everything. What went wrong in a handler is raised here."""
         self.stop_listening()
+        self._thread.run(self._abort())
         self._thread.close()
         failures = self.failures + self._thread.errors
         assert not failures, f"at the origin: {failures}"
 
+    async def _stop_listening(self) -> None:
+        for listening in self._server.sockets:
+            self._thread.loop.remove_reader(listening.fileno())
+        for _ in range(10):
+            await asyncio.sleep(0)  # what is just being accepted would be lost, and its socket left open
+        self._server.close()
+
+    async def _abort(self) -> None:
+        for transport in list(self._transports):
+            transport.abort()  # type: ignore[attr-defined]
+
+    def _protocol(self) -> asyncio.Protocol:
+        reader = asyncio.StreamReader(limit=HEAD_MAX, loop=self._thread.loop)
+        return _Protocol(reader, self._serve, loop=self._thread.loop, transports=self._transports)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.open_connections += 1
-        self._writers.add(writer)
         writer.transport.set_write_buffer_limits(high=0)
         self.noted()
         number = self.connections
@@ -221,7 +255,6 @@ class Origin:
             self.failures.append(repr(error))
         finally:
             self.open_connections -= 1
-            self._writers.discard(writer)
             self.noted()
             writer.close()
             with contextlib.suppress(Exception, asyncio.CancelledError):
