@@ -1,23 +1,35 @@
 """Builds everything from the settings: the one place that knows all parts."""
 
 import asyncio
+import re
 import socket
 import ssl
+from hashlib import blake2b
+from pathlib import Path
 from secrets import token_hex
+from typing import TYPE_CHECKING
+
+from platformdirs import user_cache_dir
 
 from springhouse.engine.classic import ClassicDesk, ClassicOptions
 from springhouse.engine.clock import Clock, wall
 from springhouse.engine.control import ControlDesk
 from springhouse.engine.engine import Engine
-from springhouse.engine.ports import Upstream
+from springhouse.engine.ports import Peers, Store, Upstream
 from springhouse.http.fields import TAGS
 from springhouse.rules.options import Options
-from springhouse.settings import Settings
+from springhouse.settings import BadSettings, Settings
+from springhouse.stores.database import Unusable
+from springhouse.stores.disk import DiskLimits, DiskStore
+from springhouse.stores.layered import LayeredStore, is_hot_in
 from springhouse.stores.memory import MemoryStore
 from springhouse.upstream.guard import public_addresses
 from springhouse.upstream.pool import Pool, PoolLimits, Resolve
 from springhouse.upstream.routing import Forwarding, Origin
 from springhouse.wire.requests import Limits
+
+if TYPE_CHECKING:
+    from springhouse.stores.redis import RedisStore
 
 
 def options_of(settings: Settings) -> Options:
@@ -35,17 +47,80 @@ def options_of(settings: Settings) -> Options:
     )
 
 
-def engine_of(settings: Settings, clock: Clock = wall, *, instance: str = "") -> Engine:
-    """Return an engine for the settings' origin; see `forwarding_of` for the instance."""
+def engine_of(
+    settings: Settings, clock: Clock = wall, *, instance: str = "", peers: Peers | None = None
+) -> Engine:  # fmt: skip
+    """Return an engine for the settings' origin; see `forwarding_of` for the instance.
+
+    `peers`: the other processes that share the port. Whoever knows them has them apply purges by `Engine.apply`.
+    """
     options = options_of(settings)
     origin = origin_of(settings)
     pool = _pool_of(settings, origin, forwarding_of(settings, instance), clock)
-    store = MemoryStore(settings.memory, options)
+    store = store_of(settings, options, clock)
     engine = Engine(store=store, pool=pool, origin=origin, options=options, clock=clock, outbox=pool.outbox)
+    engine.peers = peers
     engine.desks.append(ControlDesk(engine, settings.token.get_secret_value()))
     if settings.classic:
         add_classic(engine, settings)
     return engine
+
+
+_WAITING_LEAST = 32 * 2**20
+
+
+class CannotStore(BadSettings):
+    """A store that cannot be used; the text says why."""
+
+
+def store_of(settings: Settings, options: Options, clock: Clock) -> Store:
+    """Return the settings' store; one with something behind memory needs a running loop. Raises CannotStore."""
+    memory = MemoryStore(settings.memory, options)
+    if settings.store == "memory":
+        return memory
+    try:
+        tier = tier_of(settings, options, clock)
+    except (Unusable, ValueError) as error:
+        raise CannotStore(f"--store {settings.store}: {error}") from None
+    if isinstance(tier, DiskStore):
+        tier.is_hot_in(is_hot_in(memory))
+    return LayeredStore(memory, tier, later=asyncio.get_running_loop().call_later, patience=settings.store_patience)
+
+
+def tier_of(settings: Settings, options: Options, clock: Clock = wall) -> "DiskStore | RedisStore":
+    """Return what stands behind memory, opened. Raises Unusable and ValueError."""
+    secret = settings.store_secret.get_secret_value().encode()
+    if settings.store.startswith("disk"):
+        limits = DiskLimits(
+            budget=settings.disk_size,
+            variants_max=settings.max_variants,
+            waiting_max=max(_WAITING_LEAST, 2 * (options.max_object or 0)),
+        )
+        deliver = asyncio.get_running_loop().call_soon_threadsafe
+        return DiskStore(folder_of(settings), limits, deliver=deliver, secret=secret)
+    try:
+        from springhouse.stores.redis import RedisLimits, RedisStore  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise ValueError(f"it needs {error.name}: pip install 'springhouse[redis]'") from None
+    redis_limits = RedisLimits(
+        variants_max=settings.max_variants, waiting_max=max(_WAITING_LEAST, 2 * (options.max_object or 0))
+    )
+    return RedisStore(settings.store, redis_limits, prefix=settings.store_prefix, secret=secret, clock=clock)
+
+
+def folder_of(settings: Settings) -> Path:
+    """Return the folder of the disk store: the one named, or one for this origin under the user's cache folder."""
+    named = settings.store.partition(":")[2]
+    if named:
+        return Path(named).expanduser()
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", settings.origin.partition("://")[2] or "no-origin")
+    digest = blake2b(settings.origin.encode(), digest_size=4).hexdigest()
+    return folders() / f"{name[:80]}-{digest}"
+
+
+def folders() -> Path:
+    """Return where the disk stores of all origins are, unless they were given a folder."""
+    return Path(user_cache_dir("springhouse", appauthor=False))
 
 
 def origin_of(settings: Settings) -> Origin:
@@ -56,7 +131,7 @@ def origin_of(settings: Settings) -> Origin:
 def engine_over(settings: Settings, upstream: Upstream, origin: Origin, clock: Clock = wall) -> Engine:
     """Return an engine whose answers come from `upstream`, a wrapped application, under the name `origin`."""
     options = options_of(settings)
-    store = MemoryStore(settings.memory, options)
+    store = store_of(settings, options, clock)
     engine = Engine(store=store, pool=upstream, origin=origin, options=options, clock=clock)
     engine.desks.append(ControlDesk(engine, settings.token.get_secret_value()))
     if settings.classic:

@@ -105,6 +105,22 @@ class Settings(BaseSettings):
         "refuse", "Responses with Set-Cookie: refuse to store, store without it, or store as is.", CACHING
     )
     expose_tags: bool = setting(False, "Let clients see Surrogate-Key, xkey and Cache-Tag.", CACHING)
+    store: str = setting(
+        "memory",
+        "Where responses are kept: memory, disk, disk:FOLDER, or redis://, rediss://, redis+cluster://, unix://.",
+        CACHING,
+        hint="STORE",
+    )
+    disk_size: Size = setting("10GiB", "Bytes the disk store may use in all.", CACHING, hint="SIZE")
+    store_secret: SecretStr = setting(
+        SecretStr(""), "Sign what the disk or Redis keeps with this, and believe nothing else.", CACHING, hint="SECRET"
+    )
+    store_prefix: str = setting(
+        "springhouse:", "What keys in Redis begin with; one for each cache.", CACHING, hint="PREFIX"
+    )
+    store_patience: Seconds = setting(
+        1.0, "Seconds a look-up in the disk or Redis may take before it counts as a miss.", CACHING, hint="SECONDS"
+    )
     memory: Size = setting("256MiB", "Bytes the memory store may use in all.", CACHING, hint="SIZE")
     max_object: Size = setting("64MiB", "Larger responses pass through without being stored.", CACHING, hint="SIZE")
     max_variants: Annotated[int, Field(ge=1)] = setting(
@@ -162,6 +178,18 @@ class Settings(BaseSettings):
     def _is_origin(cls, value: str) -> str:
         if value:
             Origin.parse(value)
+        return value
+
+    @field_validator("store")
+    @classmethod
+    def _is_store(cls, value: str) -> str:
+        kind = value.partition(":")[0]
+        if value not in ("memory", "disk") and kind not in ("disk", "redis", "rediss", "redis+cluster", "unix"):
+            raise ValueError(f"{value!r} is no store: memory, disk, disk:FOLDER, redis://HOST:PORT/0 and so on")
+        if value == "disk:":
+            raise ValueError(
+                "which folder? Write disk:FOLDER, or disk for one of its own under the user's cache folder"
+            )
         return value
 
     @field_validator("trusted_proxy")

@@ -95,4 +95,5 @@ def combined(receipts: Iterable[Receipt]) -> Receipt:
         entries=sum(r.entries for r in found),
         size=sum(r.size for r in found),
         failure="; ".join(dict.fromkeys(r.failure for r in found if r.failure)),
+        processes=sum(r.processes for r in found),
     )

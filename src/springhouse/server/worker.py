@@ -25,7 +25,7 @@ from springhouse.server.channel import (
 from springhouse.server.fleet import Fleet
 from springhouse.server.listener import BACKLOG, Server
 from springhouse.server.running import drain, limits_of, open_log, tune_collector
-from springhouse.service import engine_of, names_of, new_event_loop
+from springhouse.service import CannotStore, engine_of, names_of, new_event_loop
 from springhouse.settings import Settings, from_json
 
 
@@ -86,13 +86,15 @@ async def work(channel: socket.socket) -> None:
         return
     try:
         await _serve(start, orders)
-    except CannotListen as problem:
+    except (CannotListen, CannotStore) as problem:
         orders.answer(Unable(str(problem)))
 
 
 async def _serve(start: Start, orders: Orders) -> None:
     settings = from_json(start.settings)
-    engine = engine_of(settings, instance=start.instance)
+    engine = engine_of(settings, instance=start.instance, peers=orders.fleet)
+    orders.fleet.on_purge = engine.apply
+    engine.peers, orders.fleet.on_purge = orders.fleet, engine.apply
     access_log = open_log(settings)
     try:
         listeners = _listeners(start, settings)
