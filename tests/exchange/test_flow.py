@@ -10,6 +10,7 @@ from springhouse.exchange.flow import respond
 from springhouse.exchange.reply import Source
 from springhouse.exchange.steps import Replace
 from springhouse.rules import reasons as r
+from springhouse.rules.options import Options
 
 F, TAG, SET = "Cache-Control: max-age=60", 'ETag: "1"', 'If-None-Match: "1"'
 ENTRY = stored(F, TAG)
@@ -169,11 +170,14 @@ def test_a_304_has_the_fields_that_a_cache_needs() -> None:
     assert reply.fields == fields(*kept)
 
 
-def test_the_first_client_gets_what_is_not_stored() -> None:
-    said = ['Cache-Control: private="X-Who", max-age=60', "X-Who: me", "Set-Cookie: a=1", "Age: 3"]
-    response = ok(*said, f"Date: {date()}", "Connection: close", "Keep-Alive: 5", "Content-Length: 7")
+@pytest.mark.parametrize(
+    "said",
+    [['Cache-Control: private="X-Who", max-age=60', "X-Who: me"], [F, "Set-Cookie: a=1"], [F, "Age: 3"], [F, "X: 1"]],
+)
+def test_the_first_client_gets_what_is_not_stored(said: list[str]) -> None:
+    response = ok(*said, f"Date: {date()}", "Connection: close", "Keep-Alive: 5", "Content-Length: 7", "X-Cache: HIT")
     script = [("lookup", found()), ("claim", LEAD), ("send", answer(response)), ("record", None)]
-    reply, _ = play(respond(get(), KEY, BARE), script)
+    reply, _ = play(respond(get(), KEY, Options(set_cookie="strip")), script)
     assert reply is not None
     assert reply.fields == fields(*said, f"Date: {date()}")
 
@@ -195,6 +199,15 @@ def test_what_replaces_an_entry() -> None:
     assert isinstance(replace, Replace)
     assert replace.old is ENTRY
     assert replace.new.content is ENTRY.content
+
+
+@pytest.mark.parametrize(("lines", "age"), [(["Age: 7"], [(b"Age", b"7")]), ([], [])])
+def test_a_confirmed_answer_is_as_old_as_the_304_says(lines: list[str], age: list[tuple[bytes, bytes]]) -> None:
+    script = [("lookup", found(ENTRY, after=65)), ("claim", LEAD),
+              (f"send | {SET}", answer(ok(*lines, status=304), after=65)), ("replace", None)]  # fmt: skip
+    reply, _ = play(respond(get(), KEY, BARE), script)
+    assert reply is not None
+    assert [field for field in reply.ours + reply.fields if field[0] == b"Age"] == age
 
 
 def test_failures_have_a_date_and_say_why() -> None:

@@ -7,7 +7,7 @@ from tests.exchange.transcripts import ALONE, KEY, LEAD, RELEASED, Row, answer, 
 from tests.support.heads import BARE, get, ok, stored
 
 from springhouse.exchange.flow import refresh, respond
-from springhouse.exchange.steps import Claim, Later, Release
+from springhouse.exchange.steps import Claim, Later, Release, Send
 from springhouse.rules import reasons as r
 
 F, TAG, SEND = "Cache-Control: max-age=60", 'ETag: "1"', 'send | If-None-Match: "1"'
@@ -44,6 +44,13 @@ ROWS = [
     Row("released, its own to store", get(),
         [("lookup", found()), ("claim", RELEASED), ("send", answer(ok(F))), ("record", None)], 200, "MISS",
         "springhouse; fwd=uri-miss; stored; collapsed=?0; ttl=60", r.STORED, "§4"),
+    Row("alone, ours take the place of the client's conditions", get('If-None-Match: "1", "2"'),
+        [("lookup", found(STALE, after=65)), ("claim", ALONE), (SEND, answer(ok(status=304), after=65)),
+         ("replace", None)], 304, "REVALIDATED", "springhouse; fwd=stale; fwd-status=304; stored; ttl=60", r.VALIDATED,
+        "§4.3.2"),
+    Row("alone, with the client's conditions", get('If-None-Match: "1"'),
+        [("lookup", found()), ("claim", ALONE), (SEND, answer(ok(status=304)))], 304, "MISS",
+        "springhouse; fwd=uri-miss; detail=unsolicited", r.UNSOLICITED, "§4.3.2"),
     Row("alone", get(), [("lookup", found()), ("claim", ALONE), ("send", answer(ok(F))), ("record", None)], 200, "MISS",
         "springhouse; fwd=uri-miss; stored; ttl=60", r.STORED, "§4"),
     Row("the leader failed", get(), [("lookup", found()), ("claim", failure(504))], 504, "MISS", None,
@@ -119,3 +126,9 @@ def test_background(about: str, script: list[tuple[str, object]]) -> None:
     assert reply is None
     assert isinstance(steps[0], Claim)
     assert not steps[0].wait
+
+
+def test_a_head_revalidates_in_the_background_by_get() -> None:
+    _, steps = play(refresh(get(method=b"HEAD"), KEY, STALE, BARE), BACKGROUND[0][1])
+    assert isinstance(steps[1], Send)
+    assert steps[1].request.method == b"GET"

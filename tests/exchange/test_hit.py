@@ -208,6 +208,7 @@ MASKED = [
     "Cache-Control: max-age=100", "Pragma: x", "Range: bytes=0-1", 'If-None-Match: "9"', f"If-Modified-Since: {date()}",
     'If-Match: "1"', f"If-Unmodified-Since: {date()}", "Authorization: x", "Expect: 100-continue", "Upgrade: h2c",
     "Content-Length: 0", "Transfer-Encoding: chunked", "Connection: X", "CDN-Loop: a",
+    'If-Range: "1"',
 ]  # fmt: skip
 
 
@@ -221,6 +222,46 @@ def test_the_guard_leaves_to_the_rules(line: str) -> None:
         assert guard.answer(request.fields, request.bits, NOW) is None
     assert guard.answer([], 0, NOW) is None, "no Host"
     assert guard.answer([], HOST | REPEATED, NOW) is None, "two of them"
+
+
+GIVEN, GIVEN_TO_ALL = Options(ttl=60), Options(ttl=60, ttl_despite_credentials=True)
+
+
+@pytest.mark.parametrize("line", ["Cookie: a=1", "Authorization: x"])
+def test_a_ttl_of_ours_is_not_for_credentials(line: str) -> None:
+    request = request_of(fields(line))
+    for options, answers in ((GIVEN, False), (GIVEN_TO_ALL, True)):
+        for lines in ([], ["Cache-Control: public"]):
+            guard = prepare((stored(*lines, options=options),), options)
+            assert guard is not None
+            assert bool(guard.answer(request.fields, request.bits, NOW)) is answers
+
+
+def test_values_are_remembered_with_their_names() -> None:
+    vary = ("Cache-Control: max-age=60", "Vary: A, B")
+    variants = tuple(stored(*vary, request=get(line), content=line.encode()) for line in ("A: 1", "B: 1"))
+    guard = prepare(variants, BARE)
+    assert guard is not None
+    for entry, line in zip(variants, ("A: 1", "B: 1"), strict=True):
+        hot = guard.answer(fields(line), HOST, NOW)
+        assert hot is not None
+        assert hot.content is entry.content
+
+
+@pytest.mark.parametrize(("elapsed", "answers"), [(0, True), (59.99, True), (60, False), (61, False)])
+def test_freshness_ends_at_an_instant(elapsed: float, answers: bool) -> None:
+    guard = prepare((LASTING,), BARE)
+    assert guard is not None
+    assert bool(guard.answer([], HOST, NOW + elapsed)) is answers
+
+
+def test_what_must_be_validated_is_left_to_the_rules() -> None:
+    invalidated = stored("Cache-Control: max-age=60")
+    invalidated.invalidated = True
+    for entry in (invalidated, stored("Cache-Control: max-age=60, no-cache")):
+        guard = prepare((entry,), BARE)
+        assert guard is not None
+        assert guard.answer([], HOST, NOW) is None
 
 
 def test_no_guard_where_content_is_elsewhere_or_still_arriving() -> None:

@@ -50,6 +50,12 @@ def test_what_may_not_be_stored_reaches_only_who_asked(
     assert outcome.kept.content is entry.content
 
 
+def test_what_was_fetched_for_an_authorized_request_stays_shared_only_while_it_may() -> None:
+    """§3.5: whoever asks whether it still holds."""
+    outcome = freshen(stored(PUBLIC, TAG, request=AUTH), ok("Cache-Control: max-age=5", status=304), get(), BARE)
+    assert outcome.kept.invalidated
+
+
 def test_a_cookie_that_is_stripped_reaches_nobody_else() -> None:
     outcome = freshen(stored(F, TAG), ok("Set-Cookie: sid=me", status=304), get(), STRIPPING)
     assert outcome.kept is outcome.entry

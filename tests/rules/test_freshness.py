@@ -72,6 +72,7 @@ GIVEN = [
     ("the origin wins, with Expires", PLAIN, [f"Expires: {date(7)}"], 200, TTL, (7, False)),
     ("the origin wins, by forbidding", PLAIN, [TAG, "Expires: 0"], 200, TTL, (0, False)),
     ("not for Set-Cookie", PLAIN, [TAG, "Set-Cookie: a=1"], 200, TTL, (0, False)),
+    ("not for what is personal in part", PLAIN, [TAG, 'Cache-Control: private="X"'], 200, TTL, (0, False)),
     ("heuristics are off beside a TTL", PLAIN, [LM, "Set-Cookie: a=1"], 200, TTL, (0, False)),
     ("forced over the origin", PLAIN, ["Cache-Control: max-age=7"], 200, FORCED, (300, True)),
     ("forced over Expires", PLAIN, ["Expires: 0"], 200, FORCED, (300, True)),
@@ -129,10 +130,11 @@ def test_age(about: str, at: int | None, age: str | None, delay: int, initial: i
 
 
 def test_a_ttl_of_ours_runs_from_receipt_however_old_the_response_is() -> None:
-    for age in ("50", "100000", "x"):
-        entry = stored(f"Age: {age}", options=TTL)
-        assert entry.is_fresh_at(NOW + 299)
-        assert not entry.is_fresh_at(NOW + 300)
+    for options in (TTL, FORCED):
+        for age in ("50", "100000", "x"):
+            entry = stored(f"Age: {age}", options=options)
+            assert entry.is_fresh_at(NOW + 299)
+            assert not entry.is_fresh_at(NOW + 300)
 
 
 @pytest.mark.parametrize(("elapsed", "fresh"), [(0, True), (59.99, True), (60, False), (61, False)])

@@ -89,3 +89,5 @@ def test_a_forced_ttl_sets_aside_what_the_origin_says_of_staleness() -> None:
     forced = Options(ttl=60, force_ttl=True)
     entry = stored("Cache-Control: no-cache, must-revalidate, s-maxage=1", options=forced)
     assert (entry.no_cache, entry.max_stale_allowed, entry.given_ttl, entry.lifetime) == (False, True, True, 60)
+    entry = stored("Cache-Control: max-age=5, must-revalidate", options=forced, request=get("Cookie: a=1"))
+    assert (entry.max_stale_allowed, entry.given_ttl, entry.lifetime) == (False, False, 5)
