@@ -82,6 +82,7 @@ class Rows:
         self.entries: int = entries
         self.size: int = size
         self._before = (entries, size)
+        self._which = ""
         # Only other processes' purges matter, and these wait for the end of the transaction.
         (self.latest_purge,) = db.execute(LATEST_PURGE).fetchone()
 
@@ -184,10 +185,15 @@ class Rows:
                 over -= size
         return victims, spared, hand
 
-    # Purges: what is selected is put into a table first, whatever it was selected by.
+    # Purges: what is selected is put into a table first, whatever it was selected by, unless it is everything.
 
     def pick(self, what: Selection) -> Receipt:
         """Select entries; `remove_picked` and `picked` are about them. Return how many they are."""
+        if isinstance(what, Everything):
+            self._which = ""
+            (keys,) = self.db.execute("SELECT count(*) FROM (SELECT DISTINCT key FROM entries)").fetchone()
+            return Receipt(keys, self.entries, self.size)
+        self._which = " WHERE id IN picked"
         self.db.execute("CREATE TEMP TABLE IF NOT EXISTS picked(id INTEGER PRIMARY KEY)")
         self.db.execute("DELETE FROM picked")
         into = "INSERT OR IGNORE INTO picked SELECT id FROM "
@@ -201,28 +207,24 @@ class Rows:
             case Tags() | Groups():
                 labels = [(label,) for label in labels_named(what)]
                 self.db.executemany(into + "labels WHERE label = ?", labels)
-            case Everything():
-                self.db.execute(into + "entries")
-        counted = self.db.execute(
-            "SELECT count(DISTINCT key), count(*), coalesce(sum(size), 0) FROM entries WHERE id IN picked"
-        ).fetchone()
-        return Receipt(*counted)
+        counted = self._about_picked("SELECT count(DISTINCT key), count(*), coalesce(sum(size), 0) FROM entries")
+        return Receipt(*counted.fetchone())
+
+    def _about_picked(self, statement: str) -> sqlite3.Cursor:
+        return self.db.execute(statement + self._which)
 
     def picked(self) -> list[tuple[Row, bytes, bytes]]:
         """Return row, key and record of what was picked."""
-        found = self.db.execute(
-            "SELECT id, variant, size, file, key, record FROM entries WHERE id IN picked ORDER BY id"
-        ).fetchall()
-        return [(row_of(row[:4]), row[4], row[5]) for row in found]
+        found = self._about_picked("SELECT id, variant, size, file, key, record FROM entries")
+        return [(row_of(row[:4]), row[4], row[5]) for row in found.fetchall()]
 
     def remove_picked(self, receipt: Receipt) -> None:
         """Remove what was picked, which `receipt` counted."""
-        files = self.db.execute("SELECT file FROM entries WHERE file IS NOT NULL AND id IN picked")
+        also = self._which.replace("WHERE", "AND")
+        files = self.db.execute(f"SELECT file FROM entries WHERE file IS NOT NULL{also}")  # noqa: S608 - words of ours
         self.gone += [file for (file,) in files]
-        # A DELETE without WHERE gives whole tables back at once.
-        which = "" if receipt.entries == self.entries else " WHERE id IN picked"
-        for table in ("entries", "contents", "labels"):
-            self.db.execute(f"DELETE FROM {table}{which}")  # noqa: S608 - words of ours
+        for table in ("entries", "contents", "labels"):  # without a condition, whole tables are given back at once
+            self._about_picked(f"DELETE FROM {table}")  # noqa: S608 - names of ours
         self.entries -= receipt.entries
         self.size -= receipt.size
 
