@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -115,6 +116,35 @@ def test_a_worker_that_gets_sigterm_drains_and_is_replaced(origin: Origin, start
     assert "ended; another one is started in 0.5 s" in running.errors
 
 
+def filled(running: Running) -> list[Client]:
+    """Return a connection to each worker, all of which have / stored."""
+    clients = list(running.connect_to_each().values())
+    for client in clients:
+        client.get("/")
+        assert client.get("/").x_cache == "HIT"
+    return clients
+
+
+@pytest.mark.parametrize("store", ["memory", "disk"])
+def test_a_purge_holds_in_all_workers_once_it_is_answered(
+    origin: Origin, start: Start, store: str, tmp_path: Path
+) -> None:
+    origin.on("/", answer(b"x", Cache_Control="max-age=60"))
+    first, *others = filled(start(workers=3, store=f"disk:{tmp_path}" if store == "disk" else store))
+    receipt = json.loads(first.ask("POST", "/.springhouse/purge", b'{"url": "/"}', host="localhost").body)
+    assert (receipt["entries"], receipt["processes"]) == (3 if store == "memory" else 1, 3)
+    origin.on("/", answer(b"new", Cache_Control="max-age=60"))
+    assert [client.get("/").body for client in (*others, first)] == [b"new"] * 3
+
+
+@pytest.mark.parametrize("classic", [False, True])
+def test_an_unsafe_request_invalidates_in_all_workers(origin: Origin, start: Start, classic: bool) -> None:
+    origin.on("/", answer(b"x", Cache_Control="max-age=60"))
+    first, second = filled(start("import os; os.environ['SPRINGHOUSE_CLASSIC'] = '1'" if classic else ""))
+    first.ask("PUT", "/", b"y")
+    assert [client.get("/").x_cache for client in (second, first)] == ["MISS"] * 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_all_workers(origin: Origin, start: Start, number: signal.Signals) -> None:
     gate = origin.gate()
@@ -158,7 +188,7 @@ def test_what_takes_longer_than_the_drain_timeout_is_broken_off(origin: Origin, 
 
 
 def test_a_worker_that_does_not_end_is_killed(start: Start) -> None:
-    running = start(drain_timeout=0)
+    running = start("from springhouse.server import workers; workers.LATE_S = 0.5", drain_timeout=0)
     stopped = running.workers[0]
     os.kill(stopped, signal.SIGSTOP)
     running.signal(signal.SIGTERM)

@@ -177,8 +177,8 @@ def test_a_fleet_without_anything_to_purge_answers_at_once() -> None:
 
 
 def test_receipts_are_added_up() -> None:
-    assert combined([]) == Receipt()
-    assert combined([RECEIPT, RECEIPT, Receipt(1, 1, 1, "late")]) == Receipt(3, 5, 7, "no; late")
+    assert combined([]) == Receipt(processes=0)
+    assert combined([RECEIPT, RECEIPT, Receipt(1, 1, 1, "late")]) == Receipt(3, 5, 7, "no; late", processes=3)
 
 
 # Broadcasts.

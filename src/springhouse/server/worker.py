@@ -94,7 +94,6 @@ async def _serve(start: Start, orders: Orders) -> None:
     settings = from_json(start.settings)
     engine = engine_of(settings, instance=start.instance, peers=orders.fleet)
     orders.fleet.on_purge = engine.apply
-    engine.peers, orders.fleet.on_purge = orders.fleet, engine.apply
     access_log = open_log(settings)
     try:
         listeners = _listeners(start, settings)

@@ -31,8 +31,8 @@ from springhouse.settings import Settings, as_json
 
 START_S = 60.0
 """How long a worker may take until it listens."""
-LATE_S = 3.0
-"""How long after the drain time-out a worker is given to go by itself."""
+LATE_S = 8.0
+"""How long after the drain time-out a worker is given to close its store and go."""
 BACKOFF_MIN_S, BACKOFF_MAX_S = 0.5, 10.0
 WELL_S = 30.0
 """A worker that lived so long was well: when it dies, its successor waits as little as the first one did."""
