@@ -23,6 +23,7 @@ from springhouse.stores.database import Unusable
 from springhouse.stores.disk import DiskLimits, DiskStore
 from springhouse.stores.layered import LayeredStore, is_hot_in
 from springhouse.stores.memory import MemoryStore
+from springhouse.stores.opening import OpenableStore
 from springhouse.upstream.guard import public_addresses
 from springhouse.upstream.pool import Pool, PoolLimits, Resolve
 from springhouse.upstream.routing import Forwarding, Origin
@@ -74,21 +75,25 @@ class CannotStore(BadSettings):
 
 
 def store_of(settings: Settings, options: Options, clock: Clock) -> Store:
-    """Return the settings' store; one with something behind memory needs a running loop. Raises CannotStore."""
+    """Return the settings' store. One with something behind memory is to be opened, which raises CannotStore."""
     memory = MemoryStore(settings.memory, options)
     if settings.store == "memory":
         return memory
-    try:
-        tier = tier_of(settings, options, clock)
-    except (Unusable, ValueError) as error:
-        raise CannotStore(f"--store {settings.store}: {error}") from None
-    if isinstance(tier, DiskStore):
-        tier.is_hot_in(is_hot_in(memory))
-    return LayeredStore(memory, tier, later=asyncio.get_running_loop().call_later, patience=settings.store_patience)
+
+    def make() -> LayeredStore:
+        try:
+            tier = tier_of(settings, options, clock)
+        except (Unusable, ValueError) as error:
+            raise CannotStore(f"--store {settings.store}: {error}") from None
+        if isinstance(tier, DiskStore):
+            tier.is_hot_in(is_hot_in(memory))
+        return LayeredStore(memory, tier, later=asyncio.get_running_loop().call_later, patience=settings.store_patience)
+
+    return OpenableStore(memory, make)
 
 
 def tier_of(settings: Settings, options: Options, clock: Clock = wall) -> "DiskStore | RedisStore":
-    """Return what stands behind memory, opened. Raises Unusable and ValueError."""
+    """Return what stands behind memory, opened on the running loop. Raises Unusable and ValueError."""
     secret = settings.store_secret.get_secret_value().encode()
     if settings.store.startswith("disk"):
         limits = DiskLimits(

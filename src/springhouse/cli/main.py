@@ -12,6 +12,7 @@ from springhouse.binding import CannotListen
 from springhouse.cli.clear import CannotClear, clear
 from springhouse.cli.demo import demo
 from springhouse.cli.flags import with_settings
+from springhouse.cli.purge import purge
 from springhouse.cli.serving import run
 from springhouse.settings import BadSettings, Settings, load
 
@@ -77,6 +78,7 @@ def fail(problem: str) -> None:
 
 
 app.command()(demo)
+app.command()(purge)
 
 classic = typer.Typer(
     name="caching-proxy",
@@ -94,7 +96,7 @@ def _classic(
         Path | None, typer.Option("--config", help="Read settings from this TOML file.", metavar="FILE")
     ] = None,
     clear_cache: Annotated[
-        bool, typer.Option("--clear-cache", help="Clear the cache of the proxy that runs on --port, and exit.")
+        bool, typer.Option("--clear-cache", help="Clear the cache, also of a proxy that runs, and exit.")
     ] = False,
     *,
     given: dict[str, Any],
@@ -105,8 +107,8 @@ def _classic(
     """
     try:
         settings = load(given, config)
-        if "classic" not in settings.model_fields_set:
-            settings = settings.model_copy(update={"classic": True})
+        own = {"classic": True, "store": "disk"}
+        settings = settings.model_copy(update={k: v for k, v in own.items() if k not in settings.model_fields_set})
         if clear_cache:
             typer.echo(clear(settings))
         else:

@@ -68,8 +68,12 @@ class Engine:
         self.store.on_foreign_purge = self._fence_off
         return other
 
+    def open(self) -> None:
+        """Open the store, on the thread of the running loop. Raises what it raises; nothing when it is open."""
+        self.store.open()
+
     def close(self) -> None:
-        """Release all connections to origins, and the store."""
+        """Release all connections to origins, and the store. It may be opened again."""
         self.pool.close()
         for desk in self.desks:
             desk.close()

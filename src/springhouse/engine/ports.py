@@ -91,6 +91,9 @@ class Store(Protocol):
     def purge_everywhere(self, purge: Purge, done: Purged, *, dry_run: bool = False) -> None:
         """Purge in memory and behind it; `done` is called, perhaps at once, when no process finds it any more."""
 
+    def open(self) -> None:
+        """Open what stands behind memory, on the loop's thread; nothing when that is done."""
+
     def close(self) -> None:
         """Write what waits to be written, and let go of everything."""
 

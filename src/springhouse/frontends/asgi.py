@@ -59,7 +59,7 @@ class SpringhouseASGI:
 
     async def serve(self, scope: Scope, target: bytes, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        self._enter_loop()
+        self.enter_loop()
         request = self.admit(scope, target)
         if isinstance(request, Refusal):
             await self.refuse(scope, request, send)
@@ -89,19 +89,23 @@ class SpringhouseASGI:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                self.enter_loop()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 self.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    def _enter_loop(self) -> None:
+    def enter_loop(self) -> None:
         """Notice a new event loop: test clients run one per request, and connections do not outlive theirs."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            if self._loop is not None and isinstance(self.engine.pool, Pool):
-                self.engine.pool.leave_loop()
+            if self._loop is not None:
+                self.engine.store.close()
+                if isinstance(self.engine.pool, Pool):
+                    self.engine.pool.leave_loop()
             self._loop = loop
+            self.engine.open()
 
 
 async def exchange_over_asgi(

@@ -36,6 +36,7 @@ def create_app(settings: Settings | None = None, **options: Any) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        cache.enter_loop()
         yield
         cache.close()
 

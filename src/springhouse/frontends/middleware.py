@@ -57,6 +57,7 @@ class CacheMiddleware:
             if scope["type"] == "lifespan":
                 self.engine.close()
             return
+        self._front.enter_loop()
         admitted = self._front.admit(scope, target_of(scope, keeps_prefix=True))
         if isinstance(admitted, Refusal):
             await self._front.refuse(scope, admitted, send)

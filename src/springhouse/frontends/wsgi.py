@@ -75,6 +75,7 @@ class EngineThread:
         self._engine = self._make()
         self._loop = loop = new_event_loop()
         self._pid = os.getpid()
+        loop.call_soon(self._engine.open)
         threading.Thread(target=loop.run_forever, name="springhouse", daemon=True).start()
 
 

@@ -4,6 +4,7 @@ A connection is looked at every `SWEEP_S` seconds. What must not take too long: 
 from its first byte on (and not slower than the minimum rate), silence between requests, and taking an answer.
 """
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,8 +80,30 @@ def _is_stalled(connection: "Connection", watch: Watch, patience: Patience, now:
     if not connection.writer.paused or not patience.send:
         watch.unsent = 0
         return False
-    unsent = connection.transport.get_write_buffer_size()
+    unsent = _unsent(connection)
     if not watch.unsent or watch.unsent - unsent >= patience.rate * SWEEP_S:
         watch.stalled_since = now
     watch.unsent = unsent
     return now - watch.stalled_since >= patience.send
+
+
+if sys.platform == "linux":
+    from fcntl import ioctl
+    from termios import TIOCOUTQ
+
+    def _unsent(connection: "Connection") -> int:
+        """Return the bytes that the client has not taken: ours, and those that the kernel holds.
+
+        The kernel asks for more only when a third of its megabytes have gone; on a slow line that may take minutes.
+        """
+        ours = connection.transport.get_write_buffer_size()
+        try:
+            held = ioctl(connection.transport.get_extra_info("socket").fileno(), TIOCOUTQ, bytes(4))
+        except OSError:  # it has just gone
+            return ours
+        return ours + int.from_bytes(held, sys.byteorder)
+else:
+
+    def _unsent(connection: "Connection") -> int:
+        """Return the bytes that wait here for the client."""
+        return connection.transport.get_write_buffer_size()

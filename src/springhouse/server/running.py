@@ -57,6 +57,7 @@ def tune_collector() -> None:
 async def serve(settings: Settings, announce: Announce) -> None:
     """Serve in the running loop; see `run`."""
     engine = engine_of(settings)
+    engine.open()
     access_log = open_log(settings)
     server = Server(engine, limits_of(settings), access_log=access_log)
     try:

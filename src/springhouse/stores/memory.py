@@ -91,6 +91,9 @@ class MemoryStore:
         """Purge; memory is everywhere this store is."""
         done(self.purge(purge, dry_run=dry_run))
 
+    def open(self) -> None:
+        """Nothing to open."""
+
     def close(self) -> None:
         """Nothing to let go of."""
 
