@@ -1,9 +1,12 @@
-"""Redis behind the face that the contract suite waits at: the store runs in a loop of its own, as it does in a proxy."""
+"""Redis behind the face that the contract suite waits at: the store runs in a loop of its own, as in a proxy."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from contextlib import asynccontextmanager
 from hashlib import sha1
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from tests.stores.backends import LIMITS, NOW, VARIANTS_MAX, Layered, Loop, Tiered
@@ -15,7 +18,7 @@ from springhouse.stores.redis_link import LinkLimits
 from springhouse.stores.troubles import Troubles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from tests.support.redis_server import RedisCluster, RedisServer
@@ -114,3 +117,51 @@ ON_REDIS: dict[str, Callable[[RedisServer | RedisCluster, Path, Loop], Tiered | 
         redis_tier(server, folder, loop), loop, budget=8_000
     ),
 }
+
+
+@asynccontextmanager
+async def node(
+    server: RedisServer | RedisCluster | str, limits: RedisLimits | None = None, **more: Any
+) -> AsyncIterator[RedisStore]:
+    """Open a store in the running loop, and wait until it is connected."""
+    said: list[str] = []
+    url = server if isinstance(server, str) else server.url
+    more = {"clock": lambda: NOW, "troubles": Troubles(said.append)} | more
+    store = RedisStore(url, limits or RedisLimits(link=PATIENT), **more)
+    try:
+        await eventually(lambda: store.is_up and store.is_following, said)
+        yield store
+    finally:
+        await store.aclose()
+
+
+async def eventually(is_so: Callable[[], Any], why: object = "Nothing happened") -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(15):
+        while not is_so():
+            await asyncio.sleep(0.005)
+    assert is_so(), why
+
+
+async def asked(ask: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
+    """Ask something that calls back, and return what it is called back with."""
+    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    ask(*arguments, lambda *given: answer.set_result(given[0] if given else None), **more)
+    return await asyncio.wait_for(answer, 20)
+
+
+async def content_of(entry: Entry) -> bytes:
+    """Return all of an entry's content, wherever it is."""
+    content, parts = entry.content, b""
+    if isinstance(content, bytes):
+        return content
+    while len(parts) < content.length:
+        part = await asked(content.read, len(parts), 2**20)
+        assert part, "Content that cannot be read"
+        parts += part
+    return parts
+
+
+def unique() -> str:
+    """Return a prefix that no other test has."""
+    return f"{token_hex(4)}:"

@@ -8,7 +8,7 @@ import pytest
 from tests.stores.backends import Loop
 from tests.stores.redis_backend import ON_REDIS
 from tests.stores.test_contract import *  # noqa: F403 - the suite
-from tests.support.redis_server import keys_without_expiry, shared_redis  # noqa: F401 - a fixture
+from tests.support.redis_server import keys_without_expiry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(params=ON_REDIS)
-def store(request: pytest.FixtureRequest, tmp_path: Path, loop: Loop, shared_redis: RedisServer) -> Iterator[Subject]:  # noqa: F811
+def store(request: pytest.FixtureRequest, tmp_path: Path, loop: Loop, shared_redis: RedisServer) -> Iterator[Subject]:
     subject = ON_REDIS[request.param](shared_redis, tmp_path / "store", loop)
     yield subject
     subject.close()
