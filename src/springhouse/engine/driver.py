@@ -34,6 +34,7 @@ from springhouse.exchange.steps import (
 from springhouse.http.fields import AUTHORIZATION, COOKIE
 from springhouse.http.messages import Request, Response
 from springhouse.rules.entry import Entry
+from springhouse.stores.leasing import Lease, Verdict
 from springhouse.stores.purging import Groups, Keys, Purge, Receipt, origin_of
 from springhouse.upstream.content import RequestContent
 
@@ -61,6 +62,7 @@ class Exchange:
         "has_answer",
         "is_over",
         "key",
+        "lease",
         "reader",
         "recording",
         "request",
@@ -79,6 +81,7 @@ class Exchange:
         self.call: Call | None = None
         self.flight: Flight | None = None
         """The flight this exchange leads."""
+        self.lease: Lease | None = None
         self.entry: Entry | None = None
         self.recording: Recording | None = None
         self.reader: Reader | StoredReader | None = None
@@ -146,12 +149,36 @@ class Exchange:
         flight = flights.open(step.key)
         if flight is None:
             self.flight = flights.lead(step.key)
-            return Claimed.LEAD
+            leases = self.engine.store.leases
+            if leases is None or not step.wait:
+                return Claimed.LEAD
+            leases.acquire(step.key, self._lease_answered)
+            return PENDING
         if not step.wait:
             return Claimed.ALONE
         self._waits_in = flight
         flight.waiters.append(self._woken)
         return PENDING
+
+    def _lease_answered(self, answer: Lease | Verdict) -> None:
+        """Go on as the nodes that share the store have settled who fetches the key."""
+        leases = self.engine.store.leases
+        if self.flow is None or leases is None:
+            return
+        if isinstance(answer, Lease):
+            self.lease = answer
+            self.run(self.flow, Claimed.LEAD)
+        elif answer is Verdict.HELD:
+            leases.wait(self.key, self._lease_answered)
+        elif answer is Verdict.FREE:
+            self._land(None)
+            self._woken(None)
+        elif answer is Verdict.ALONE:
+            self.engine.flights.remember(self._own_kind(), self.engine.clock())
+            self._land(Claimed.RELEASED)
+            self.run(self.flow, Claimed.ALONE)
+        else:
+            self.run(self.flow, Claimed.LEAD)
 
     def _woken(self, news: Failure | Claimed | None) -> None:
         self._waits_in = None
@@ -188,7 +215,7 @@ class Exchange:
     def _release(self, step: Release) -> None:
         if step.lasting:
             self.engine.flights.remember(self._own_kind(), self.engine.clock())
-        self._land(step.failure or Claimed.RELEASED)
+        self._land(step.failure or Claimed.RELEASED, alone=step.lasting)
 
     def _forget(self, step: Forget) -> object:
         """Invalidate keys and groups, and go on when that is so everywhere."""
@@ -251,10 +278,15 @@ class Exchange:
         background = Exchange(engine, step.request, step.key, None, NOWHERE)
         background.run(refresh(step.request, step.key, step.entry, engine.options), None)
 
-    def _land(self, outcome: Failure | Claimed | None) -> None:
+    def _land(self, outcome: Failure | Claimed | None, *, alone: bool = False) -> None:
+        """Lead no longer. `alone`: neither here nor elsewhere need anybody wait for this key."""
         flight, self.flight = self.flight, None
         if flight is not None:
             self.engine.flights.land(flight, outcome)
+        lease, self.lease = self.lease, None
+        leases = self.engine.store.leases
+        if lease is not None and leases is not None:
+            leases.release(lease, alone=alone)
 
     # The reply.
 
@@ -357,7 +389,7 @@ class Exchange:
         self.engine.store.release(recording.size)
         recording.keep_no_longer()
         self.engine.flights.remember(self._own_kind(), self.engine.clock())
-        self._land(None)
+        self._land(None, alone=True)
 
     def _keep_early(self, event: bytes | Failure | None) -> None:
         if self.early is None:

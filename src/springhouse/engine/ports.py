@@ -7,6 +7,7 @@ from springhouse.engine.sinks import Sink
 from springhouse.http.fields import Field
 from springhouse.http.messages import Request
 from springhouse.rules.entry import Entry
+from springhouse.stores.leasing import Leasing
 from springhouse.stores.memory import Record
 from springhouse.stores.purging import Purge, Receipt
 from springhouse.stores.tier import Found, Purged
@@ -69,6 +70,10 @@ class Store(Protocol):
     @property
     def is_behind(self) -> Callable[[], bool] | None:
         """Says whether `records` may hold what another process has purged; None where no other can."""
+
+    @property
+    def leases(self) -> Leasing | None:
+        """Who of several nodes fetches a key; None where nodes do not share."""
 
     def find(self, key: bytes, done: Found) -> tuple[Entry, ...] | None:
         """Return the variants under a key at once, or None and call `done` with them later."""

@@ -20,6 +20,7 @@ from time import monotonic
 from typing import Protocol
 
 from springhouse.rules.entry import Entry
+from springhouse.stores.leasing import Leasing
 from springhouse.stores.memory import MemoryStore
 from springhouse.stores.purging import Everything, Keys, Purge, Receipt, remaining
 from springhouse.stores.tier import Arriving, Found, Purged, Tier
@@ -107,6 +108,12 @@ class LayeredStore:
     def is_shared(self) -> bool:
         """Other processes see what is in the tier."""
         return True
+
+    @property
+    def leases(self) -> Leasing | None:
+        """Who of several nodes fetches a key, if the tier settles that."""
+        found: Leasing | None = getattr(self.tier, "leases", None)
+        return found
 
     def is_behind(self) -> bool:
         """Say whether memory may hold what another process has purged."""

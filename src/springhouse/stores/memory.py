@@ -83,6 +83,10 @@ class MemoryStore:
     def is_behind(self) -> None:
         """No other process can have purged what is here."""
 
+    @property
+    def leases(self) -> None:
+        """Nobody else could fetch for this store."""
+
     def purge_here(self, purge: Purge, *, dry_run: bool = False) -> Receipt:
         """Purge what this process has in memory."""
         return self.purge(purge, dry_run=dry_run)

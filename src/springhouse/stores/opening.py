@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from springhouse.rules.entry import Entry
 from springhouse.stores.layered import LayeredStore
+from springhouse.stores.leasing import Leasing
 from springhouse.stores.memory import MemoryStore, Record
 from springhouse.stores.purging import Purge, Receipt
 from springhouse.stores.tier import Found, Purged
@@ -59,6 +60,11 @@ class OpenableStore:
     def is_behind(self) -> bool:
         """Say whether memory may hold what another process has purged."""
         return self._layered is not None and self._layered.is_behind()
+
+    @property
+    def leases(self) -> Leasing | None:
+        """Who of several nodes fetches a key."""
+        return self._store.leases
 
     @property
     def _store(self) -> MemoryStore | LayeredStore:

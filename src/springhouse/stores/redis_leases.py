@@ -10,9 +10,9 @@ Redis is asked for a lease only when nothing is known of a key, once for each pr
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Final
 
+from springhouse.stores.leasing import Acquired, Lease, Verdict, Waited
 from springhouse.stores.redis_layout import Layout
 from springhouse.stores.redis_link import Away, Link, Refused
 from springhouse.stores.redis_scripts import ACQUIRE, EXTEND, RELEASE
@@ -20,33 +20,6 @@ from springhouse.stores.redis_scripts import ACQUIRE, EXTEND, RELEASE
 _FIRST_LOOK_S: Final = 0.005
 
 
-class Verdict(Enum):
-    """What came of asking or waiting, when it was not a lease."""
-
-    HELD = "held"
-    """Another node is fetching the key: wait."""
-    FREE = "free"
-    """It no longer is: look up again."""
-    ALONE = "alone"
-    """The key has proved not shareable: fetch for yourself."""
-    WITHOUT = "without"
-    """Go on without a lease: Redis is away, this process has one already, or it has taken too long."""
-
-
-class Lease:
-    """The right to fetch a key for everybody."""
-
-    __slots__ = ("is_lost", "key", "token")
-
-    def __init__(self, key: bytes, token: int) -> None:
-        self.key = key
-        self.token = token
-        self.is_lost = False
-        """It has lapsed, and somebody else may have one: what is put will be refused then."""
-
-
-Acquired = Callable[["Lease | Verdict"], None]
-Waited = Callable[[Verdict], None]
 InOrder = Callable[[bytes, Coroutine[Any, Any, None]], object]
 
 
