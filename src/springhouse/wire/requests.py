@@ -54,6 +54,7 @@ class Refusal:
     detail: str
 
 
+_NOT_YET: Final = Refusal(500, "")
 FRAMING: Final = CONTENT_LENGTH | TRANSFER_ENCODING | REPEATED | EXPECT
 HOST_FRAMING_OR_UPGRADE: Final = HOST | FRAMING | UPGRADE
 _REFUSED_METHODS: Final = {
@@ -66,8 +67,8 @@ class RequestReader:
     """Feeds bytes to llhttp and gathers a request head; see the file's head for what a subclass does."""
 
     __slots__ = (
-        "bits", "content_size", "fields", "head_bytes", "host", "in_head", "is_large", "limits", "parser", "refusal",
-        "target", "upgrade_at",
+        "bits", "content_size", "fields", "head_bytes", "head_slack", "host", "in_head", "is_large", "limits",
+        "parser", "refusal", "target", "upgrade_at",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -85,6 +86,9 @@ class RequestReader:
         self.bits = 0
         self.in_head = False
         self.head_bytes = 0
+        """Bytes read since a head began, with what came before it in the same read."""
+        self.head_slack = 0
+        """How many of those are not the head's; before they are counted, ~(bytes of content before it)."""
         self.is_large = False
         """So many bytes were read that the header section may be too large."""
         self.content_size = 0
@@ -111,21 +115,52 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Parse bytes. Afterwards `refusal` says whether to go on; `upgrade_at` where an Upgrade request ended."""
-        self.is_large = self.head_bytes + len(data) > self.limits.header
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self.upgrade_at = upgrade.args[0]
-        except httptools.HttpParserInvalidMethodError:
-            self.refuse(501, "The method is not one this proxy knows")
-        except httptools.HttpParserCallbackError:
-            raise  # a mistake of ours is not the client's
-        except httptools.HttpParserError as error:
-            if not self.is_after_close(error):
-                self.refuse(400, f"{BAD_SYNTAX}: {error}")
+        at = 0
+        while True:
+            self.is_large = self.head_bytes + len(data) > self.limits.header
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                at += upgrade.args[0]
+                if self.refusal is None and not self.wants_upgrade:
+                    data = data[upgrade.args[0] :]
+                    self._go_on_without_upgrade()
+                    continue
+                self.upgrade_at = at
+            except httptools.HttpParserInvalidMethodError:
+                self.refuse(501, "The method is not one this proxy knows")
+            except httptools.HttpParserCallbackError:
+                raise  # a mistake of ours is not the client's
+            except httptools.HttpParserError as error:
+                if not self.is_after_close(error):
+                    self.refuse(400, f"{BAD_SYNTAX}: {error}")
+            break
         if self.in_head:
             self.head_bytes += len(data)
+            if self.head_slack < 0:
+                # A head that has not ended has no blank line: it begins behind the last one, and behind any content.
+                blank = data.rfind(b"\r\n\r\n")
+                self.head_slack = min(len(data), (blank + 4 if blank >= 0 else 0) + ~self.head_slack)
             self._check_open_head()
+
+    def _go_on_without_upgrade(self) -> None:
+        """Replace the parser, which takes everything behind a head with Upgrade as tunnelled, content included.
+
+        The new one is given a head with the same framing, whose callbacks must do nothing, and goes on from there.
+        """
+        if not self._has_content():
+            self.restart()
+            return
+        framing = b"Transfer-Encoding: chunked"
+        if not self.bits & TRANSFER_ENCODING:
+            framing = b"Content-Length: %d" % self.announced_length()
+        connection = b"keep-alive" if self.parser.should_keep_alive() else b"close"
+        kept = self.target, self.fields, self.bits
+        self.refusal = _NOT_YET
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.feed_data(b"POST / HTTP/1.1\r\nConnection: %b\r\n%b\r\n\r\n" % (connection, framing))
+        self.refusal = None
+        self.target, self.fields, self.bits = kept
 
     def is_after_close(self, error: Exception) -> bool:
         """Say whether llhttp merely met bytes behind a request that ends the connection; they are ignored."""
@@ -140,7 +175,7 @@ class RequestReader:
         """Bound a head that has not ended yet, so that one without end is not gathered for ever."""
         if len(self.target) > self.limits.target:
             self.refuse(414, f"The request target is longer than {self.limits.target} bytes")
-        elif self.head_bytes > self.limits.header + self.limits.target:
+        elif self.head_bytes - self.head_slack > self.limits.header + self.limits.target:
             self.refuse(431, f"The header section is larger than {self.limits.header} bytes")
 
     # httptools callbacks.
@@ -151,6 +186,7 @@ class RequestReader:
         self.bits = 0
         self.in_head = True
         self.head_bytes = 0
+        self.head_slack = ~self.content_size
         self.content_size = 0
 
     def on_url(self, data: bytes) -> None:
@@ -191,7 +227,7 @@ class RequestReader:
         self.content_received(data)
 
     def on_message_complete(self) -> None:
-        if self.refusal is None:
+        if self.refusal is None and not (self.bits & UPGRADE and self.parser.should_upgrade() and self._has_content()):
             self.request_complete()
 
     # From a head to a Request.
@@ -219,22 +255,24 @@ class RequestReader:
             return None
         if target is not self.target:
             authority = self.host.lower()
+        fields = self.fields
         if bits & UPGRADE and not self.wants_upgrade:
             bits &= ~UPGRADE
-        has_content = False
-        if bits & FRAMING:
-            has_content = bool(bits & TRANSFER_ENCODING) or self.announced_length() > 0
+            fields = [field for field in fields if field[0].lower() != b"upgrade"]
         return Request(
             method,
             target,
-            self.fields,
+            fields,
             bits=bits,
             authority=authority,
             scheme=scheme,
             minor_version=minor,
-            has_content=has_content,
+            has_content=self._has_content(),
             peer=peer,
         )
+
+    def _has_content(self) -> bool:
+        return bool(self.bits & TRANSFER_ENCODING) or self.announced_length() > 0
 
     def _is_plain(self, method: bytes) -> bool:
         """Say whether nothing about the head needs a closer look."""
@@ -302,10 +340,10 @@ class RequestReader:
         elif target == b"*" and method == b"OPTIONS":
             return target
         else:
-            return self._from_absolute_form(target)
+            return self._from_absolute_form(method, target)
         return None
 
-    def _from_absolute_form(self, target: bytes) -> bytes | None:
+    def _from_absolute_form(self, method: bytes, target: bytes) -> bytes | None:
         found = _ABSOLUTE.fullmatch(target)
         if not found or b"#" in target:
             self.refuse(400, "The request target is neither a path nor an http URI")
@@ -313,13 +351,18 @@ class RequestReader:
             self.refuse(421, "This proxy answers for its own origin only; it is no forward proxy")
         else:
             self.host = found[2]  # it counts, whatever Host says (RFC 9112 §3.2.2)
+            if method == b"OPTIONS" and not found[3]:
+                return b"*"  # RFC 9112 §3.2.4
             return found[3] if found[3][:1] == b"/" else b"/" + found[3]
         return None
 
     @property
     def wants_upgrade(self) -> bool:
-        """Whether the request asks to change protocols, to one that may be tunnelled: h2c would hide requests."""
-        if not (self.bits & UPGRADE and self.parser.should_upgrade()):
+        """Whether the request asks to change protocols, to one that may be tunnelled: h2c would hide requests.
+
+        With content the wish is ignored, as RFC 9110 §7.8 allows: nothing is tunnelled that might be content.
+        """
+        if not (self.bits & UPGRADE and self.parser.should_upgrade()) or self._has_content():
             return False
         return b"h2c" not in members((combined(self.fields, b"upgrade") or b"").lower())
 
