@@ -114,25 +114,28 @@ class Exchange:
                 self._abandon_call()
 
     def _lookup(self, step: Lookup) -> object:
-        stored = self.engine.store.find(step.key, self._looked_up)
+        engine = self.engine
+        now = engine.clock()
+        flights = engine.flights
+        if flights.alone_until and flights.goes_alone(self._own_kind(), now):
+            # It is not worth a look into a slow store: what lately could not be stored is not there.
+            return self._found(engine.store.lookup(step.key), now, goes_alone=True)
+        stored = engine.store.find(step.key, self._looked_up)
         if stored is not None:
-            return self._found(stored)
+            return self._found(stored, now)
         if self.call is not None:
             self.call.pause()
         return PENDING
 
     def _looked_up(self, stored: tuple[Entry, ...]) -> None:
         if self.flow is not None:
-            self.run(self.flow, self._found(stored))
+            self.run(self.flow, self._found(stored, self.engine.clock()))
             self._deliver_early()
 
-    def _found(self, stored: tuple[Entry, ...]) -> Found:
-        engine = self.engine
-        flights = engine.flights
-        now = engine.clock()
+    def _found(self, stored: tuple[Entry, ...], now: float, *, goes_alone: bool = False) -> Found:
+        flights = self.engine.flights
         if flights.by_key:
             stored = flights.arriving(self.key) + stored
-        goes_alone = bool(flights.alone_until) and flights.goes_alone(self._own_kind(), now)
         return Found(stored, now, goes_alone=goes_alone)
 
     def _own_kind(self) -> bytes:

@@ -75,6 +75,9 @@ class Store(Protocol):
     def leases(self) -> Leasing | None:
         """Who of several nodes fetches a key; None where nodes do not share."""
 
+    def lookup(self, key: bytes) -> tuple[Entry, ...]:
+        """Return what memory has under the key."""
+
     def find(self, key: bytes, done: Found) -> tuple[Entry, ...] | None:
         """Return the variants under a key at once, or None and call `done` with them later."""
 

@@ -70,6 +70,10 @@ class OpenableStore:
     def _store(self) -> MemoryStore | LayeredStore:
         return self._layered or self.memory
 
+    def lookup(self, key: bytes) -> tuple[Entry, ...]:
+        """Return what memory has under the key."""
+        return self._store.lookup(key)
+
     def find(self, key: bytes, done: Found) -> tuple[Entry, ...] | None:
         """Return the variants under the key at once, or None and call `done` with them later."""
         return self._store.find(key, done)
