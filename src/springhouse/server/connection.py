@@ -95,8 +95,10 @@ class Connection(RequestReader, asyncio.Protocol):
             self._hold_back(data)
         elif not self._is_ending:
             self.feed(data)
-            if self.refusal is not None or self.upgrade_at is not None:
-                self._stopped_parsing(data)
+            while self.refusal is not None or self.upgrade_at is not None:
+                data = self._stopped_parsing(data)
+                if data and not self._is_ending:
+                    self.feed(data)
 
     def eof_received(self) -> bool:
         """Answer what has arrived whole, then close."""
@@ -281,21 +283,25 @@ class Connection(RequestReader, asyncio.Protocol):
 
     # Bytes that are not parsed.
 
-    def _stopped_parsing(self, data: bytes) -> None:
-        """The parser has stopped: at a request that is refused, or behind one that asks to upgrade."""
+    def _stopped_parsing(self, data: bytes) -> bytes:
+        """The parser has stopped: at a request that is refused, or behind one that asks to upgrade.
+
+        Return the bytes that are requests all the same, to be parsed.
+        """
         if self.refusal is not None:
             refusal, self.refusal = self.refusal, None
             self._stop_at(refusal)
-        elif self.upgrade_at is not None:
-            rest = data[self.upgrade_at :]
-            self.upgrade_at = None
-            if self._tunnel is not None:
-                self._tunnel.feed(rest)
-            elif self._awaits_upgrade:
-                self._held = b""
-                self._hold_back(rest)
-            else:
-                self._parse_anew(rest)
+            return b""
+        rest, self.upgrade_at = data[self.upgrade_at :], None
+        if self._tunnel is not None:
+            self._tunnel.feed(rest)
+        elif self._awaits_upgrade:
+            self._held = b""
+            self._hold_back(rest)
+        else:  # it has been answered already, and not with 101
+            self.restart()
+            return rest
+        return b""
 
     def _stop_at(self, refusal: Refusal) -> None:
         """Take no more requests: the one that is being received is refused, when its turn has come."""
@@ -338,13 +344,9 @@ class Connection(RequestReader, asyncio.Protocol):
         held, self._held = self._held, None
         self.release(_BY_HELD)
         if held is not None:
-            self._parse_anew(held)
+            self.restart()
+            self.data_received(held)
         self._take_turns()
-
-    def _parse_anew(self, data: bytes) -> None:
-        self.restart()
-        if data:
-            self.data_received(data)
 
     def switched(self) -> None:
         """The origin has switched protocols: from now on bytes go through as they are."""

@@ -115,6 +115,7 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
             return
         if self.is_tunnel:
             self.call = None
+            self.pool.done(call, None)
             call.receiver.content_end()
         elif error is None and not self.in_head and self.ended():
             self._finish(call)
