@@ -61,7 +61,7 @@ def engine_of(
     store = store_of(settings, options, clock)
     engine = Engine(store=store, pool=pool, origin=origin, options=options, clock=clock, outbox=pool.outbox)
     engine.peers = peers
-    engine.desks.append(ControlDesk(engine, settings.token.get_secret_value()))
+    engine.add_desk(ControlDesk(engine, settings.token.get_secret_value()))
     if settings.classic:
         add_classic(engine, settings)
     return engine
@@ -138,7 +138,7 @@ def engine_over(settings: Settings, upstream: Upstream, origin: Origin, clock: C
     options = options_of(settings)
     store = store_of(settings, options, clock)
     engine = Engine(store=store, pool=upstream, origin=origin, options=options, clock=clock)
-    engine.desks.append(ControlDesk(engine, settings.token.get_secret_value()))
+    engine.add_desk(ControlDesk(engine, settings.token.get_secret_value()))
     if settings.classic:
         add_classic(engine, settings)
     return engine
@@ -169,7 +169,7 @@ def add_classic(engine: Engine, settings: Settings) -> None:
         has_origin=bool(settings.origin) or not isinstance(engine.pool, Pool),
     )
     desk = ClassicDesk(engine, options, pool_for, settings.max_object)
-    engine.desks.append(desk)
+    engine.add_desk(desk)
     engine.in_its_words = desk.in_its_words
 
 

@@ -63,6 +63,11 @@ class ClassicDesk:
         self._own = engine.beside(ExactTtl(engine.pool, ttl=options.ttl), engine.origin, self._rules)
         self._guests: OrderedDict[tuple[str, bytes], tuple[Engine, Pool]] = OrderedDict()
 
+    @property
+    def targets(self) -> tuple[bytes, ...]:
+        """What the targets of its requests begin with."""
+        return tuple(_METHODS) if self.options.has_origin else (b"",)
+
     def takes(self, request: Request) -> bool:
         """Say whether the request is for the desk, by its path, whatever its method: without an origin, all are."""
         return request.target.partition(b"?")[0] in _METHODS or not self.options.has_origin

@@ -44,6 +44,11 @@ class ControlDesk:
         self.engine = engine
         self.token = token
 
+    @property
+    def targets(self) -> tuple[bytes, ...]:
+        """What the targets of its requests begin with."""
+        return (NAMESPACE,)
+
     def takes(self, request: Request) -> bool:
         """Say whether the request is for this proxy itself."""
         return request.method == b"PURGE" or request.target.startswith(NAMESPACE)

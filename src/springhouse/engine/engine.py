@@ -43,7 +43,9 @@ class Engine:
         self.fence = Fence()
         self.peers: Peers | None = None
         """The other processes that share the port."""
-        self.desks: list[Desk] = []
+        self._desks: list[Desk] = []
+        self._desk_targets: tuple[bytes, ...] = ()
+        """What targets for a desk begin with: most requests are for none, and are only compared with this."""
         self.in_its_words: Callable[[Reply], Reply] | None = None
         """Makes of any reply what those expect who use an older dialect."""
         store.on_foreign_purge = self._fence_off
@@ -55,11 +57,17 @@ class Engine:
         if request.bits & CDN_LOOP and self.pool.forwarding.is_loop(request):
             refuse(sink, 508, "The request has come through this proxy before: its origin leads back here")
             return exchange
-        for desk in self.desks:
-            if desk.takes(request):
-                return desk.handle(request, content, sink)
+        if request.target.startswith(self._desk_targets) or request.method == b"PURGE":
+            for desk in self._desks:
+                if desk.takes(request):
+                    return desk.handle(request, content, sink)
         exchange.run(respond(request, key, self.options), None)
         return exchange
+
+    def add_desk(self, desk: Desk) -> None:
+        """Let a desk answer what is for this proxy itself."""
+        self._desks.append(desk)
+        self._desk_targets += desk.targets
 
     def beside(self, pool: Upstream, origin: Origin, options: Options) -> "Engine":
         """Return an engine for another origin or other options, which shares store, flights and invalidations."""
@@ -75,7 +83,7 @@ class Engine:
     def close(self) -> None:
         """Release all connections to origins, and the store. It may be opened again."""
         self.pool.close()
-        for desk in self.desks:
+        for desk in self._desks:
             desk.close()
         self.store.close()
 

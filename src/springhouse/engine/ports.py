@@ -116,6 +116,10 @@ class Peers(Protocol):
 class Desk(Protocol):
     """Answers requests for this proxy itself, which are not for the origin (`engine.classic`)."""
 
+    @property
+    def targets(self) -> tuple[bytes, ...]:
+        """What the targets of these requests begin with; PURGE requests are shown to it in any case."""
+
     def takes(self, request: Request) -> bool:
         """Say whether the request is one of these."""
 
