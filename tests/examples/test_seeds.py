@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.frontends.together import Process
+from tests.frontends.together import Process, environment
 from tests.support.answers import answer, echo
 from tests.support.origin import Origin
 from tests.support.proxy import free_port
@@ -107,20 +107,40 @@ def test_clear_cache_on_the_command_line(proxy: Process) -> None:
 
 
 def test_clear_cache_when_none_runs() -> None:
-    said = clear_cache(free_port())
-    assert said.returncode == 1
-    assert "No proxy listens" in said.stderr
+    said = clear_cache(free_port(), "--origin", "http://never.test")
+    assert (said.returncode, "nothing to clear" in said.stdout) == (0, True)
+    said = clear_cache(free_port(), "--store", "memory")
+    assert (said.returncode, "No proxy listens" in said.stderr) == (1, True)
 
 
-def clear_cache(port: int) -> subprocess.CompletedProcess[str]:
+def test_what_is_kept_outlives_the_proxy(dummyjson: Origin) -> None:
+    arguments = ("--origin", dummyjson.url)
+    for expected in ("MISS", "HIT"):
+        proxy = Process(*arguments, command=[sys.executable, str(ROOT / "caching_proxy.py")])
+        try:
+            clear_cache(proxy.port, *arguments) if expected == "MISS" else None
+            assert proxy.get("/products").x_cache == expected
+        finally:
+            proxy.close()
+
+
+def clear_cache(port: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `caching-proxy --clear-cache`."""
     run = "import sys; from springhouse.cli.main import caching_proxy; sys.argv[0] = 'caching-proxy'; caching_proxy()"
-    command = [sys.executable, "-c", run, "--clear-cache", "--port", str(port)]
-    return subprocess.run(command, check=False, capture_output=True, text=True)
+    command = [sys.executable, "-c", run, "--clear-cache", "--port", str(port), *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True, env=environment())
 
 
 def test_the_ttl_ends(dummyjson: Origin) -> None:
-    proxy = Process("--origin", dummyjson.url, "--ttl", "1", command=[sys.executable, str(ROOT / "caching_proxy.py")])
+    proxy = Process(
+        "--origin",
+        dummyjson.url,
+        "--ttl",
+        "1",
+        "--store",
+        "memory",
+        command=[sys.executable, str(ROOT / "caching_proxy.py")],
+    )
     try:
         assert [proxy.get("/products").x_cache for _ in range(2)] == ["MISS", "HIT"]
         end = time.monotonic() + 3
@@ -152,8 +172,6 @@ def test_fastapi_dev() -> None:
     command = [sys.executable, "-m", "fastapi", "dev", "app/main.py", "--no-reload", "--port", str(port)]
     with Origin() as origin:
         origin.on("/data", answer(b"[1]", content_type="application/json"))
-        from tests.frontends.together import environment
-
         started = subprocess.Popen(
             command, cwd=ROOT, env={**environment(), "CACHE_TTL": "7", "SPRINGHOUSE_ALLOW_PRIVATE": "true"},
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.frontends.together import Process
 from tests.support.answers import answer, echo, gated, head, in_parts, raw, validated
 from tests.support.client import Broken, Client
 from tests.support.messages import chunked, request
 
 if TYPE_CHECKING:
-    from tests.frontends.together import Process, Together
-    from tests.support.origin import Exchange
+    from pathlib import Path
+
+    from tests.frontends.together import Together
+    from tests.support.origin import Exchange, Origin
 
 
 def test_miss_then_hit(together: Together) -> None:
@@ -336,3 +340,20 @@ def test_absolute_form_for_this_proxy(together: Together) -> None:
     together.on("/absolute", answer(b"ours"))
     for name, proxy in together.proxies.items():
         assert proxy.get(f"http://127.0.0.1:{proxy.port}/absolute").body == b"ours", name
+
+
+@pytest.mark.parametrize("frontend", ["native", "fastapi", "flask"])
+def test_the_access_log(origin: Origin, frontend: str, tmp_path: Path) -> None:
+    origin.on("/logged", answer(b"12345"))
+    path = tmp_path / "access.log"
+    proxy = Process(
+        "--frontend", frontend, "--origin", origin.url, "--access-log", str(path), "--access-log-format", "json"
+    )
+    proxy.get("/logged?q")
+    proxy.get("/logged?q")
+    proxy.get("/x", host="a b")
+    proxy.close()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    told = [(line["method"], line["target"], line["status"], line["bytes"], line["x_cache"]) for line in lines[:2]]
+    assert told == [("GET", "/logged?q", 200, 5, "MISS"), ("GET", "/logged?q", 200, 5, "HIT")]
+    assert lines[2]["status"] == 400

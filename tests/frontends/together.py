@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ FRONTENDS = ("native", "fastapi", "flask")
 HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"date"}
 """Date is each origin's own: they answer at different instants."""
 CHANGING = re.compile(rb"ttl=-?\d+")
+CACHE_HOME = tempfile.TemporaryDirectory(prefix="springhouse-test-", ignore_cleanup_errors=True)
+"""Where `caching-proxy` keeps what it stores."""
 RUN = "import sys; from springhouse.cli.main import main, caching_proxy; sys.argv[0] = 'springhouse'; main()"
 
 
@@ -64,7 +67,7 @@ class Process:
 
 def environment() -> dict[str, str]:
     """Return the environment that a process of ours gets."""
-    return {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "default"}
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "XDG_CACHE_HOME": CACHE_HOME.name}
 
 
 class Together:

@@ -13,13 +13,17 @@ from urllib.parse import quote
 
 from springhouse.engine.driver import Exchange, refuse
 from springhouse.engine.engine import Engine
+from springhouse.engine.sinks import Sink
 from springhouse.exchange.reply import Reply
+from springhouse.frontends.front import Front
 from springhouse.frontends.intake import BrokenOff, Intake, without_prefix
+from springhouse.frontends.logged import Logged
 from springhouse.http.fields import Field
 from springhouse.http.messages import Request, Response, may_have_content
+from springhouse.observe.accesslog import AccessLog
 from springhouse.upstream.content import Pausable, RequestContent
 from springhouse.upstream.pool import Pool
-from springhouse.wire.requests import Limits, Refusal
+from springhouse.wire.requests import Refusal
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -35,12 +39,10 @@ PENDING_MAX = 256 * 1024
 class SpringhouseASGI:
     """The ASGI application of an engine. Close it, or let a lifespan do so, when it is no longer needed."""
 
-    def __init__(
-        self, engine: Engine, limits: Limits | None = None, *, names_of_ours: frozenset[bytes] = frozenset()
-    ) -> None:
+    def __init__(self, engine: Engine, front: Front) -> None:
         self.engine = engine
-        self.limits = limits or Limits()
-        self.names_of_ours = names_of_ours
+        self.front = front
+        self._log: AccessLog | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,8 +56,12 @@ class SpringhouseASGI:
             await send({"type": "websocket.close", "code": 1003})
 
     def close(self) -> None:
-        """Release the connections to the origin."""
+        """Release store, log and the connections to the origin. A request that still comes opens them again."""
+        self._loop = None
         self.engine.close()
+        log, self._log = self._log, None
+        if log is not None:
+            log.close()
 
     async def serve(self, scope: Scope, target: bytes, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -63,20 +69,43 @@ class SpringhouseASGI:
         request = self.admit(scope, target)
         if isinstance(request, Refusal):
             await self.refuse(scope, request, send)
+        else:
+            await self.answer(request, receive, send)
+
+    async def answer(self, request: Request, receive: Receive, send: Send) -> None:
+        """Let the engine answer a request through the two ends of an ASGI connection."""
+        sink = AsgiSink(request.method)
+        source = ContentSource(request, self.front.limits.content)
+        exchange = self.engine.handle(request, source.content, self._logged(sink, request))
+        if sink.is_complete and source.content is None:
+            await sink.drain(send)
             return
-        await exchange_over_asgi(self.engine, request, self.limits.content, receive, send)
+        listening = asyncio.ensure_future(source.listen(receive, exchange, sink))
+        try:
+            await sink.drain(send)
+        finally:
+            listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await listening
+            if source.content is not None:
+                source.content.detach()
+            if not sink.is_complete:
+                exchange.cancel()
+
+    def _logged(self, sink: "AsgiSink", request: Request | None) -> Sink:
+        return sink if self._log is None else Logged(sink, self._log, self.engine.clock, request)
 
     async def refuse(self, scope: Scope, refusal: Refusal, send: Send) -> None:
         """Answer a request that is not taken."""
         sink = AsgiSink(scope["method"].encode("latin-1"))
-        refuse(sink, refusal.status, refusal.detail)
+        refuse(self._logged(sink, None), refusal.status, refusal.detail)
         await sink.drain(send)
 
     def admit(self, scope: Scope, target: bytes) -> Request | Refusal:
         """Return the request of a scope, or why it is not taken."""
         fields: Iterable[Field] = scope["headers"]
         client = scope.get("client")
-        return Intake(self.limits, self.names_of_ours).read(
+        return Intake(self.front.limits, self.front.names_of_ours).read(
             scope["method"].encode("latin-1"),
             target,
             fields,
@@ -99,36 +128,15 @@ class SpringhouseASGI:
     def enter_loop(self) -> None:
         """Notice a new event loop: test clients run one per request, and connections do not outlive theirs."""
         loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            if self._loop is not None:
-                self.engine.store.close()
-                if isinstance(self.engine.pool, Pool):
-                    self.engine.pool.leave_loop()
-            self._loop = loop
-            self.engine.open()
-
-
-async def exchange_over_asgi(
-    engine: Engine, request: Request, content_max: int | None, receive: Receive, send: Send
-) -> None:
-    """Let the engine answer a request through the two ends of an ASGI connection."""
-    sink = AsgiSink(request.method)
-    source = ContentSource(request, content_max)
-    exchange = engine.handle(request, source.content, sink)
-    if sink.is_complete and source.content is None:
-        await sink.drain(send)
-        return
-    listening = asyncio.ensure_future(source.listen(receive, exchange, sink))
-    try:
-        await sink.drain(send)
-    finally:
-        listening.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await listening
-        if source.content is not None:
-            source.content.detach()
-        if not sink.is_complete:
-            exchange.cancel()
+        if self._loop is loop:
+            return
+        if self._loop is not None:
+            self.engine.store.close()
+        if isinstance(self.engine.pool, Pool):
+            self.engine.pool.leave_loop()
+        self._loop = loop
+        self.engine.open()
+        self._log = self._log or self.front.open_log()
 
 
 class ContentSource:

@@ -16,8 +16,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from springhouse.binding import listening, listening_on_path
 from springhouse.engine import apidoc
 from springhouse.frontends.asgi import TARGET_EXTENSION, SpringhouseASGI
+from springhouse.frontends.front import front_of
 from springhouse.frontends.intake import is_worth_logging
-from springhouse.service import engine_of, names_of, request_limits_of
+from springhouse.service import engine_of
 from springhouse.settings import Settings, load
 
 BACKLOG = 2048
@@ -30,9 +31,7 @@ def create_app(settings: Settings | None = None, **options: Any) -> FastAPI:
     get no lifespan events: call `app.state.springhouse.close()` when the outer one ends. Raises BadSettings.
     """
     settings = settings if settings is not None else load(options)
-    engine = engine_of(settings)
-    names = names_of(settings, settings.port, engine.origin)
-    cache = SpringhouseASGI(engine, request_limits_of(settings), names_of_ours=names)
+    cache = SpringhouseASGI(engine_of(settings), front_of(settings))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

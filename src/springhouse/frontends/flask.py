@@ -11,9 +11,10 @@ from flask import Flask, request
 from flask import Response as FlaskResponse
 from werkzeug.datastructures import Headers
 
+from springhouse.frontends.front import front_of
 from springhouse.frontends.wrapped_wsgi import WSGICache
 from springhouse.frontends.wsgi import Bridge, Environ, SpringhouseWSGI, StartResponse, head_of
-from springhouse.service import engine_of, names_of, origin_of, request_limits_of
+from springhouse.service import engine_of
 from springhouse.settings import Settings, load
 
 
@@ -24,8 +25,7 @@ def create_app(settings: Settings | None = None, **options: Any) -> Flask:
     `after_request` functions see the reply and may change its head. Raises BadSettings.
     """
     settings = settings if settings is not None else load(options)
-    names = names_of(settings, settings.port, origin_of(settings))
-    cache = SpringhouseWSGI(lambda: engine_of(settings), request_limits_of(settings), names_of_ours=names)
+    cache = SpringhouseWSGI(lambda: engine_of(settings), front_of(settings))
     app = Flask("springhouse", static_folder=None)
     app.extensions["springhouse"] = cache
 

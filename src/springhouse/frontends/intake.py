@@ -52,13 +52,8 @@ class Intake(RequestReader):
 
     def __init__(self, limits: Limits, names_of_ours: frozenset[bytes]) -> None:
         super().__init__(limits)
-        self._names_of_ours = names_of_ours
-
-    def restart(self) -> None:
-        """Begin without a parser."""
-        self.upgrade_at = None
-        self.host = b""
         self.on_message_begin()
+        self._names_of_ours = names_of_ours
 
     def is_ours(self, authority: bytes) -> bool:
         return authority in self._names_of_ours

@@ -18,13 +18,13 @@ from springhouse.frontends.asgi import (
     Scope,
     Send,
     SpringhouseASGI,
-    exchange_over_asgi,
     target_of,
 )
+from springhouse.frontends.front import front_of
 from springhouse.frontends.wrapped import INTERNAL_ERROR, AppRequest, WrappedOrigin, fields_for_app, response_of
 from springhouse.http.fields import Field
 from springhouse.http.messages import Request, may_have_content
-from springhouse.service import engine_over, forwarding_of, request_limits_of
+from springhouse.service import engine_over, forwarding_of
 from springhouse.settings import Settings, load
 from springhouse.upstream.content import RequestContent
 from springhouse.upstream.pool import Receiver
@@ -48,14 +48,14 @@ class CacheMiddleware:
         origin = WrappedOrigin.parse("http://app.localhost", preserve_host=True)
         self.engine = engine_over(settings, self._upstream, origin)
         self._upstream.wall = self.engine.clock
-        self._front = SpringhouseASGI(self.engine, request_limits_of(settings))
+        self._front = SpringhouseASGI(self.engine, front_of(settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request from the cache or the application; anything else is the application's."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             if scope["type"] == "lifespan":
-                self.engine.close()
+                self._front.close()
             return
         self._front.enter_loop()
         admitted = self._front.admit(scope, target_of(scope, keeps_prefix=True))
@@ -70,7 +70,7 @@ class CacheMiddleware:
                 raise request.error  # for whoever shows or reports errors outside of here
             await send(message)
 
-        await exchange_over_asgi(self.engine, request, self._front.limits.content, receive, send_or_raise)
+        await self._front.answer(request, receive, send_or_raise)
 
 
 class AppUpstream:

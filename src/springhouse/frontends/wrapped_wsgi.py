@@ -17,11 +17,12 @@ from urllib.parse import unquote_to_bytes
 
 from springhouse.engine.engine import Engine
 from springhouse.exchange.steps import Failure
+from springhouse.frontends.front import front_of
 from springhouse.frontends.wrapped import INTERNAL_ERROR, AppRequest, WrappedOrigin, fields_for_app, response_of
 from springhouse.frontends.wsgi import FIELDS_KEY, Environ, SpringhouseWSGI, StartResponse, WSGIApp, head_of, target_of
 from springhouse.http.fields import Field
 from springhouse.http.messages import Request, may_have_content
-from springhouse.service import engine_over, forwarding_of, request_limits_of
+from springhouse.service import engine_over, forwarding_of
 from springhouse.settings import Settings
 from springhouse.stores.purging import Everything, Purge, Receipt
 from springhouse.upstream.content import RequestContent
@@ -41,7 +42,7 @@ class WSGICache:
         self._app = app
         self._settings = settings
         self._lasting: Environ = {}
-        self._front = SpringhouseWSGI(self._make, request_limits_of(settings))
+        self._front = SpringhouseWSGI(self._make, front_of(settings))
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request from the cache or the application."""

@@ -9,21 +9,26 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from springhouse.engine.driver import Exchange, refuse
 from springhouse.engine.engine import Engine
+from springhouse.engine.sinks import Sink
 from springhouse.exchange.reply import Reply
+from springhouse.frontends.front import Front
 from springhouse.frontends.intake import BrokenOff, Intake, without_prefix
+from springhouse.frontends.logged import Logged
 from springhouse.http.fields import Field
 from springhouse.http.messages import REASON_PHRASES, Request, Response, may_have_content
+from springhouse.observe.accesslog import AccessLog
 from springhouse.service import new_event_loop
 from springhouse.upstream.content import Pausable, RequestContent
-from springhouse.wire.requests import Limits, Refusal
+from springhouse.wire.requests import Refusal
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Callable[[bytes], object]]
+T = TypeVar("T")
 WSGIApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 PENDING_MAX = 256 * 1024
@@ -35,12 +40,14 @@ FIELDS_KEY = "springhouse.fields"
 class EngineThread:
     """An engine on an event loop in a thread of its own, started when first needed, once per process."""
 
-    def __init__(self, make: Callable[[], Engine]) -> None:
+    def __init__(self, make: Callable[[], Engine], front: Front) -> None:
         self._make = make
+        self._front = front
         self._lock = threading.Lock()
         self._pid = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._engine: Engine | None = None
+        self.log: AccessLog | None = None
 
     def running(self) -> tuple[asyncio.AbstractEventLoop, Engine]:
         """Return the loop and its engine, which must be used on the loop's thread only."""
@@ -52,42 +59,53 @@ class EngineThread:
         assert self._engine is not None
         return self._loop, self._engine
 
-    def call(self, function: Callable[[Engine], Any]) -> Any:
+    def call(self, function: Callable[[Engine], T]) -> T:
         """Call a function with the engine, on its thread, and return what it returns."""
         loop, engine = self.running()
-
-        async def run() -> Any:
-            return function(engine)
-
-        return asyncio.run_coroutine_threadsafe(run(), loop).result()
+        return _in_loop(loop, lambda: function(engine))
 
     def close(self) -> None:
-        """Stop the thread and release the connections to the origin."""
+        """Release store, log and the connections to the origin, and stop the thread."""
         with self._lock:
             loop, self._loop = self._loop, None
             engine, self._engine = self._engine, None
-        if loop is not None and engine is not None and self._pid == os.getpid():
-            loop.call_soon_threadsafe(engine.close)
-            loop.call_soon_threadsafe(loop.stop)
+            log, self.log = self.log, None
+        if loop is None or engine is None or self._pid != os.getpid():
+            return
+        _in_loop(loop, engine.close)
+        if log is not None:
+            _in_loop(loop, log.close)
+        loop.call_soon_threadsafe(loop.stop)
 
     def _start(self) -> None:
         """A process that was forked has the memory of the other, but not its thread: it starts afresh."""
-        self._engine = self._make()
-        self._loop = loop = new_event_loop()
-        self._pid = os.getpid()
-        loop.call_soon(self._engine.open)
+        engine, loop = self._make(), new_event_loop()
         threading.Thread(target=loop.run_forever, name="springhouse", daemon=True).start()
+        try:
+            _in_loop(loop, engine.open)
+            self.log = self._front.open_log()
+        except BaseException:
+            loop.call_soon_threadsafe(loop.stop)
+            raise
+        self._pid = os.getpid()
+        self._loop, self._engine = loop, engine
+
+
+def _in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> T:
+    """Call a function on the thread of a loop and return what it returns."""
+
+    async def run() -> T:
+        return function()
+
+    return asyncio.run_coroutine_threadsafe(run(), loop).result()
 
 
 class SpringhouseWSGI:
     """The WSGI application of an engine."""
 
-    def __init__(
-        self, make: Callable[[], Engine], limits: Limits | None = None, *, names_of_ours: frozenset[bytes] = frozenset()
-    ) -> None:
-        self.thread = EngineThread(make)
-        self.limits = limits or Limits()
-        self.names_of_ours = names_of_ours
+    def __init__(self, make: Callable[[], Engine], front: Front) -> None:
+        self.front = front
+        self.thread = EngineThread(make, front)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
         """Answer one request."""
@@ -104,18 +122,16 @@ class SpringhouseWSGI:
         if request is None:
             request = self.admit(environ, target_of(environ))
         loop, engine = self.thread.running()
-        method = environ["REQUEST_METHOD"].encode("latin-1")
-        bridge = Bridge(loop, method, environ, self.limits.content)
-        if isinstance(request, Refusal):
-            refuse(bridge, request.status, request.detail)
-        else:
-            bridge.begin(engine, request)
+        bridge = Bridge(loop, environ, self.front.limits.content)
+        log = self.thread.log
+        known = None if isinstance(request, Refusal) else request
+        bridge.begin(engine, request, bridge if log is None else Logged(bridge, log, engine.clock, known))
         bridge.await_head()
         return bridge
 
     def admit(self, environ: Environ, target: bytes) -> Request | Refusal:
         """Return the request of an environ, or why it is not taken."""
-        request = Intake(self.limits, self.names_of_ours).read(
+        request = Intake(self.front.limits, self.front.names_of_ours).read(
             environ["REQUEST_METHOD"].encode("latin-1"),
             target,
             fields_of(environ),
@@ -135,15 +151,14 @@ class Bridge:
     Methods of the sink and `pause`, `resume` run on the engine's thread; the others on the server's.
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, method: bytes, environ: Environ, content_max: int | None
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, environ: Environ, content_max: int | None) -> None:
         self.paused = False
         self.reply: Reply | None = None
         self._loop = loop
-        self._method = method
+        self._method = environ["REQUEST_METHOD"].encode("latin-1")
         self._input = environ.get("wsgi.input")
         self._content_max = content_max
+        self._sink: Sink = self
         self._news = threading.Condition()
         self._chunks: list[bytes] = []
         self._pending = 0
@@ -160,8 +175,12 @@ class Bridge:
 
     # The server's thread: content out, reply in.
 
-    def begin(self, engine: Engine, request: Request) -> None:
-        """Hand a request to the engine."""
+    def begin(self, engine: Engine, request: Request | Refusal, sink: Sink) -> None:
+        """Hand a request to the engine, with the sink that leads here."""
+        self._sink = sink
+        if isinstance(request, Refusal):
+            self._loop.call_soon_threadsafe(refuse, sink, request.status, request.detail)
+            return
         if request.has_content:
             length = next((value for name, value in request.fields if name.lower() == b"content-length"), None)
             self._left = int(length) if length is not None else None
@@ -259,7 +278,7 @@ class Bridge:
             self._news.notify()
 
     def _handle(self, engine: Engine, request: Request) -> None:
-        self._exchange = engine.handle(request, self._content, self)
+        self._exchange = engine.handle(request, self._content, self._sink)
 
     def _feed(self, data: bytes | None) -> None:
         content = self._content
@@ -272,9 +291,9 @@ class Bridge:
                 self._exchange.cancel()
             if self.reply is None:
                 status = (413, f"The content is larger than {self._content_max} bytes")
-                refuse(self, *(status if is_too_large else (400, "The content broke off")))
+                refuse(self._sink, *(status if is_too_large else (400, "The content broke off")))
             elif not self._is_complete:
-                self.abort()
+                self._sink.abort()
             return
         if data:
             content.feed(data)

@@ -15,7 +15,7 @@ from gunicorn.http.wsgi import Response
 from springhouse.binding import listening, listening_on_path
 from springhouse.frontends.flask import create_app
 from springhouse.frontends.intake import is_worth_logging
-from springhouse.frontends.wsgi import FIELDS_KEY, Environ, StartResponse, WSGIApp
+from springhouse.frontends.wsgi import FIELDS_KEY, Environ, SpringhouseWSGI, StartResponse, WSGIApp
 from springhouse.settings import Settings
 
 BACKLOG = 2048
@@ -55,9 +55,17 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
         "logger_class": _Log,
         "pre_request": note,
         "when_ready": lambda _: announce(where),
+        "worker_exit": lambda _server, _worker: cache.close(),
     }
+    app = create_app(settings)
+    cache: SpringhouseWSGI = app.extensions["springhouse"]
+
+    def load() -> WSGIApp:
+        cache.thread.running()  # what is wrong with a store shows now
+        return _exact(app, received)
+
     try:
-        _Gunicorn(options, lambda: _exact(create_app(settings), received)).run()
+        _Gunicorn(options, load).run()
     finally:
         if settings.unix_socket is not None:
             settings.unix_socket.unlink(missing_ok=True)

@@ -1,0 +1,37 @@
+"""What every front end takes from the settings: what clients may send, the names it answers to, where it logs."""
+
+from dataclasses import dataclass, field
+
+from springhouse.observe.accesslog import AccessLog, Format
+from springhouse.service import names_of, origin_of, request_limits_of
+from springhouse.settings import BadSettings, Settings
+from springhouse.wire.requests import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """`names_of_ours`: the authorities that a target in absolute form may have; `log_path`: "" for no access log."""
+
+    limits: Limits = field(default_factory=Limits)
+    names_of_ours: frozenset[bytes] = frozenset()
+    log_path: str = ""
+    log_format: Format = "common"
+
+    def open_log(self) -> AccessLog | None:
+        """Return the access log, if there is to be one. Raises BadSettings."""
+        if not self.log_path:
+            return None
+        try:
+            return AccessLog(self.log_path, self.log_format)
+        except OSError as error:
+            raise BadSettings(f"Cannot write the access log {self.log_path}: {error.strerror}") from None
+
+
+def front_of(settings: Settings) -> Front:
+    """Return what a front end takes from the settings."""
+    return Front(
+        limits=request_limits_of(settings),
+        names_of_ours=names_of(settings, settings.port, origin_of(settings)),
+        log_path=settings.access_log,
+        log_format=settings.access_log_format,
+    )
