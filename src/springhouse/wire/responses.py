@@ -132,9 +132,15 @@ class ResponseReader:
         status: int = self.parser.get_status_code()
         response = Response(status, self.fields, reason=self.reason, bits=self.bits)
         if status < 200 and status != 101:
-            self.interim_received(response)
+            if status < 100:
+                self.failure = "its status is none"
+            else:
+                self.interim_received(response)
             return
         self.in_head = False
+        if status == 101 and not self.parser.should_upgrade():
+            self.failure = "it switches protocols without naming one"
+            return
         self._settle_framing(status)
         if self.failure is None:
             self.answer_received(response)
@@ -142,7 +148,9 @@ class ResponseReader:
                 self.answer_complete()
 
     def on_body(self, data: bytes) -> None:
-        if self.failure is None and self.framing is not Framing.NONE:
+        if self.framing is Framing.NONE:
+            self.failure = self.failure or "content follows an answer that has none"  # to HEAD: llhttp cannot know
+        elif self.failure is None:
             self.content_received(data)
 
     def on_message_complete(self) -> None:
@@ -151,6 +159,8 @@ class ResponseReader:
 
     def _settle_framing(self, status: int) -> None:
         """Find what ends the content. A transfer coding other than chunked cannot be undone here."""
+        if self.head_bytes > self.head_limit and sum(len(n) + len(v) + 4 for n, v in self.fields) > self.head_limit:
+            self.failure = f"its header section is larger than {self.head_limit} bytes"
         self.is_keep_alive = self.parser.should_keep_alive()
         announced = self.announced
         if announced is not None:
@@ -159,6 +169,8 @@ class ResponseReader:
             if members((combined(self.fields, b"transfer-encoding") or b"").lower()) != [b"chunked"]:
                 self.failure = "it uses a transfer coding other than chunked"
             self.length = None
+            if self.parser.get_http_version() == "1.0":
+                self.is_keep_alive = False  # RFC 9112 §6.1
         if not may_have_content(self.method, status):
             self.framing = Framing.NONE
         elif self.bits & TRANSFER_ENCODING:
