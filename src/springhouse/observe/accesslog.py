@@ -72,6 +72,19 @@ class AccessLog:
         except OSError as error:
             print(f"springhouse: {len(lines)} lines of the access log are lost: {error}", file=sys.stderr)
 
+    def reopen(self) -> None:
+        """Go on in a new file where the old one was moved away."""
+        if not self._is_ours:
+            return
+        self.flush()
+        try:
+            reopened = Path(self.path).open("ab", buffering=0)  # noqa: SIM115
+        except OSError as error:
+            print(f"springhouse: the access log {self.path} cannot be reopened: {error.strerror}", file=sys.stderr)
+            return
+        self._file.close()
+        self._file = reopened
+
     def close(self) -> None:
         """Write the rest and close the file."""
         if self._timer is not None:

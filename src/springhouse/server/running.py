@@ -57,16 +57,25 @@ def tune_collector() -> None:
 async def serve(settings: Settings, announce: Announce) -> None:
     """Serve in the running loop; see `run`."""
     engine = engine_of(settings)
-    engine.open()
     access_log = open_log(settings)
     server = Server(engine, limits_of(settings), access_log=access_log)
     try:
+        engine.open()
         announce(await _listen(server, settings, engine))
+        reopen_on_hangup(access_log)
         await _signalled()
         await drain(server, settings.drain_timeout)
     finally:
+        engine.close()
         if access_log is not None:
             access_log.close()
+
+
+def reopen_on_hangup(access_log: AccessLog | None) -> None:
+    """Let SIGHUP reopen the access log, as log rotation wants it, and do nothing else."""
+    if hasattr(signal, "SIGHUP"):
+        reopen = access_log.reopen if access_log is not None else lambda: None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reopen)
 
 
 async def drain(server: Server, seconds: float) -> None:
@@ -108,13 +117,14 @@ async def _signalled() -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
 
-    def first(number: signal.Signals) -> None:
+    def first() -> None:
         stop.set()
-        loop.remove_signal_handler(number)
+        loop.remove_signal_handler(signal.SIGTERM)
+        loop.remove_signal_handler(signal.SIGINT)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         try:
-            loop.add_signal_handler(number, first, number)
+            loop.add_signal_handler(number, first)
         except NotImplementedError:  # Windows: Ctrl-C cancels the runner instead
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
     await stop.wait()

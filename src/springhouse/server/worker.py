@@ -24,7 +24,7 @@ from springhouse.server.channel import (
 )
 from springhouse.server.fleet import Fleet
 from springhouse.server.listener import BACKLOG, Server
-from springhouse.server.running import drain, limits_of, open_log, tune_collector
+from springhouse.server.running import drain, limits_of, open_log, reopen_on_hangup, tune_collector
 from springhouse.service import CannotStore, engine_of, names_of, new_event_loop
 from springhouse.settings import Settings, from_json
 
@@ -70,6 +70,7 @@ class Orders:
 def main(argv: list[str]) -> None:
     """Run a worker until it is told to end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     channel = socket.socket(fileno=int(argv[1]))
     channel.set_inheritable(False)
     tune_collector()
@@ -93,10 +94,11 @@ async def work(channel: socket.socket) -> None:
 async def _serve(start: Start, orders: Orders) -> None:
     settings = from_json(start.settings)
     engine = engine_of(settings, instance=start.instance, peers=orders.fleet)
-    engine.open()
     orders.fleet.on_purge = engine.apply
     access_log = open_log(settings)
     try:
+        engine.open()
+        reopen_on_hangup(access_log)
         listeners = _listeners(start, settings)
         server = Server(engine, limits_of(settings), access_log=access_log)
         server.names_of_ours = names_of(settings, start.port, engine.origin)
@@ -106,6 +108,7 @@ async def _serve(start: Start, orders: Orders) -> None:
             await orders.next()
         await drain(server, settings.drain_timeout)
     finally:
+        engine.close()
         if access_log is not None:
             access_log.close()
 

@@ -223,6 +223,12 @@ class Supervisor:
             self._has_started = True
             self._all_listen.set_result(None)
 
+    def hang_up(self) -> None:
+        """Let all workers reopen their access logs."""
+        for worker in self._workers.values():
+            if worker.is_listening:
+                worker.process.send_signal(signal.SIGHUP)
+
     # Dying.
 
     def _ended(self, worker: Worker) -> None:
@@ -300,6 +306,7 @@ async def _supervised(plan: Plan, drain_timeout: float, announce: Callable[[], N
     """Run until all workers have gone; return the signal that cut it short."""
     supervisor = Supervisor(plan, lambda what: print(f"springhouse: {what}", file=sys.stderr, flush=True))
     signals = _Signals(supervisor.kill)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, supervisor.hang_up)
     starting = asyncio.ensure_future(supervisor.start())
     stopping = asyncio.ensure_future(signals.first.wait())
     try:
