@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import msgpack
 from tests.stores.audit import audit
 from tests.stores.backends import IN_FILE, NOW, STREAMED, Loop, Tiered, content_of, disk, layered_disk, make_entry
 
@@ -100,6 +103,31 @@ def test_what_was_fetched_before_a_purge_elsewhere_is_not_stored(
     assert loop.result(lambda done: store.tier.lookup(KEY, done)) == ()
     assert loop.result(lambda done: store.tier.lookup(OTHER, done)) != ()
     assert store.news() == [Purge(Keys((KEY,)))]
+    assert not store.tier.has_news()
+    store.put(make_entry(KEY))
+    assert store.lookup(KEY)
+    store.close()
+
+
+def died_before_it_was_announced(folder: Path) -> None:
+    """Leave a purge of KEY in the log whose process did not live to say so."""
+    with closing(sqlite3.connect(folder / "entries.sqlite", isolation_level=None)) as db:
+        purge = msgpack.encode(Purge(Keys((KEY,))))
+        db.execute("INSERT INTO purges(process, purge) VALUES('0123456789ab', ?)", (purge,))
+
+
+def test_a_purge_of_a_process_that_died_is_announced_by_the_others(folder: Path, loop: Loop) -> None:
+    store = Tiered(disk(folder, loop), loop)
+    died_before_it_was_announced(folder)
+    loop.until(store.tier.has_news)
+    assert store.news() == [Purge(Keys((KEY,)))]
+    store.close()
+
+
+def test_a_purge_of_a_process_that_died_is_no_news_to_the_next(folder: Path, loop: Loop) -> None:
+    disk(folder, loop).close()
+    died_before_it_was_announced(folder)
+    store = Tiered(disk(folder, loop), loop)
     assert not store.tier.has_news()
     store.put(make_entry(KEY))
     assert store.lookup(KEY)

@@ -210,7 +210,7 @@ class Writer:
             self._desk.troubles.report("replace", f"a damaged store could not be replaced: {worse}")
 
     def _keep_house(self) -> None:
-        """Give free pages back little by little, and let the log of purges not grow."""
+        """Give free pages back little by little, and see to the log of purges."""
         try:
             db = self.connection.get()
             (free,) = db.execute("PRAGMA freelist_count").fetchone()
@@ -219,6 +219,8 @@ class Writer:
             first, latest = db.execute(
                 "SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM purges"
             ).fetchone()
+            if latest > self._desk.shared.purges:
+                self._desk.shared.publish(latest)  # whoever wrote it died before it could
             if latest - first > PURGES_KEPT + _PRUNED_AT_ONCE:
                 db.execute("DELETE FROM purges WHERE number <= ?", (latest - PURGES_KEPT,))
         except Failure as error:
