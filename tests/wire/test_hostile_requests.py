@@ -148,6 +148,7 @@ SIZES = [
     ("a field without end", b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 9000, 431),
     ("fields without end", b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 2000, 431),
     ("announced content", to(POST, b"Content-Length: 101"), 413),
+    ("a byte too much", to(POST, CHUNKED, body=b"65\r\n" + b"x" * 0x65 + b"\r\n0\r\n\r\n"), 413),
     ("content in one chunk", to(POST, CHUNKED, body=b"66\r\n" + b"x" * 0x66 + b"\r\n0\r\n\r\n"), 413),
     ("content in many chunks", to(POST, CHUNKED, body=b"4\r\nabcd\r\n" * 26 + b"0\r\n\r\n"), 413),
 ]

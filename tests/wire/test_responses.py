@@ -39,6 +39,8 @@ FRAMED = [
     ("HEAD, without either", b"HEAD", saying(OK), Framing.NONE, None, b"", True, False),
     ("204", b"GET", saying(b"HTTP/1.1 204 No Content"), Framing.NONE, None, b"", True, True),
     ("304, with a length", b"GET", saying(b"HTTP/1.1 304 Not Modified", CL5), Framing.NONE, 5, b"", True, True),
+    ("with a field of its own for us", b"GET", saying(OK, CL5, b"X-Hop: 1", b"Connection: x-hop", body=b"hello"),
+        Framing.LENGTH, 5, b"hello", True, True),
     ("closing", b"GET", saying(OK, CL5, b"Connection: close", body=b"hello"), Framing.LENGTH, 5, b"hello", True, False),
     ("HTTP/1.0", b"GET", saying(b"HTTP/1.0 200 OK", CL5, body=b"hello"), Framing.LENGTH, 5, b"hello", True, False),
     ("HTTP/1.0, kept alive", b"GET", saying(b"HTTP/1.0 200 OK", CL5, b"Connection: keep-alive", body=b"hello"),
@@ -149,6 +151,13 @@ def test_trailers_are_dropped() -> None:
     reader.feed(saying(OK, CHUNKED, body=b"0\r\nCache-Control: max-age=9\r\nX: 1\r\n\r\n"))
     assert plain(reader.read[0].head.fields) == [("Transfer-Encoding", "chunked")]
     assert reader.read[0].head.bits == f.TRANSFER_ENCODING
+
+
+def test_nothing_is_received_after_a_failure() -> None:
+    reader = Responses()
+    reader.failure = "more bytes follow the answer"
+    reader.feed(saying(OK, CL5, body=b"hello"))
+    assert reader.read == []
 
 
 def test_the_phrase_is_kept() -> None:
