@@ -33,11 +33,14 @@ def example(monkeypatch: pytest.MonkeyPatch, origin: Origin) -> Any:
 
 def test_mounted(example: Any, origin: Origin) -> None:
     origin.on("/pro%2Fducts?limit=2", answer(b"products"))
-    app = example("mounted").app
+    module = example("mounted")
 
     async def ask() -> list[Any]:
         targets = ["/hello", "/api/pro%2Fducts?limit=2", "/api/pro%2Fducts?limit=2"]
-        return [await call(app, "GET", target) for target in targets]
+        replies = [await call(module.app, "GET", target) for target in targets]
+        module.cached.state.springhouse.close()
+        await asyncio.sleep(0.01)
+        return replies
 
     own, first, second = asyncio.run(ask())
     assert own.body == b'{"hello":"world"}'
