@@ -26,13 +26,13 @@ def test_the_log_goes_on_in_a_new_file(origin: Origin, tmp_path: Path, workers: 
         proxy.started()
         with proxy.connect() as client:
             assert client.get("/a").status == 200
-            await_that(lambda: "/a" in log.read_text())
+            await_that(lambda: "/a" in log.read_text(), "a line in the log")
             log.rename(moved)
             proxy.process.send_signal(signal.SIGHUP)
-            await_that(log.exists)
+            await_that(log.exists, "a new file")
             before = moved.read_text()
             # Each worker reopens when it comes to it: ask until a line stands in the new file.
-            await_that(lambda: client.get("/a").status == 200 and "/a" in log.read_text())
+            await_that(lambda: client.get("/a").status == 200 and "/a" in log.read_text(), "a line in the new file")
             assert moved.read_text().startswith(before)
             assert client.get("/a").status == 200
 
