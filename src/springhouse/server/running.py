@@ -61,8 +61,8 @@ async def serve(settings: Settings, announce: Announce) -> None:
     server = Server(engine, limits_of(settings), access_log=access_log)
     try:
         engine.open()
-        announce(await _listen(server, settings, engine))
         reopen_on_hangup(access_log)
+        announce(await _listen(server, settings, engine))
         await _signalled()
         await drain(server, settings.drain_timeout)
     finally:
