@@ -42,7 +42,9 @@ class Process:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         found = re.search(r"listens on http://([^ ]+):(\d+)", line)
-        assert found, f"it said: {line!r}"
+        if not found:
+            self.close()
+            raise AssertionError(f"it said: {line!r}")
         self.address = (found[1].strip("[]"), int(found[2]))
         self.port = self.address[1]
 
@@ -75,9 +77,16 @@ class Together:
 
     def __init__(self, *arguments: str) -> None:
         self.origins = {name: Origin() for name in FRONTENDS}
+        self.proxies: dict[str, Process] = {}
         with ThreadPoolExecutor() as pool:
-            started = pool.map(lambda name: _start(name, self.origins[name], arguments), FRONTENDS)
-            self.proxies = dict(zip(FRONTENDS, started, strict=True))
+            starting = {name: pool.submit(_start, name, self.origins[name], arguments) for name in FRONTENDS}
+        for name, future in starting.items():
+            if future.exception() is None:
+                self.proxies[name] = future.result()
+        failures = {name: future.exception() for name, future in starting.items() if future.exception() is not None}
+        if failures:
+            self.close()
+            raise AssertionError(failures)
 
     def close(self) -> None:
         """End everything."""
