@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from springhouse.engine.clock import Clock
 from springhouse.engine.driver import Exchange, refuse
 from springhouse.engine.fence import Fence
@@ -98,9 +100,9 @@ class Engine:
         tally = _Tally(done, parts=1 + (self.peers is not None))
         if not dry_run:
             self._fence_off(purge)
-        self.store.purge_everywhere(purge, lambda receipt: tally.add(receipt, processes=1), dry_run=dry_run)
+        self.store.purge_everywhere(purge, tally.add, dry_run=dry_run)
         if self.peers is not None:
-            spread = tally.add_of_others if self.store.is_shared else tally.add
+            spread = tally.add_again if self.store.is_shared else tally.add_of_others
             self.peers.purge(purge, spread, dry_run=dry_run)
 
     def apply(self, purge: Purge, dry_run: bool, answered: Purged) -> None:
@@ -122,7 +124,7 @@ class _Tally:
         self._parts = parts
         self._sum = Receipt(processes=0)
 
-    def add(self, receipt: Receipt, processes: int) -> None:
+    def add(self, receipt: Receipt) -> None:
         """Add a part."""
         now = self._sum
         self._sum = Receipt(
@@ -130,12 +132,16 @@ class _Tally:
             entries=now.entries + receipt.entries,
             size=now.size + receipt.size,
             failure="; ".join(filter(None, (now.failure, receipt.failure))),
-            processes=now.processes + processes,
+            processes=now.processes + receipt.processes,
         )
         self._parts -= 1
         if not self._parts:
             self._done(self._sum)
 
     def add_of_others(self, receipt: Receipt, processes: int) -> None:
-        """Add what others applied to what all share: it was counted already."""
-        self.add(Receipt(failure=receipt.failure), processes)
+        """Add what so many others applied to what each has for itself."""
+        self.add(replace(receipt, processes=processes))
+
+    def add_again(self, receipt: Receipt, _processes: int) -> None:
+        """Add what others applied to what all share: that, and who they are, is in the store's own receipt."""
+        self.add(Receipt(failure=receipt.failure, processes=0))

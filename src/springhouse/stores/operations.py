@@ -14,7 +14,7 @@ from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 
-from msgspec import MsgspecError, msgpack
+from msgspec import MsgspecError, msgpack, structs
 
 from springhouse.rules.entry import Entry
 from springhouse.stores import digests, purging
@@ -337,9 +337,13 @@ class Purging(Operation):
         if done and self.number:
             desk.shared.publish(self.number)
             desk.deliver(self.counted, self.number)
-        if self.done is not None:
-            receipt = self.receipt if done else Receipt(failure="the store could not be written")
-            desk.deliver(self.done, receipt)
+        if self.done is None:
+            return
+        if done:
+            receipt = structs.replace(self.receipt, processes=1 + len(desk.shared.others()))
+        else:
+            receipt = Receipt(failure="the store could not be written")
+        desk.deliver(self.done, receipt)
 
 
 class Counting(Operation):
