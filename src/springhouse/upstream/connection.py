@@ -100,7 +100,8 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
             call.receiver.content(remainder)  # after a 101
             call.receiver.settled()
         elif not call.is_cancelled:
-            call.heard_from()
+            if not self.is_paused:  # else it is the client who is slow
+                call.heard_from()
             call.receiver.settled()
 
     def eof_received(self) -> bool:

@@ -23,6 +23,9 @@ from springhouse.http.headers import combined, members
 from springhouse.http.messages import Response, may_have_content
 
 
+_VERSIONS = ("1.1", "1.0")
+
+
 class Framing(Enum):
     """What ends a response's content (RFC 9112 §6.3)."""
 
@@ -128,6 +131,9 @@ class ResponseReader:
 
     def on_headers_complete(self) -> None:
         if self.failure is not None:
+            return
+        if self.parser.get_http_version() not in _VERSIONS:
+            self.failure = "it is of another version of HTTP"
             return
         status: int = self.parser.get_status_code()
         response = Response(status, self.fields, reason=self.reason, bits=self.bits)
