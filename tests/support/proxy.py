@@ -108,6 +108,17 @@ class Proxy:
 
         self.await_that(all_heard)
 
+    def await_heard_from(self, client: Client) -> None:
+        """Wait until a client's request is being answered."""
+        ours = client.socket.getsockname()
+
+        def heard() -> bool:
+            return any(
+                c.is_busy for c in self.server.connections if c.transport.get_extra_info("peername")[:2] == ours[:2]
+            )
+
+        self.await_that(heard)
+
     def held_back(self) -> dict[str, int]:
         """Return the bytes of content that wait in the proxy's memory for clients, by client."""
         return self.call(lambda: {repr(c): c.transport.get_write_buffer_size() for c in self.server.connections})

@@ -1,0 +1,227 @@
+"""An origin that is away, late or talks nonsense: the client is told what it was (RFC 9209)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support.answers import answer, gated, head, raw, whole
+from tests.support.client import Broken
+from tests.support.messages import chunked, request
+from tests.support.proxy import free_port
+
+if TYPE_CHECKING:
+    from tests.conftest import Serve
+    from tests.support.messages import Answer
+    from tests.support.origin import Exchange, Origin
+    from tests.support.proxy import Proxy
+
+FRESH = "max-age=60"
+
+
+@pytest.fixture(autouse=True)
+def _sweep_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("springhouse.upstream.pool.SWEEP_S", 0.02)
+
+
+def error_of(got: Answer) -> str:
+    """Return the type of error that Proxy-Status names."""
+    assert (got["Content-Type"], got["Cache-Control"]) == ("application/problem+json", "no-store")
+    assert json.loads(got.body)["status"] == got.status
+    name, error, _ = got["Proxy-Status"].split("; ", 2)
+    assert name == "springhouse"
+    return error.removeprefix("error=")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_an_origin_that_is_not_there(serve: Serve, method: str) -> None:
+    proxy = serve(f"http://127.0.0.1:{free_port()}")
+    with proxy.connect() as client:
+        for _ in range(2):  # and the connection stays usable
+            got = client.ask(method, "/a")
+            assert got.status == 502
+            assert method == "HEAD" or error_of(got) == "connection_refused"
+
+
+def test_a_name_that_does_not_exist(serve: Serve) -> None:
+    got = serve("http://nowhere.invalid").get("/a")
+    assert (got.status, error_of(got)) == (502, "dns_error")
+
+
+def test_an_origin_that_accepts_nothing(serve: Serve) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        queued = []
+        try:
+            for _ in range(4):  # until nothing more is taken
+                one = socket.socket()
+                one.setblocking(False)
+                one.connect_ex(full.getsockname())
+                queued.append(one)
+            got = serve(f"http://127.0.0.1:{full.getsockname()[1]}", connect_timeout=0.2).get("/a")
+        finally:
+            for one in queued:
+                one.close()
+    assert (got.status, error_of(got)) == (504, "connection_timeout")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_answer_that_does_not_come(origin: Origin, serve: Serve, method: str) -> None:
+    proxy = serve(first_byte_timeout=0.2)
+    gate = origin.gate()
+    origin.on("/a", gated(gate, answer(b"late", cache_control=FRESH)))
+    origin.on("/b", answer(b"x"))
+    with proxy.connect() as client:
+        got = client.ask(method, "/a")
+        assert (got.status, error_of(got)) == (504, "http_response_timeout")
+        assert client.get("/b").status == 200
+    gate.open()
+
+
+def test_the_wait_for_the_first_byte_begins_when_all_is_sent(origin: Origin, serve: Serve) -> None:
+    proxy = serve(first_byte_timeout=0.3, body_timeout=5)
+    origin.on("/a", answer(b"x"))
+    with proxy.connect() as client:
+        client.send(request("POST", "/a", content_length=5))
+        for _ in range(4):
+            assert client.is_silent(0.15)
+            client.send(b"x")
+        client.send(b"x")
+        assert client.answer("POST").status == 200
+
+
+@pytest.mark.parametrize("caching", [FRESH, "no-store"])
+def test_an_answer_that_stops(origin: Origin, serve: Serve, caching: str) -> None:
+    proxy = serve(between_bytes_timeout=0.2)
+    gate = origin.gate()
+
+    async def stopping(exchange: Exchange) -> None:
+        await exchange.send(head(content_length=100, cache_control=caching) + b"half")
+        await gate.passed()
+
+    origin.on("/a", stopping, answer(b"whole", cache_control=caching))
+    with proxy.connect() as client:
+        client.send(request("GET", "/a"))
+        with pytest.raises(Broken) as caught:
+            client.answer()
+    assert caught.value.body == b"half"
+    assert proxy.get("/a").body == b"whole"
+    gate.open()
+
+
+def test_an_answer_that_is_slow_but_goes_on(origin: Origin, serve: Serve) -> None:
+    proxy = serve(between_bytes_timeout=0.3, first_byte_timeout=0.3)
+    origin.on("/a", dripping(8, 0.1))
+    assert proxy.get("/a").body == b"x" * 8
+
+
+def dripping(count: int, pause: float):
+    """Send single bytes with a pause between them."""
+
+    async def handler(exchange: Exchange) -> None:
+        await exchange.send(head(content_length=count, cache_control=FRESH))
+        for _ in range(count):
+            await asyncio.sleep(pause)
+            await exchange.send(b"x")
+
+    return handler
+
+
+def test_an_answer_that_takes_too_long_in_all(origin: Origin, serve: Serve) -> None:
+    proxy = serve(total_timeout=0.3)
+    origin.on("/a", dripping(1000, 0.02))
+    with proxy.connect() as client:
+        client.send(request("GET", "/a"))
+        with pytest.raises(Broken):
+            client.answer()
+    gate = origin.gate()
+    origin.on("/b", gated(gate, answer(b"x")))
+    got = proxy.get("/b")
+    assert (got.status, error_of(got)) == (504, "http_response_timeout")
+    gate.open()
+
+
+def test_a_slow_client_is_not_the_origins_fault(origin: Origin, serve: Serve) -> None:
+    proxy = serve(between_bytes_timeout=0.2)
+    body = bytes(30_000_000)
+    origin.on("/a", answer(body, cache_control="no-store"))
+    client = proxy.connect(receive_buffer=16 * 1024)
+    client.send(request("GET", "/a"))
+    client.head()
+    assert not client.is_silent(0.1)
+    time.sleep(0.6)
+    assert client.read(len(body)) == body
+
+
+# What is no HTTP.
+
+CHUNKED = head(transfer_encoding="chunked", cache_control=FRESH)
+NONSENSE = {
+    "nothing": b"",
+    "no HTTP": b"SSH-2.0-OpenSSH\r\n",
+    "zeros": bytes(100),
+    "HTTP/2": b"HTTP/2.0 200 OK\r\n\r\n",
+    "HTTP/3": b"HTTP/3 200 OK\r\n\r\n",
+    "no status": b"HTTP/1.1 OK\r\n\r\n",
+    "a status of two digits": b"HTTP/1.1 20 OK\r\n\r\n",
+    "a status of four digits": b"HTTP/1.1 2000 OK\r\n\r\n",
+    "half a head": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "bare line feeds": b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+    "a folded line": b"HTTP/1.1 200 OK\r\nX: y\r\n z\r\nContent-Length: 0\r\n\r\n",
+    "a space before the colon": b"HTTP/1.1 200 OK\r\nContent-Length : 0\r\n\r\n",
+    "a carriage return in a value": b"HTTP/1.1 200 OK\r\nX: y\rSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n",
+    "NUL in a value": b"HTTP/1.1 200 OK\r\nX: y\x00z\r\nContent-Length: 0\r\n\r\n",
+    "a control character in a value": b"HTTP/1.1 200 OK\r\nX: y\x01z\r\nContent-Length: 0\r\n\r\n",
+    "no colon": b"HTTP/1.1 200 OK\r\nnonsense\r\nContent-Length: 0\r\n\r\n",
+    "two lengths": head(content_length=[5, 6]) + b"hello!",
+    "a length that is no number": head(content_length="five") + b"hello",
+    "a negative length": head(content_length="-5") + b"hello",
+    "length and chunked": head(content_length=5, transfer_encoding="chunked") + chunked(b"hello"),
+    "an unknown coding": head(transfer_encoding="gzip") + b"hello",
+    "a coding before chunked": head(transfer_encoding="gzip, chunked") + chunked(b"hello"),
+    "a coding behind chunked": head(transfer_encoding="chunked, gzip") + chunked(b"hello"),
+    "101 unasked": head(101, upgrade="websocket", connection="Upgrade"),
+    "too many fields": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 40_000 + b"\r\n",
+    "a field that is too large": head(x="y" * 200_000),
+    "a head without end": b"HTTP/1.1 200 OK\r\nX: " + b"y" * 300_000,
+}
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_an_answer_that_is_no_http_is_a_502_and_not_stored(origin: Origin, proxy: Proxy, name: str) -> None:
+    origin.on("/a", raw(NONSENSE[name]), answer(b"good", cache_control=FRESH))
+    got = proxy.get("/a")
+    assert got.status == 502
+    assert error_of(got) in ("http_protocol_error", "connection_terminated")
+    good = proxy.get("/a")
+    assert (good.status, good.x_cache, good.body) == (200, "MISS", b"good")
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_an_answer_to_a_post_that_is_no_http_is_a_502(origin: Origin, proxy: Proxy, name: str) -> None:
+    origin.on("/a", raw(NONSENSE[name]))
+    with proxy.connect() as client:
+        for _ in range(2):
+            assert client.ask("POST", "/a", b"content").status == 502
+
+
+def test_nonsense_behind_a_good_answer_spoils_nothing(origin: Origin, proxy: Proxy) -> None:
+    origin.on("/a", raw(whole(b"good", cache_control=FRESH) + b"\x00nonsense", end="keep"))
+    origin.on("/b", answer(b"b"))
+    assert [proxy.get(target).body for target in ("/a", "/b", "/a")] == [b"good", b"b", b"good"]
+
+
+def test_status_codes_nobody_knows_go_through(origin: Origin, proxy: Proxy) -> None:
+    for status in (299, 418, 499, 599):
+        origin.on(f"/{status}", raw(head(status, "Well", content_length=1, cache_control=FRESH) + b"x", end="keep"))
+        got = [proxy.get(f"/{status}") for _ in range(2)]
+        assert [(one.status, one.phrase, one.body) for one in got] == [(status, "Well", b"x")] * 2
+
+
+def test_an_answer_without_a_reason_phrase(origin: Origin, proxy: Proxy) -> None:
+    origin.on("/a", raw(b"HTTP/1.1 200 \r\nContent-Length: 1\r\nCache-Control: max-age=60\r\n\r\nx", end="keep"))
+    origin.on("/b", raw(b"HTTP/1.1 200\r\nContent-Length: 1\r\n\r\nx", end="keep"))
+    assert [proxy.get(target).body for target in ("/a", "/a", "/b", "/b")] == [b"x"] * 4
