@@ -26,6 +26,7 @@ from springhouse.upstream.routing import Forwarding
 
 _PASSED_ON = frozenset({b"content-type", b"content-encoding", b"content-length", b"etag", b"last-modified"})
 _STORED = frozenset({200, 203, 204, 300, 304})
+_NO_SNIFF: Field = (b"X-Content-Type-Options", b"nosniff")
 _NO_STORE: Field = (b"Cache-Control", b"no-store")
 _JSON = re.compile(r"application/(?:[\w.+-]+\+)?json")
 _TEXT = re.compile(r"text/.*|application/(?:[\w.+-]+\+)?(?:xml|javascript|yaml|x-www-form-urlencoded)")
@@ -150,7 +151,7 @@ class Envelope:
 
 def answer(status: int, body: bytes, *fields: Field, media: bytes = b"application/json") -> Reply:
     """Return a reply of our own."""
-    head = [(b"Content-Type", media), *(fields or (_NO_STORE,))]
+    head = [(b"Content-Type", media), _NO_SNIFF, *(fields or (_NO_STORE,))]
     return Reply(status, _phrase(status), head, [], body, len(body), b"BYPASS", None)
 
 
