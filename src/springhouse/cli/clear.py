@@ -51,7 +51,7 @@ async def _clear_stored(settings: Settings) -> str:
     except TimeoutError:
         raise CannotClear(f"{settings.store} does not answer") from None
     finally:
-        await asyncio.to_thread(tier.close) if settings.store.startswith("disk") else tier.close()
+        await tier.aclose()
     if receipt.failure:
         raise CannotClear(f"It is not certain that {settings.store} was cleared: {receipt.failure}")
     return f"The cache in {settings.store.removeprefix('disk:')} is clear: {receipt.entries} responses removed."

@@ -89,6 +89,13 @@ class Engine:
             desk.close()
         self.store.close()
 
+    async def aclose(self) -> None:
+        """Do as `close`, and return when the store has written what it had to write."""
+        self.pool.close()
+        for desk in self._desks:
+            desk.close()
+        await self.store.aclose()
+
     # Purging.
 
     def purge(self, purge: Purge, done: Purged, *, dry_run: bool = False) -> None:

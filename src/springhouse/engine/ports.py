@@ -103,7 +103,10 @@ class Store(Protocol):
         """Open what stands behind memory, on the loop's thread; nothing when that is done."""
 
     def close(self) -> None:
-        """Write what waits to be written, and let go of everything."""
+        """Write what waits to be written, and let go of everything; perhaps in the background."""
+
+    async def aclose(self) -> None:
+        """Do as `close`, and return when it is done."""
 
 
 class Peers(Protocol):

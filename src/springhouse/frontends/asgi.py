@@ -57,8 +57,16 @@ class SpringhouseASGI:
 
     def close(self) -> None:
         """Release store, log and the connections to the origin. A request that still comes opens them again."""
-        self._loop = None
+        self._leave()
         self.engine.close()
+
+    async def aclose(self) -> None:
+        """Do as `close`, and return when the store has written what it had to write."""
+        self._leave()
+        await self.engine.aclose()
+
+    def _leave(self) -> None:
+        self._loop = None
         log, self._log = self._log, None
         if log is not None:
             log.close()
@@ -121,7 +129,7 @@ class SpringhouseASGI:
                 self.enter_loop()
                 await send({"type": "lifespan.startup.complete"})
             else:
-                self.close()
+                await self.aclose()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

@@ -37,7 +37,7 @@ def create_app(settings: Settings | None = None, **options: Any) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         cache.enter_loop()
         yield
-        cache.close()
+        await cache.aclose()
 
     app = FastAPI(
         title="Springhouse", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False

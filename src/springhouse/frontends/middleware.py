@@ -55,7 +55,7 @@ class CacheMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             if scope["type"] == "lifespan":
-                self._front.close()
+                await self._front.aclose()
             return
         self._front.enter_loop()
         admitted = self._front.admit(scope, target_of(scope, keeps_prefix=True))

@@ -72,7 +72,7 @@ class EngineThread:
             log, self.log = self.log, None
         if loop is None or engine is None or self._pid != os.getpid():
             return
-        _in_loop(loop, engine.close)
+        asyncio.run_coroutine_threadsafe(engine.aclose(), loop).result()
         if log is not None:
             _in_loop(loop, log.close)
         loop.call_soon_threadsafe(loop.stop)

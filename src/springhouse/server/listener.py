@@ -121,7 +121,7 @@ class Server:
             reset(connection.transport)
         if self._sweep is not None:
             self._sweep.cancel()
-        self.engine.close()
+        await self.engine.aclose()
         await asyncio.sleep(0)
         return late
 

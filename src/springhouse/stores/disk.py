@@ -256,6 +256,10 @@ class DiskStore:
         self._readers.close()
         self._shared.close()
 
+    async def aclose(self) -> None:
+        """Do as `close`; see Tier."""
+        self.close()
+
     def _deliver(self, call: Callable[..., object], *arguments: object) -> None:
         with suppress(RuntimeError):  # the loop has gone, and with it whoever waited
             self._deliver_to(call, *arguments)

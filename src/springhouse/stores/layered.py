@@ -307,6 +307,10 @@ class LayeredStore:
         """Close the tier."""
         self.tier.close()
 
+    async def aclose(self) -> None:
+        """Close the tier, and return when that is done."""
+        await self.tier.aclose()
+
 
 def _ignore(_purge: Purge) -> None:
     pass

@@ -101,6 +101,9 @@ class MemoryStore:
     def close(self) -> None:
         """Nothing to let go of."""
 
+    async def aclose(self) -> None:
+        """Nothing to let go of."""
+
     def find(self, key: bytes, done: Found) -> tuple[Entry, ...] | None:
         """Return the variants under the key. A store with a slower tier behind it returns None and calls `done`."""
         return self.lookup(key)

@@ -36,6 +36,13 @@ class OpenableStore:
             layered.close()
             self.memory.clear()
 
+    async def aclose(self) -> None:
+        """Do as `close`, and return when all is written."""
+        layered, self._layered = self._layered, None
+        if layered is not None:
+            await layered.aclose()
+            self.memory.clear()
+
     @property
     def on_foreign_purge(self) -> Callable[[Purge], None]:
         """Is told what other processes have purged."""

@@ -92,4 +92,8 @@ class Tier(Protocol):
         """Call back when all that was asked for before has been written."""
 
     def close(self) -> None:
-        """Write what is waiting to be written, and let go of everything. Blocks, for at most some seconds."""
+        """Write what is waiting to be written, and let go of everything. Takes some seconds at most: it blocks, or goes
+        on in the background."""
+
+    async def aclose(self) -> None:
+        """Do as `close`, and return when it is done."""
