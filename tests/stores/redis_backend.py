@@ -146,8 +146,15 @@ async def eventually(is_so: Callable[[], Any], why: object = "Nothing happened")
 async def asked(ask: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
     """Ask something that calls back, and return what it is called back with."""
     answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    ask(*arguments, lambda *given: answer.set_result(given[0] if given else None), **more)
-    return await asyncio.wait_for(answer, 20)
+
+    def back(*given: Any) -> None:
+        assert not answer.done() or answer.cancelled(), "Called back twice"
+        if not answer.done():
+            answer.set_result(given[0] if given else None)
+
+    ask(*arguments, back, **more)
+    async with asyncio.timeout(20):
+        return await answer
 
 
 async def content_of(entry: Entry) -> bytes:

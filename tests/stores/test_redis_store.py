@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+
 import pytest
 from tests.stores.backends import NOW, make_entry
 from tests.stores.redis_backend import PATIENT, asked, content_of, eventually, node, unique
