@@ -135,7 +135,7 @@ class MemoryStore:
 
     def forget(self, keys: Iterable[bytes]) -> int:
         """Remove the keys with all their variants; return how many there were."""
-        found = [record for record in map(self.records.get, keys) if record is not None]
+        found = [record for record in map(self.records.get, dict.fromkeys(keys)) if record is not None]
         for record in found:
             self._drop(record)
         return len(found)
