@@ -17,7 +17,10 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
     answer unasked would otherwise be taken for the answer to the next request.
     """
 
-    __slots__ = ("call", "idle_since", "is_closed", "is_done", "is_paused", "is_tunnel", "pool", "transport", "used")
+    __slots__ = (
+        "call", "has_ended", "idle_since", "is_closed", "is_done", "is_paused", "is_tunnel", "pool", "transport",
+        "used",
+    )  # fmt: skip
 
     def __init__(self, pool: "Pool") -> None:
         super().__init__(pool.limits.head)
@@ -31,6 +34,8 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
         self.is_tunnel = False
         self.is_closed = False
         self.is_paused = False
+        self.has_ended = False
+        """The origin has said that it sends no more; with TLS an end without a word may be an attacker's cut."""
 
     def start(self, call: "Call") -> None:
         """Send a call's head; its content follows as it comes."""
@@ -105,6 +110,7 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
             call.receiver.settled()
 
     def eof_received(self) -> bool:
+        self.has_ended = True
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -118,7 +124,7 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
             self.call = None
             self.pool.done(call, None)
             call.receiver.content_end()
-        elif error is None and not self.in_head and self.ended():
+        elif error is None and self.has_ended and not self.in_head and self.ended():
             self._finish(call)
         elif self.used > 1 and self.head_bytes == 0 and call.may_retry():
             self.call = None
