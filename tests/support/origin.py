@@ -106,6 +106,11 @@ class Exchange:
         """Close the connection in an orderly way once the handler returns."""
         self.is_closed = True
 
+    def cut(self) -> None:
+        """End the connection now; over TLS without its closing alert, as somebody in between might."""
+        self.is_closed = True
+        self._writer.transport.abort()
+
     def reset(self) -> None:
         """Break the connection off with a reset, now."""
         self.is_closed = True
@@ -242,7 +247,8 @@ class Origin:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.open_connections += 1
-        writer.transport.set_write_buffer_limits(high=0)
+        if writer.get_extra_info("sslcontext") is None:  # asyncio's TLS does not close after a pause at zero
+            writer.transport.set_write_buffer_limits(high=0)
         self.noted()
         number = self.connections
         try:
