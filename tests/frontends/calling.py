@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-async def call(app: Any, method: str, target: str, body: bytes = b"", **fields: str) -> Answer:
+async def call(app: Any, method: str, target: str, body: bytes = b"", version: str = "1.1", **fields: str) -> Answer:
     """Send one request to an ASGI application and return its answer."""
     path, _, query = target.partition("?")
     headers = [(b"host", b"app.test")]
     headers += [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()]
-    if body:
+    if body and version == "1.1":
         headers.append((b"content-length", b"%d" % len(body)))
     scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": version, "method": method, "scheme": "http",
         "path": path, "raw_path": path.encode(), "query_string": query.encode(), "root_path": "", "headers": headers,
         "client": ("127.0.0.1", 5000), "server": ("app.test", 80), "state": {},
     }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fastapi import FastAPI
 from tests.frontends.calling import call
-from tests.support.answers import answer, head
+from tests.support.answers import answer, echo, head
 
 from springhouse.frontends.asgi import TARGET_EXTENSION, target_of
 from springhouse.frontends.fastapi import create_app
@@ -157,6 +157,18 @@ def test_routes_of_ones_own_come_first(origin: Origin) -> None:
         return bodies
 
     assert asyncio.run(ask()) == [b'"mine"', b"theirs"]
+
+
+def test_http_2_needs_no_field_to_announce_content(origin: Origin) -> None:
+    origin.on("/echo", echo)
+    app = create_app(origin=origin.url)
+
+    async def ask() -> list[bytes]:
+        bodies = [(await call(app, "POST", "/echo", body, "2")).body for body in (b"posted", b"")]
+        await close(app)
+        return bodies
+
+    assert asyncio.run(ask()) == [b"posted", b""]
 
 
 def test_websockets_are_closed(origin: Origin) -> None:

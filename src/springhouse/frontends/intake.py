@@ -14,6 +14,8 @@ from springhouse.http.headers import is_token
 from springhouse.http.messages import Request
 from springhouse.wire.requests import Limits, Refusal, RequestReader
 
+_BARE = frozenset({b"GET", b"HEAD"})
+"""Methods whose requests are taken to have no content unless they say so."""
 _TARGET = re.compile(rb"[\x21-\x7e\x80-\xff]+")
 
 
@@ -78,6 +80,8 @@ class Intake(RequestReader):
         if request is None:
             return self.refusal or Refusal(400, "The request is not valid")
         request.bits &= ~(EXPECT | UPGRADE)
+        if version not in ("1.1", "1.0") and not self.bits & CONTENT_LENGTH and method not in _BARE:
+            request.has_content = True  # frames end it there, no field announces it
         return request
 
     def _is_length_valid(self) -> bool:
