@@ -447,6 +447,20 @@ def test_a_folder_that_cannot_be_used_is_said_so(tmp_path: Path, loop: Loop, kin
         disk(folder, loop)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_what_is_stored_is_nobody_elses_to_read(opened: Open, folder: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        store = opened()
+        store.put(make_entry(KEY, b"x" * STREAMED))
+        flush(store)
+    finally:
+        os.umask(before)
+    assert folder.stat().st_mode & 0o077 == 0
+    for path in [*folder.glob("entries.sqlite*"), *bodies(folder), folder / "numbers", folder / "lock"]:
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
 # Sweeping.
 
 

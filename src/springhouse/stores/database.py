@@ -115,6 +115,8 @@ class Database:
     def _prepare(self, *, may_set_aside: bool) -> None:
         for _ in range(2):
             try:
+                # What SQLite adds has the same mode: what is cached is nobody else's to read.
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
                 with closing(self.connect()) as db:
                     self._check(db)
                     # A process that died may have written a purge down and not said so.
@@ -123,6 +125,8 @@ class Database:
                 return
             except _Foreign as error:
                 kind, why = "foreign", str(error)
+            except OSError as error:
+                raise Unusable(f"The store {self.path} cannot be opened: {error.strerror}") from None
             except sqlite3.DatabaseError as error:
                 if not is_corrupt(error):
                     raise Unusable(f"The store {self.path} cannot be opened: {error}") from None

@@ -54,8 +54,9 @@ class Shared:
         self.name = token_hex(6)
         """This process's name; no other ever has it."""
         self._threads = Lock()  # a lock on a file does not keep threads of one process apart
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._instances = folder / "processes"
-        self._instances.mkdir(parents=True, exist_ok=True)
+        self._instances.mkdir(exist_ok=True)
         self._lock_fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         self._alive_fd = -1
         with self.locked():
