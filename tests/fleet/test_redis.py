@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -164,8 +165,6 @@ def test_a_node_that_dies_while_it_receives_leaves_nothing(
 
 
 def test_a_node_that_is_stopped_does_not_hold_up_the_others_purges(origin: Origin, nodes: list[Node]) -> None:
-    import signal
-
     one, other = nodes
     origin.on("/x", answer(b"x", **FRESH))
     one.fill("/x")
@@ -177,8 +176,6 @@ def test_a_node_that_is_stopped_does_not_hold_up_the_others_purges(origin: Origi
 
 
 def test_what_was_answered_just_before_sigterm_is_in_redis(origin: Origin, nodes: list[Node]) -> None:
-    import signal
-
     one, other = nodes
     body = random.Random(2).randbytes(2**20)
     origin.on("/x", answer(body, **FRESH))
