@@ -92,6 +92,7 @@ class DiskStore:
         self._bodies = Bodies(folder / "bodies", self._shared.name)
         self._seen = self._shared.purges
         self._sweep_at = 0.0
+        self._is_closing = False
         self._swept = -1
         """The generation of the database when bodies were last swept."""
         self._last_of_key: dict[bytes, int] = {}
@@ -252,6 +253,7 @@ class DiskStore:
 
     def close(self) -> None:
         """Write what is waiting to be written, and let go of everything; see Tier."""
+        self._is_closing = True
         self._writer.close()
         self._readers.close()
         self._shared.close()
@@ -276,6 +278,8 @@ class DiskStore:
         swept = 0
         with suppress(sqlite3.Error, OSError):
             for path in self._bodies.abandoned(self._shared.others):
+                if self._is_closing:
+                    return
                 found = connection.get().execute("SELECT 1 FROM entries WHERE file = ?", (path.name,)).fetchone()
                 if found is None:
                     path.unlink(missing_ok=True)
