@@ -15,7 +15,7 @@ WINDOW = 256 * 1024
 class Reader:
     """Pumps a recording into a sink: the bytes from `start` up to `stop` (None: all there will be)."""
 
-    __slots__ = ("at", "left", "recording", "sink", "skip")
+    __slots__ = ("at", "is_over", "left", "recording", "sink", "skip")
 
     def __init__(self, recording: "Recording", sink: Sink, start: int, stop: int | None) -> None:
         self.recording = recording
@@ -24,13 +24,22 @@ class Reader:
         """Number of the chunk to send next."""
         self.skip = start
         self.left = None if stop is None else stop - start
+        self.is_over = False
+        """It has ended, broken off or left. The sink may still ask for more, and others may still pump it."""
 
     def pump(self) -> None:
         """Send what has arrived, as far as the sink takes it."""
         recording, sink = self.recording, self.sink
-        while self.at < recording.dropped + len(recording.chunks) and not sink.paused and self.left != 0:
+        while (
+            self.at < recording.dropped + len(recording.chunks)
+            and not sink.paused
+            and self.left != 0
+            and not self.is_over
+        ):
             self.at += 1
             self._send(recording.chunks[self.at - 1 - recording.dropped])
+        if self.is_over:
+            return
         if self.left == 0 or (recording.is_complete and self.at == recording.dropped + len(recording.chunks)):
             recording.leave(self)
             sink.end()
@@ -56,6 +65,8 @@ class Reader:
 
     def resume(self) -> None:
         """Go on after the sink was full."""
+        if self.is_over:
+            return
         self.pump()
         self.sink.flush()
         self.recording.settle()
@@ -77,7 +88,9 @@ _NOBODY = _Nobody()
 class Recording:
     """Chunks of content with their readers. `origin` is held back when it is not kept and a reader lags."""
 
-    __slots__ = ("chunks", "dropped", "is_complete", "is_held_back", "is_kept", "origin", "readers", "size")
+    __slots__ = (
+        "chunks", "dropped", "is_broken", "is_complete", "is_held_back", "is_kept", "origin", "readers", "size",
+    )  # fmt: skip
 
     def __init__(self, origin: Pausable) -> None:
         self.origin = origin
@@ -88,12 +101,20 @@ class Recording:
         """Bytes that have arrived."""
         self.is_kept = True
         self.is_complete = False
+        self.is_broken = False
         self.is_held_back = False
         self.readers: list[Reader] = []
 
     def join(self, sink: Sink, start: int = 0, stop: int | None = None) -> Reader:
-        """Send the bytes from `start` up to `stop` to the sink, as they arrive."""
+        """Send the bytes from `start` up to `stop` to the sink, as they arrive.
+
+        Whoever found the entry in time, but joins when its beginning is gone or it broke off, is broken off as well.
+        """
         reader = Reader(self, sink, start, stop)
+        if self.dropped or self.is_broken:
+            reader.is_over = True
+            sink.abort()
+            return reader
         self.readers.append(reader)
         sink.produced_by(reader)
         reader.pump()
@@ -101,6 +122,7 @@ class Recording:
 
     def leave(self, reader: Reader) -> None:
         """Forget a reader."""
+        reader.is_over = True
         if reader in self.readers:
             self.readers.remove(reader)
 
@@ -115,7 +137,7 @@ class Recording:
 
     def flush(self) -> None:
         """Let readers' clients have what has arrived."""
-        for reader in self.readers:
+        for reader in tuple(self.readers):
             reader.sink.flush()
 
     def finish(self) -> None:
@@ -128,9 +150,12 @@ class Recording:
     def fail(self) -> None:
         """Break off for all readers: the content will never be whole."""
         self.origin = _NOBODY
+        self.is_broken = True
         readers, self.readers = self.readers, []
         for reader in readers:
-            reader.sink.abort()
+            if not reader.is_over:
+                reader.is_over = True
+                reader.sink.abort()
 
     def keep_no_longer(self) -> None:
         """Pass on from here, without keeping."""
