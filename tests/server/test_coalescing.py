@@ -256,3 +256,36 @@ def test_what_is_stale_on_arrival_is_not_queued_for(origin: Origin, serve: Serve
     clients = asking(proxy, "/a", 11)
     gate.open()
     assert {(one.status, one.body) for one in answers(clients)} == {(200, b"x")}
+
+
+def test_what_is_stale_on_arrival_is_still_refreshed_in_the_background(origin: Origin, proxy: Proxy) -> None:
+    fields = {"cache_control": "max-age=0, stale-while-revalidate=60", "etag": '"a"'}
+    origin.on("/a", answer(b"one", **fields), answer(b"two", **{**fields, "etag": '"b"'}))
+    assert proxy.get("/a").body == b"one"
+    assert proxy.get("/a").x_cache == "STALE"
+    origin.await_requests(2)
+    origin.await_that(lambda: proxy.get("/a").body == b"two")
+
+
+@pytest.mark.parametrize("fields", [{"authorization": "Basic x"}, {"cookie": "a=b"}])
+def test_requests_with_credentials_do_not_queue_and_do_not_spoil_it_for_others(
+    origin: Origin, proxy: Proxy, fields: dict[str, str]
+) -> None:
+    gate = origin.gate()
+    origin.on("/a", gated(gate, answer(b"mine")))
+    first = asking(proxy, "/a", 4, **fields)
+    origin.await_requests(1)
+    gate.open()
+    assert {one.body for one in answers(first)} == {b"mine"}
+    # Known now: the next ones go at once, each for itself …
+    gate = origin.gate()
+    origin.on("/a", gated(gate, answer(b"mine")))
+    second = asking(proxy, "/a", 4, **fields)
+    origin.await_requests(8)
+    # … while those without credentials still wait for one another.
+    others = asking(proxy, "/a", 4)
+    origin.await_requests(9)
+    gate.open()
+    answers(second)
+    answers(others)
+    assert origin.count("/a") == 9

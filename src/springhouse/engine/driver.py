@@ -147,7 +147,7 @@ class Exchange:
 
     def _claim(self, step: Claim) -> object:
         flights = self.engine.flights
-        if flights.alone_until and flights.goes_alone(self._own_kind(), self.engine.clock()):
+        if step.wait and flights.alone_until and flights.goes_alone(self._own_kind(), self.engine.clock()):
             return Claimed.ALONE
         flight = flights.open(step.key)
         if flight is None:

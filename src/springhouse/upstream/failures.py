@@ -3,7 +3,6 @@
 import ssl
 
 from springhouse.upstream.guard import ForbiddenAddress
-from springhouse.upstream.routing import Origin
 
 _STATUS = {
     "connection_timeout": 504,
@@ -18,18 +17,21 @@ def status_of(error: str) -> int:
     return _STATUS.get(error, 502)
 
 
-def describe(error: BaseException, origin: Origin) -> tuple[str, str]:
-    """Return the Proxy-Status error type (RFC 9209 §2.3) and one sentence for what went wrong while connecting."""
+def describe(error: BaseException) -> tuple[str, str]:
+    """Return the Proxy-Status error type (RFC 9209 §2.3) and one sentence for what went wrong while connecting.
+
+    Clients read it: it does not say where the origin is.
+    """
     if isinstance(error, ForbiddenAddress):
         return "destination_ip_prohibited", str(error)
     if isinstance(error, TimeoutError):
-        return "connection_timeout", f"The origin {origin} did not accept a connection in time"
+        return "connection_timeout", "The origin did not accept a connection in time"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return "tls_certificate_error", f"The certificate of {origin} is not valid: {error.verify_message}"
+        return "tls_certificate_error", f"The origin's certificate is not valid: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return "tls_protocol_error", f"TLS with {origin} failed: {error.reason}"
+        return "tls_protocol_error", f"TLS with the origin failed: {error.reason}"
     if isinstance(error, ConnectionRefusedError):
-        return "connection_refused", f"The origin {origin} refuses connections"
+        return "connection_refused", "The origin refuses connections"
     if isinstance(error, OSError) and error.__class__.__name__ == "gaierror":
-        return "dns_error", f"The origin's name {origin.host} cannot be resolved"
-    return "destination_unavailable", f"The origin {origin} cannot be reached: {error}"
+        return "dns_error", "The origin's name cannot be resolved"
+    return "destination_unavailable", f"The origin cannot be reached: {getattr(error, 'strerror', None) or type(error).__name__}"

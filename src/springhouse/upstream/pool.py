@@ -331,7 +331,7 @@ class Pool:
             raise
         except Exception as error:
             self.open -= 1
-            self.broken(call, *describe(error, origin))
+            self.broken(call, *describe(error))
             if self.waiting:
                 self._connect(self.waiting.popleft())
             return
