@@ -41,8 +41,8 @@ def options_of(settings: Settings) -> Options:
         ttl_despite_credentials=settings.ttl_despite_credentials,
         ttl_despite_no_store=settings.ttl_despite_no_store,
         set_cookie=settings.set_cookie,
-        # An object never takes more than half of the store.
-        max_object=min(settings.max_object, settings.memory // 2),
+        # An object never takes more than half of memory, or all of what may wait to be written.
+        max_object=min(settings.max_object, settings.memory // (2 if settings.store == "memory" else 4)),
         max_variants=settings.max_variants,
         withheld=0 if settings.expose_tags else TAGS,
     )
@@ -76,30 +76,37 @@ class CannotStore(BadSettings):
 
 def store_of(settings: Settings, options: Options, clock: Clock) -> Store:
     """Return the settings' store. One with something behind memory is to be opened, which raises CannotStore."""
-    memory = MemoryStore(settings.memory, options)
     if settings.store == "memory":
-        return memory
+        return MemoryStore(settings.memory, options)
+    memory = MemoryStore(settings.memory - _waiting_max(settings), options)
 
     def make() -> LayeredStore:
         try:
-            tier = tier_of(settings, options, clock)
+            tier = tier_of(settings, clock)
         except (Unusable, ValueError) as error:
             raise CannotStore(f"--store {settings.store}: {error}") from None
         if isinstance(tier, DiskStore):
             tier.is_hot_in(is_hot_in(memory))
-        return LayeredStore(memory, tier, later=asyncio.get_running_loop().call_later, patience=settings.store_patience)
+        return LayeredStore(
+            memory,
+            tier,
+            later=asyncio.get_running_loop().call_later,
+            whole_max=_whole_max(settings),
+            patience=settings.store_patience,
+        )
 
     return OpenableStore(memory, make)
 
 
-def tier_of(settings: Settings, options: Options, clock: Clock = wall) -> "DiskStore | RedisStore":
+def tier_of(settings: Settings, clock: Clock = wall) -> "DiskStore | RedisStore":
     """Return what stands behind memory, opened on the running loop. Raises Unusable and ValueError."""
     secret = settings.store_secret.get_secret_value().encode()
     if settings.store.startswith("disk"):
         limits = DiskLimits(
             budget=settings.disk_size,
             variants_max=settings.max_variants,
-            waiting_max=max(_WAITING_LEAST, 2 * (options.max_object or 0)),
+            whole_max=_whole_max(settings),
+            waiting_max=_waiting_max(settings),
         )
         deliver = asyncio.get_running_loop().call_soon_threadsafe
         return DiskStore(folder_of(settings), limits, deliver=deliver, secret=secret)
@@ -108,9 +115,19 @@ def tier_of(settings: Settings, options: Options, clock: Clock = wall) -> "DiskS
     except ModuleNotFoundError as error:
         raise ValueError(f"it needs {error.name}: pip install 'springhouse[redis]'") from None
     redis_limits = RedisLimits(
-        variants_max=settings.max_variants, waiting_max=max(_WAITING_LEAST, 2 * (options.max_object or 0))
+        variants_max=settings.max_variants, whole_max=_whole_max(settings), waiting_max=_waiting_max(settings)
     )
     return RedisStore(settings.store, redis_limits, prefix=settings.store_prefix, secret=secret, clock=clock)
+
+
+def _waiting_max(settings: Settings) -> int:
+    """Return how many bytes of --memory may wait to be written: at least one of the largest objects should fit."""
+    return min(max(_WAITING_LEAST, settings.max_object), settings.memory // 4)
+
+
+def _whole_max(settings: Settings) -> int:
+    """Return how large content may be that is held in memory; larger is streamed from where it is stored."""
+    return settings.memory // 32
 
 
 def folder_of(settings: Settings) -> Path:

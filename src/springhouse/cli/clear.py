@@ -8,7 +8,7 @@ import asyncio
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from springhouse.service import folder_of, folders, options_of, tier_of
+from springhouse.service import folder_of, folders, tier_of
 from springhouse.settings import Settings
 from springhouse.stores.database import Unusable
 from springhouse.stores.purging import Everything, Purge, Receipt
@@ -42,7 +42,7 @@ async def _clear_stored(settings: Settings) -> str:
     loop = asyncio.get_running_loop()
     cleared: asyncio.Future[Receipt] = loop.create_future()
     try:
-        tier = tier_of(settings, options_of(settings))
+        tier = tier_of(settings)
     except (Unusable, ValueError) as error:
         raise CannotClear(str(error)) from None
     try:

@@ -5,6 +5,8 @@ late they are added, and sees the target before anything has decoded it.
 """
 
 import logging
+import signal
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -58,9 +60,15 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         where = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}"
     logging.getLogger("uvicorn.error").addFilter(is_worth_logging)
-    server = uvicorn.Server(
+    app = create_app(settings)
+
+    def begin() -> None:
+        app.state.springhouse.enter_loop()  # what is wrong with a store shows now
+        announce(where)
+
+    server = _Server(
         uvicorn.Config(
-            create_app(settings),
+            app,
             http=ExactTarget,
             ws="none",
             lifespan="on",
@@ -75,13 +83,29 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
         )
     )
     announce(where)
+    # uvicorn raises the signal that ended it once more, when it has shut down in good order: that is no failure.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
-        pass  # uvicorn raises it again after it has shut down
+        pass  # this, too
     finally:
         if settings.unix_socket is not None:
             settings.unix_socket.unlink(missing_ok=True)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that calls a function in its loop before it begins; what that raises ends it."""
+
+    def __init__(self, config: uvicorn.Config, begin: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._begin = begin
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until a signal ends it."""
+        self._begin()
+        await super().serve(sockets)
 
 
 class ExactTarget(HttpToolsProtocol):

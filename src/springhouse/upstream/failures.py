@@ -34,4 +34,5 @@ def describe(error: BaseException) -> tuple[str, str]:
         return "connection_refused", "The origin refuses connections"
     if isinstance(error, OSError) and error.__class__.__name__ == "gaierror":
         return "dns_error", "The origin's name cannot be resolved"
-    return "destination_unavailable", f"The origin cannot be reached: {getattr(error, 'strerror', None) or type(error).__name__}"
+    why = getattr(error, "strerror", None) or type(error).__name__
+    return "destination_unavailable", f"The origin cannot be reached: {why}"

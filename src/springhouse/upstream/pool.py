@@ -322,7 +322,6 @@ class Pool:
     async def _open_for(self, call: Call) -> None:
         """Open a connection and give it to the call, or to whoever waits if the call was cancelled meanwhile."""
         assert self._loop is not None
-        origin = self.origin
         try:
             async with asyncio.timeout(self.limits.connect or None):
                 connection = await self._open()

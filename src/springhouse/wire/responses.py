@@ -22,7 +22,6 @@ from springhouse.http.fields import (
 from springhouse.http.headers import combined, members
 from springhouse.http.messages import Response, may_have_content
 
-
 _VERSIONS = ("1.1", "1.0")
 
 
