@@ -112,7 +112,7 @@ def common(line: Line) -> str:
     target = line.target.replace("\\", "\\\\").replace('"', '\\"')
     return (
         f"{line.peer or '-'} - - [{_clf_date(int(line.at))}] "
-        f'"{line.method} {target} HTTP/1.1" {line.status} {line.bytes} {line.x_cache} {line.seconds:.3f}\n'
+        f'"{line.method} {target or "-"} HTTP/1.1" {line.status} {line.bytes} {line.x_cache} {line.seconds:.3f}\n'
     )
 
 
