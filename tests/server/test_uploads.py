@@ -120,7 +120,6 @@ def test_a_slow_origin_holds_its_client_back(origin: Origin, proxy: Proxy) -> No
 def test_the_origin_decides_whether_to_continue(origin: Origin, proxy: Proxy) -> None:
     async def welcoming(exchange: Exchange) -> None:
         assert exchange.request["Expect"] == "100-continue"
-        await exchange.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         await echo(exchange)
 
     origin.on("/a", welcoming)

@@ -99,4 +99,6 @@ def validated(body: bytes, etag: str, **fields: object) -> Handler:
 
 async def echo(exchange: Exchange) -> None:
     """Answer with the request's content, not to be stored."""
+    if "Expect" in exchange.request:
+        await exchange.send(b"HTTP/1.1 100 Continue\r\n\r\n")
     await answer(await exchange.body(), cache_control="no-store")(exchange)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sysconfig
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.support.client import Address, Client
 
 if TYPE_CHECKING:
@@ -21,6 +23,17 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 20.0
 SCRIPTS = Path(sysconfig.get_path("scripts"))
+
+
+def tool(*names: str) -> str:
+    """Return the path of a program that this machine may not have; without it the test is skipped, or fails in CI."""
+    found = next((path for path in map(shutil.which, names) if path), None)
+    if found is None:
+        missing = f"{' or '.join(names)} is not installed"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return found
 
 
 class Ran:
