@@ -79,7 +79,7 @@ class ControlDesk:
     def _ordered(self, data: bytes, request: Request, sink: Sink) -> None:
         try:
             order = json.decode(data, type=Order)
-        except (ValidationError, DecodeError) as error:
+        except (ValidationError, DecodeError, UnicodeDecodeError, RecursionError) as error:
             _send(sink, self._problem(400, f"The order is not understood: {error}"))
             return
         self._purge(order, request, sink)

@@ -6,6 +6,7 @@ late they are added, and sees the target before anything has decoded it.
 
 import logging
 import signal
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -80,16 +81,16 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
             limit_concurrency=settings.max_connections,
             timeout_keep_alive=int(settings.idle_timeout),
             timeout_graceful_shutdown=int(settings.drain_timeout),
-        )
+        ),
+        begin,
     )
-    announce(where)
     # uvicorn raises the signal that ended it once more, when it has shut down in good order: that is no failure.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
-        pass  # this, too
+        pass  # uvicorn raises it again after it has shut down
     finally:
         if settings.unix_socket is not None:
             settings.unix_socket.unlink(missing_ok=True)
