@@ -100,3 +100,18 @@ def test_a_key_purged_again_is_remembered_anew() -> None:
     fence.raise_for(Keys((third.key,)))
     assert fence.lets_through(first, begun)
     assert not fence.lets_through(first, begun - 1)
+    assert fence.lets_through(stored(F, key=b"http://c.test/"), begun - 1), "only what came before is forgotten"
+
+
+C, D = Keys((b"http://c.test/",)), Keys((b"http://d.test/",))
+A, B = Prefix(b"http://a.test/"), Prefix(b"http://b.test/")
+
+
+@pytest.mark.parametrize("then", [[A, B, D], [Keys((ENTRIES[0].key,)), D, Prefix(b"http://c.test/")]])
+def test_forgetting_an_early_purge_does_not_undo_having_forgotten_a_later_one(then: list[Selection]) -> None:
+    fence = Fence(keys_max=1, others_max=1)
+    fence.raise_for(C if then[0] is A else B)
+    begun = fence.epoch
+    for what in then:
+        fence.raise_for(what)
+    assert not fence.lets_through(ENTRIES[0], begun)

@@ -153,6 +153,7 @@ def test_what_is_remembered_is_bounded() -> None:
     flights = Flights(remembered_max=3)
     for i in range(5):
         flights.remember(b"%d" % i, i)
-    flights.remember(b"2", 9)
+    flights.remember(b"3", 9)
+    assert list(flights.alone_until) == [b"2", b"4", b"3"], "one that is renewed costs no other"
     flights.remember(b"5", 9)
-    assert list(flights.alone_until) == [b"4", b"2", b"5"], "the oldest memory goes first"
+    assert list(flights.alone_until) == [b"4", b"3", b"5"], "the oldest memory goes first"
