@@ -10,9 +10,9 @@ from tests.stores.backends import make_entry
 from tests.stores.redis_backend import PATIENT, asked, content_of, eventually, node, unique
 from tests.support.redis_server import RedisCluster, keys_without_expiry
 
+from springhouse.stores.leasing import Lease, Verdict
 from springhouse.stores.purging import Everything, Keys, Prefix, Purge, Tags
 from springhouse.stores.redis import RedisLimits
-from springhouse.stores.redis_leases import Lease, Verdict
 from springhouse.stores.redis_link import LinkLimits
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from tests.stores.backends import make_entry
 from tests.stores.redis_backend import PATIENT, asked, eventually, node, unique
 from tests.support.redis_server import keys_without_expiry
 
+from springhouse.stores.leasing import Lease, Verdict
 from springhouse.stores.redis import RedisLimits
-from springhouse.stores.redis_leases import Lease, LeaseLimits, Verdict
+from springhouse.stores.redis_leases import LeaseLimits
 
 if TYPE_CHECKING:
     from tests.support.redis_server import RedisServer
@@ -127,6 +128,20 @@ def test_a_lease_that_lapsed_is_known_to_be_lost(shared_redis: RedisServer) -> N
             client = shared_redis.client()
             client.delete(*client.scan_iter(match="*s:http://a.test/*", count=1000))
             await eventually(lambda: lease.is_lost)
+
+    asyncio.run(test())
+
+
+def test_a_lease_that_is_never_released_ends(shared_redis: RedisServer) -> None:
+    async def test() -> None:
+        forgetful = RedisLimits(link=PATIENT, leases=LeaseLimits(lease=0.2, longest=0.5, look=0.02))
+        async with AsyncExitStack() as stack:
+            one, two = await nodes(stack, shared_redis, 2, forgetful)
+            lease = await asked(one.leases.acquire, KEY)
+            assert await asked(two.leases.wait, KEY) is Verdict.FREE
+            assert lease.is_lost
+            assert one.leases.token(KEY) == 0
+            assert isinstance(await asked(two.leases.acquire, KEY), Lease)
 
     asyncio.run(test())
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 from tests.stores.backends import make_entry
-from tests.stores.redis_backend import PATIENT, asked, eventually, node
+from tests.stores.redis_backend import PATIENT, asked, content_of, eventually, node
 
 from springhouse.stores.purging import Everything, Keys, Purge, Tags
-from springhouse.stores.redis import RedisLimits
+from springhouse.stores.redis import RedisLimits, RedisStore
+from springhouse.stores.redis_contents import RedisContent
 from springhouse.stores.redis_link import LinkLimits
+from springhouse.stores.troubles import Troubles
 
 if TYPE_CHECKING:
     from tests.support.redis_server import RedisServer
-
-    from springhouse.stores.redis import RedisStore
 
 KEY = b"http://a.test/"
 HASTY = RedisLimits(link=LinkLimits(patience=0.1, limit=0.5, rest=0.05))
@@ -90,6 +90,31 @@ def test_a_redis_that_hangs_delays_nobody_for_longer_than_the_time_out(redis_ser
             redis_server.resume()
             await eventually(lambda: store.is_up)
             await eventually(lambda: load.hits > hits + 100)
+
+    asyncio.run(test())
+
+
+def test_content_that_takes_too_long_is_found_as_a_stream(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunks = RedisContent._chunks
+
+    async def slow(self: RedisContent, first: int, count: int) -> bytes | None:
+        await asyncio.sleep(0.2)
+        return await chunks(self, first, count)
+
+    monkeypatch.setattr(RedisContent, "_chunks", slow)
+
+    async def test() -> None:
+        async with node(redis_server, HASTY) as store:
+            store.put(make_entry(KEY, b"x" * 500_000))
+            await asked(store.flush)
+            async with asyncio.timeout(0.18):
+                (entry,) = await asked(store.lookup, KEY)
+            assert isinstance(entry.content, RedisContent)
+            assert await content_of(entry) == b"x" * 500_000
+            assert store.is_up
+            assert not store.troubles.counts
 
     asyncio.run(test())
 
@@ -204,9 +229,6 @@ def test_too_many_owed_purges_become_one_of_everything(redis_server: RedisServer
 
 def test_a_store_that_never_reaches_redis_can_be_used_and_closed() -> None:
     async def test() -> None:
-        from springhouse.stores.redis import RedisStore
-        from springhouse.stores.troubles import Troubles
-
         said: list[str] = []
         store = RedisStore("redis://127.0.0.1:1", HASTY, troubles=Troubles(said.append))
         store.put(make_entry(KEY))

@@ -24,8 +24,8 @@ from springhouse.stores import digests, purging
 from springhouse.stores.codec import Codec, CodecError
 from springhouse.stores.purging import Keys, Purge, Receipt, remaining
 from springhouse.stores.redis_address import Address
-from springhouse.stores.redis_contents import Body, RedisArriving
-from springhouse.stores.redis_finding import Finder
+from springhouse.stores.redis_contents import Body, RedisArriving, proof_of
+from springhouse.stores.redis_finding import Answer, Finder, read_whole
 from springhouse.stores.redis_layout import Layout, Lifetimes, stamp_of, variant_of
 from springhouse.stores.redis_leases import LeaseLimits, Leases
 from springhouse.stores.redis_link import Away, Link, LinkLimits, Refused
@@ -41,7 +41,8 @@ _CLOSING_S = 2.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisLimits:
     """Sizes in bytes. Content up to `inline_max` stands beside its record, larger in chunks; up to `whole_max` in all,
-    what a lookup finds is found as bytes, the rest as StoredContent. `waiting_max`: what may wait to be written."""
+    what a lookup finds is found as bytes if there is time, the rest as StoredContent. `waiting_max`: what may wait to
+    be written."""
 
     inline_max: int = 64 * 1024
     whole_max: int = 2**20
@@ -84,7 +85,6 @@ class RedisStore:
             self._link,
             self._layout,
             self._codec,
-            whole_max=limits.whole_max,
             troubles=self.troubles,
             spawn=self._spawn,
             broken=self._broken,
@@ -116,30 +116,36 @@ class RedisStore:
             self._loop.call_soon(done, ())
 
     async def _lookup(self, key: bytes, done: Found) -> None:
-        waiting = [done]
+        answer = Answer(done)
         before = self._last.get(key)
 
         def lose_patience() -> None:
-            waiting.clear()
-            if before is None or before.done():
+            if answer.variants is None and (before is None or before.done()):
                 self._link.was_slow()
-            done(())
+            answer.give()
 
         timer = self._loop.call_later(self.limits.link.patience, lose_patience)
-        variants: tuple[Entry, ...] = ()
         try:
             if before is not None:
                 await asyncio.wait({before})
             read, purges = self._log.read, self._purger.under_way() + self._log.open()
-            variants = await self._finder.find(key)
-            for purge in purges + self._log.since(read):
-                variants = remaining(variants, purge)
+            found = await self._finder.find(key)
+            answer.variants = self._left(found, purges, read)
+            if answer.is_awaited:
+                await read_whole(found, self.limits.whole_max)
+                answer.variants = self._left(found, purges, read)
         except (Away, Refused):
             pass  # counted where it happened
         finally:
             timer.cancel()
-            if waiting:
-                self._loop.call_soon(done, variants)
+            self._loop.call_soon(answer.give)
+
+    def _left(self, found: list[Entry], purges: list[Purge], read: int) -> tuple[Entry, ...]:
+        """Return what purges leave that were under way when a lookup began, or have come since then."""
+        variants = tuple(entry for entry in found if entry.content is not None)
+        for purge in purges + self._log.since(read):
+            variants = remaining(variants, purge)
+        return variants
 
     def _broken(self, key: bytes, variant: bytes, body: bytes) -> None:
         self.troubles.report("damaged", "content stored in Redis has gone or was damaged; its entry is forgotten")
@@ -182,7 +188,7 @@ class RedisStore:
 
     async def _replace(self, old: Entry, new: Entry, content: Any, moment: "_Moment") -> None:
         try:
-            proof = await _proof_of(content)
+            proof = await proof_of(content)
             await self._write(new, proof, moment, ("replace", variant_of(old), stamp_of(old), _text(old.fresh_until)))
         except (Away, Refused):
             return
@@ -349,16 +355,6 @@ def _of_put(content: bytes, body: Body | None) -> tuple[Any, ...]:
 
 def _text(instant: float) -> str:
     return repr(float(instant))
-
-
-async def _proof_of(content: Any) -> bytes:
-    if not isinstance(content, bytes):
-        return bytes(content.digests)
-    parts = []
-    for chunk in digests.chunks(content):
-        parts.append(digests.digest(chunk))
-        await asyncio.sleep(0)  # large content takes long
-    return b"".join(parts)
 
 
 async def _after(before: "asyncio.Task[None] | None", work: Coroutine[Any, Any, None]) -> None:

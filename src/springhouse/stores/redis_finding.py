@@ -5,6 +5,7 @@ content against its digests as it is read. What fails is not found; it is supers
 """
 
 from collections.abc import Callable
+from copy import copy
 from math import isfinite
 from typing import Any
 
@@ -15,12 +16,12 @@ from springhouse.stores.redis_contents import RedisContent, Spawn
 from springhouse.stores.redis_layout import Layout
 from springhouse.stores.redis_link import Link
 from springhouse.stores.redis_scripts import LOOKUP
+from springhouse.stores.tier import Found
 from springhouse.stores.troubles import Troubles
 
 
 class Finder:
-    """Finds entries. `whole_max`: bytes of large content, in all, that are read at once; `broken` is told the key,
-    variant and body of an entry whose content cannot be had."""
+    """Finds entries. `broken` is told the key, variant and body of an entry whose content cannot be had."""
 
     def __init__(
         self,
@@ -28,7 +29,6 @@ class Finder:
         layout: Layout,
         codec: Codec,
         *,
-        whole_max: int,
         troubles: Troubles,
         spawn: Spawn,
         broken: Callable[[bytes, bytes, bytes], None],
@@ -36,30 +36,23 @@ class Finder:
         self._link = link
         self._layout = layout
         self._codec = codec
-        self._whole_max = whole_max
         self._troubles = troubles
         self._spawn = spawn
         self._broken = broken
 
-    async def find(self, key: bytes) -> tuple[Entry, ...]:
-        """Return the variants under a key, the latest first. Raises Away and Refused."""
+    async def find(self, key: bytes) -> list[Entry]:
+        """Return the variants under a key, the latest first; large content is still to be read.
+
+        Raises Away and Refused.
+        """
         base = self._layout.base(key)
-        reply = await self._link.script(LOOKUP, base, base, key)
-        room = self._whole_max
         found = []
-        for row in self._latest_first(reply):
+        for row in self._latest_first(await self._link.script(LOOKUP, base, base, key)):
             try:
-                entry = self._decoded(key, row)
+                found.append(self._decoded(key, row))
             except (CodecError, TypeError, ValueError) as error:
                 self._troubles.report("damaged", f"a response stored in Redis was damaged: {error}")
-                continue
-            content = entry.content
-            if isinstance(content, RedisContent) and content.length <= room:
-                room -= content.length
-                entry.content = await content.whole()
-            if entry.content is not None:
-                found.append(entry)
-        return tuple(found)
+        return found
 
     def _latest_first(self, reply: Any) -> list[Any]:
         try:
@@ -92,3 +85,33 @@ class Finder:
                 raise CodecError("its mark is impossible")
             entry = purging.stale_from(entry, since)
         return entry
+
+
+async def read_whole(found: list[Entry], room: int) -> None:
+    """Read large content, as much as there is room for, the latest first; None where it cannot be had.
+
+    The entries are replaced by copies: who would not wait for this reads their content as streams.
+    """
+    for n, entry in enumerate(found):
+        content = entry.content
+        if isinstance(content, RedisContent) and content.length <= room:
+            room -= content.length
+            found[n] = copy(entry)
+            found[n].content = await content.whole()
+
+
+class Answer:
+    """What a lookup is answered with, once: `variants`, as far as they are known by then."""
+
+    __slots__ = ("_done", "is_awaited", "variants")
+
+    def __init__(self, done: Found) -> None:
+        self._done = done
+        self.is_awaited = True
+        self.variants: tuple[Entry, ...] | None = None
+
+    def give(self) -> None:
+        """Call back, if that has not been done."""
+        if self.is_awaited:
+            self.is_awaited = False
+            self._done(self.variants or ())

@@ -26,9 +26,11 @@ InOrder = Callable[[bytes, Coroutine[Any, Any, None]], object]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseLimits:
     """Times in seconds. `lease`: until one lapses that is not extended; `patience`: how long to wait for another's
-    at most; `look`: how often at the least; `alone`: how long nobody waits for a key that is not shareable."""
+    at most; `look`: how often at the least; `alone`: how long nobody waits for a key that is not shareable; `longest`:
+    how long a lease is extended, so that one that is never released does not last for ever."""
 
     lease: float = 3.0
+    longest: float = 900.0
     patience: float = 10.0
     look: float = 0.1
     alone: float = 120.0
@@ -43,6 +45,8 @@ class Leases:
         self._limits = limits
         self._in_order = in_order
         self._held: dict[bytes, Lease] = {}
+        self._until: dict[Lease, float] = {}
+        """When to extend a lease no longer."""
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._keeper: asyncio.Task[None] | None = None
@@ -82,6 +86,7 @@ class Leases:
             done(verdict)
             return
         lease = self._held[key] = Lease(key, token)
+        self._until[lease] = self._loop.time() + self._limits.longest
         if self._keeper is None:
             self._keeper = self._spawn(self._keep())
         done(lease)
@@ -115,8 +120,7 @@ class Leases:
         done(verdict or Verdict.FREE)
 
     async def _release(self, lease: Lease, *, alone: bool) -> None:
-        if self._held.get(lease.key) is lease:
-            del self._held[lease.key]
+        self._drop(lease)
         base = self._layout.base(lease.key)
         ms = int(1000 * self._limits.alone) if alone else 0
         try:
@@ -134,7 +138,16 @@ class Leases:
         finally:
             self._keeper = None
 
+    def _drop(self, lease: Lease) -> None:
+        self._until.pop(lease, None)
+        if self._held.get(lease.key) is lease:
+            del self._held[lease.key]
+
     async def _extend(self, lease: Lease) -> None:
+        if self._loop.time() > self._until.get(lease, 0.0):
+            lease.is_lost = True
+            self._drop(lease)
+            return
         base = self._layout.base(lease.key)
         try:
             extended = await self._link.script(

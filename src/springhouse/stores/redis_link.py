@@ -9,7 +9,7 @@ read-only, no permission), which is no reason to leave it alone: lookups may sti
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from hashlib import sha1
 from typing import Any, Final
@@ -69,8 +69,7 @@ class Link:
 
     def __init__(self, address: Address, limits: LinkLimits, troubles: Troubles, *, probe: bytes) -> None:
         self.limits = limits
-        self.on_back: list[Callable[[], None]] = []
-        """Called when Redis can be reached, at first and again."""
+        self._has_connected = False
         self._address = address
         self._troubles = troubles
         self._probe_key = probe
@@ -170,6 +169,7 @@ class Link:
 
     async def _come_back(self) -> None:
         """Probe until Redis answers."""
+        has_failed = self._has_connected
         while not self._breaker.is_closed:
             await asyncio.sleep(self._breaker.rests_for(self._loop.time()))
             if not self._breaker.may_probe(self._loop.time()):
@@ -180,8 +180,9 @@ class Link:
                 self._breaker.failed(self._loop.time())
             else:
                 self._breaker.succeeded()
-        for call in self.on_back:
-            call()
+        if has_failed:
+            self._troubles.note(f"Redis at {self._address} answers again")
+        self._has_connected = True
 
 
 _WORDS: Final = {
