@@ -46,7 +46,7 @@ class Connection(RequestReader, asyncio.Protocol):
     """A client's connection."""
 
     __slots__ = (
-        "_awaits_upgrade", "_content", "_drained", "_held", "_holds", "_is_ending", "_is_starting",
+        "_awaits_upgrade", "_content", "_drained", "_has_ended", "_held", "_holds", "_is_ending", "_is_starting",
         "_queue", "_tunnel", "answering", "exchange", "is_busy", "is_stirred", "peer", "server", "started_at",
         "transport", "writer",
     )  # fmt: skip
@@ -76,6 +76,8 @@ class Connection(RequestReader, asyncio.Protocol):
         self._drained = 0
         self._is_ending = False
         """No further request is taken."""
+        self._has_ended = False
+        """The client has said that it sends no more."""
         self._is_starting = False
 
     # asyncio.Protocol.
@@ -104,6 +106,7 @@ class Connection(RequestReader, asyncio.Protocol):
         """Answer what has arrived whole, then close."""
         if self._tunnel is not None:
             return False
+        self._has_ended = True
         if self._content is not None and not self._is_answered():
             self._stop_at(Refusal(400, "The request broke off"))
         self._is_ending = True
@@ -384,7 +387,7 @@ class Connection(RequestReader, asyncio.Protocol):
         self._is_ending = True
         self._queue.clear()
         self.server.outbox.flush()
-        if self._content is None and self._held is None and not self.in_head:
+        if self._has_ended or (self._content is None and self._held is None and not self.in_head):
             self.transport.close()
         elif not self.transport.is_closing():
             self.transport.write_eof()

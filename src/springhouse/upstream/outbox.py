@@ -6,6 +6,7 @@ What is gathered must be flushed before its transport is closed.
 """
 
 import asyncio
+from contextlib import suppress
 
 
 class Outbox:
@@ -28,7 +29,8 @@ class Outbox:
     def write_now(self, transport: asyncio.Transport, buffers: list[bytes]) -> None:
         """Write what was gathered, then these: large buffers need no company."""
         self.flush()
-        transport.writelines(buffers)
+        with suppress(RuntimeError):  # see `flush`
+            transport.writelines(buffers)
 
     def leave_loop(self) -> None:
         """Forget the event loop and what was to be written in it."""
@@ -39,4 +41,7 @@ class Outbox:
         """Write everything now."""
         gathered, self._gathered = self._gathered, []
         for transport, data in gathered:
-            transport.write(data)
+            try:
+                transport.write(data)
+            except RuntimeError:
+                continue  # uvloop's, from a transport that broke in this turn; its connection_lost follows
