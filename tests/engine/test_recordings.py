@@ -2,84 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.engine.clients import Client, Origin
 
-from springhouse.engine.recordings import WINDOW, Reader, Recording
-from springhouse.exchange.reply import Reply
-from springhouse.http.messages import Response
-from springhouse.upstream.content import Pausable
+from springhouse.engine.recordings import Recording
 
-
-class Origin:
-    """Counts how often it is held back."""
-
-    def __init__(self) -> None:
-        self.is_paused = False
-        self.turns = 0
-
-    def pause(self) -> None:
-        assert not self.is_paused
-        self.is_paused = True
-        self.turns += 1
-
-    def resume(self) -> None:
-        assert self.is_paused
-        self.is_paused = False
-
-
-class Client:
-    """A sink that is full after `room` bytes, until the client takes them."""
-
-    def __init__(self, room: int | None = None) -> None:
-        self.room = room
-        self.paused = False
-        self.got = b""
-        self.flushed = 0
-        self.ends = 0
-        self.aborts = 0
-        self.pending = 0
-        self.producer: Pausable | None = None
-
-    def interim(self, response: Response) -> None:
-        raise AssertionError
-
-    def start(self, reply: Reply) -> None:
-        raise AssertionError
-
-    def produced_by(self, producer: Pausable) -> None:
-        self.producer = producer
-
-    def write(self, data: bytes) -> None:
-        assert data
-        assert not self.paused
-        assert not self.ends
-        assert not self.aborts
-        self.got += data
-        self.pending += len(data)
-        self.paused = self.room is not None and self.pending >= self.room
-
-    def flush(self) -> None:
-        self.flushed = len(self.got)
-
-    def end(self) -> None:
-        self.ends += 1
-
-    def abort(self) -> None:
-        self.aborts += 1
-
-    def take(self) -> None:
-        """Take what was written; what produces goes on."""
-        self.pending = 0
-        if self.paused:
-            self.paused = False
-            assert self.producer is not None
-            self.producer.resume()
-
-    @property
-    def state(self) -> tuple[bytes, int, int]:
-        return self.got, self.ends, self.aborts
+if TYPE_CHECKING:
+    from springhouse.engine.recordings import Reader
 
 
 def test_whoever_joins_gets_all_of_it_from_the_first_byte() -> None:
@@ -121,14 +54,6 @@ def test_nothing_is_dropped_while_it_is_kept() -> None:
     slow.take()
     recording.join(late)
     assert late.got == b"onetwo"
-
-
-def test_without_readers_what_is_not_kept_is_gone_at_once() -> None:
-    recording = Recording(Origin())
-    recording.feed(b"one")
-    recording.keep_no_longer()
-    recording.feed(b"two")
-    assert (recording.chunks, recording.dropped, recording.size) == ([], 2, 6)
 
 
 def test_what_resumes_is_flushed() -> None:
@@ -247,78 +172,6 @@ def test_a_part_that_never_comes_breaks_off() -> None:
     recording.feed(b"012345")
     recording.fail()
     assert client.state == (b"5", 0, 1)
-
-
-def test_what_is_kept_no_longer_is_dropped_once_all_have_it() -> None:
-    origin = Origin()
-    recording, one, other = Recording(origin), Client(), Client(room=1)
-    recording.join(one)
-    recording.join(other)
-    recording.feed(b"a" * 10)
-    recording.feed(b"b" * 10)
-    recording.keep_no_longer()
-    assert (recording.dropped, recording.chunks) == (1, [b"b" * 10])
-    other.take()
-    assert (recording.dropped, recording.chunks) == (2, [])
-    recording.feed(b"c" * 10)
-    assert recording.chunks == [b"c" * 10]
-    other.take()
-    recording.finish()
-    other.take()
-    assert one.state == other.state == (b"a" * 10 + b"b" * 10 + b"c" * 10, 1, 0)
-
-
-def test_the_origin_waits_for_the_slowest_of_what_is_kept_no_longer() -> None:
-    origin = Origin()
-    recording, fast, slow = Recording(origin), Client(), Client(room=1)
-    recording.join(fast)
-    slowest = recording.join(slow)
-    recording.keep_no_longer()
-    recording.feed(b"x" * WINDOW)
-    recording.feed(b"y")
-    assert not origin.is_paused, "the slow one was sent the first chunk; what is left is small"
-    recording.feed(b"z" * WINDOW)
-    assert origin.is_paused
-    slow.take()
-    slow.take()
-    assert not origin.is_paused
-    recording.feed(b"!" * (WINDOW + 1))
-    assert origin.is_paused
-    slowest.leave()
-    assert not origin.is_paused, "who is gone holds nobody up"
-    assert origin.turns == 2
-    assert recording.chunks == []
-    assert len(fast.got) == 3 * WINDOW + 2
-
-
-def test_the_origin_may_be_gone_when_a_reader_catches_up() -> None:
-    origin = Origin()
-    recording, slow = Recording(origin), Client(room=1)
-    recording.join(slow)
-    recording.keep_no_longer()
-    for _ in range(3):
-        recording.feed(b"x" * WINDOW)
-    assert origin.is_paused
-    recording.finish()
-    for _ in range(3):
-        slow.take()
-    assert (len(slow.got), slow.ends) == (3 * WINDOW, 1)
-    assert origin.is_paused, "nobody speaks to it any more"
-
-
-def test_nobody_joins_what_has_lost_its_beginning() -> None:
-    """Better no answer than one that begins in the middle."""
-    recording, early, late = Recording(Origin()), Client(), Client()
-    recording.join(early)
-    recording.feed(b"one")
-    recording.keep_no_longer()
-    recording.feed(b"two")
-    recording.join(late)
-    assert late.state == (b"", 0, 1)
-    recording.feed(b"three")
-    recording.finish()
-    assert early.state == (b"onetwothree", 1, 0)
-    assert late.state == (b"", 0, 1)
 
 
 OPERATIONS = st.lists(
