@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from springhouse.http.structured import dictionary, text
+from springhouse.http.structured import dictionary, strings, text
 
 READ = [
     ([b"max-age=60, no-store"], {"max-age": 60, "no-store": True}),
@@ -27,6 +27,23 @@ READ = [
 @pytest.mark.parametrize(("lines", "expected"), READ)
 def test_dictionary(lines: list[bytes], expected: dict[str, object] | None) -> None:
     assert dictionary(lines) == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([b'"a", "b"', b'"c"'], (b"a", b"b", b"c")),
+        ([b'"a\\"b"'], (b'a"b',)),
+        ([b'"a";x=1'], (b"a",)),
+        ([b'"a", b'], ()),
+        ([b'"a", 1'], ()),
+        ([b'"a'], ()),
+        ([b'("a")'], ()),
+        ([], ()),
+    ],
+)
+def test_strings(lines: list[bytes], expected: tuple[bytes, ...]) -> None:
+    assert strings(lines) == expected
 
 
 @given(st.text())
