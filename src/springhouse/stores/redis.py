@@ -28,7 +28,7 @@ from springhouse.stores.redis_contents import Body, RedisArriving, proof_of
 from springhouse.stores.redis_finding import Answer, Finder, read_whole
 from springhouse.stores.redis_layout import Layout, Lifetimes, stamp_of, variant_of
 from springhouse.stores.redis_leases import LeaseLimits, Leases
-from springhouse.stores.redis_link import Away, Link, LinkLimits, Refused
+from springhouse.stores.redis_link import Away, Link, LinkLimits, Patience, Refused
 from springhouse.stores.redis_log import LogLimits, PurgeLog
 from springhouse.stores.redis_purging import Pending, Purger
 from springhouse.stores.redis_scripts import DROP, PUT
@@ -124,7 +124,7 @@ class RedisStore:
                 self._link.was_slow()
             answer.give()
 
-        timer = self._loop.call_later(self.limits.link.patience, lose_patience)
+        timer = Patience(self.limits.link.patience, lose_patience)
         try:
             if before is not None:
                 await asyncio.wait({before})
@@ -215,7 +215,7 @@ class RedisStore:
         base, age = self._layout.base(key), max(0, int(1000 * (now - entry.requested_at)))
         reply = await self._link.script(
             PUT, base, base, key, mode, variant, record, size, stamp_of(entry), ttl, labels, epoch, age,
-            moment.token, self.limits.variants_max, _text(entry.fresh_until), *rest, is_bulk=True,
+            moment.token, self.limits.variants_max, _text(entry.fresh_until), *rest,
         )  # fmt: skip
         if reply != b"stored":
             self.refusals[str(reply, "ascii", "replace") if isinstance(reply, bytes) else "?"] += 1

@@ -48,7 +48,7 @@ class Body:
         """Write the next chunk. Raises Away and Refused."""
         self.proofs.append(digests.digest(chunk))
         number = self.chunks
-        await link.script(CHUNK, self.key, self.base, self.name, number, chunk, UNFINISHED_MS, is_bulk=True)
+        await link.script(CHUNK, self.key, self.base, self.name, number, chunk, UNFINISHED_MS)
         self.chunks += 1
         self.length += len(chunk)
 
@@ -103,7 +103,7 @@ class RedisContent:
 
     async def _chunks(self, first: int, count: int) -> bytes | None:
         numbers = range(first, first + count)
-        found = await self._link.command("HMGET", self._key, *numbers, is_bulk=True)
+        found = await self._link.command("HMGET", self._key, *numbers)
         if not isinstance(found, list) or len(found) != count:
             return None
         proved = all(
@@ -202,7 +202,7 @@ class RedisArriving:
     async def _remove(self) -> None:
         while self._writer is not None:
             await self._writer
-        await forgiven(self._link.command("UNLINK", self.body.key, is_bulk=True))
+        await forgiven(self._link.command("UNLINK", self.body.key))
 
     def read(self, start: int, size: int, done: Read) -> None:
         """Read what has reached Redis; see Arriving."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from springhouse.stores.leasing import Acquired, Lease, Verdict, Waited
 from springhouse.stores.redis_layout import Layout
-from springhouse.stores.redis_link import Away, Link, Refused
+from springhouse.stores.redis_link import Away, Link, Patience, Refused
 from springhouse.stores.redis_scripts import ACQUIRE, EXTEND, RELEASE
 
 _FIRST_LOOK_S: Final = 0.005
@@ -25,11 +25,13 @@ InOrder = Callable[[bytes, Coroutine[Any, Any, None]], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseLimits:
-    """Times in seconds. `lease`: until one lapses that is not extended; `patience`: how long to wait for another's
-    at most; `look`: how often at the least; `alone`: how long nobody waits for a key that is not shareable; `longest`:
-    how long a lease is extended, so that one that is never released does not last for ever."""
+    """Times in seconds. `lease`: until one lapses that is not extended; `ask`: how long asking for one may take, more
+    than a lookup, for it may save a fetch; `patience`: how long to wait for another's at most; `look`: how often at
+    the least; `alone`: how long nobody waits for a key that is not shareable; `longest`: how long a lease is extended,
+    so that one that is never released does not last for ever."""
 
     lease: float = 3.0
+    ask: float = 0.25
     longest: float = 900.0
     patience: float = 10.0
     look: float = 0.1
@@ -81,43 +83,57 @@ class Leases:
         return task
 
     async def _acquire(self, key: bytes, done: Acquired) -> None:
-        verdict, token = await self._asked(key, self._limits.lease)
-        if verdict is not None:
-            done(verdict)
+        waiting = [done]
+
+        def lose_patience() -> None:
+            self._link.was_slow()
+            waiting.pop()(Verdict.WITHOUT)
+
+        timer = Patience(self._limits.ask, lose_patience)
+        answer: Lease | Verdict = Verdict.WITHOUT
+        try:
+            answer = await self._asked(key, self._limits.lease)
+        except (Away, Refused):
+            pass  # counted where it happened
+        finally:
+            timer.cancel()
+        if isinstance(answer, Lease) and not waiting:
+            await self._release(answer, alone=False)
             return
-        lease = self._held[key] = Lease(key, token)
+        if isinstance(answer, Lease):
+            self._hold(answer)
+        if waiting:
+            waiting.pop()(answer)
+
+    async def _asked(self, key: bytes, seconds: float) -> Lease | Verdict:
+        """Return how the key stands, or a lease that was given for so many seconds. Raises Away and Refused."""
+        base = self._layout.base(key)
+        reply = await self._link.script(ACQUIRE, base, base, key, int(1000 * seconds))
+        if reply in _VERDICTS:
+            return _VERDICTS[reply]
+        try:
+            return Lease(key, int(reply))
+        except (TypeError, ValueError):
+            raise Refused("a script returned what it cannot return") from None
+
+    def _hold(self, lease: Lease) -> None:
+        self._held[lease.key] = lease
         self._until[lease] = self._loop.time() + self._limits.longest
         if self._keeper is None:
             self._keeper = self._spawn(self._keep())
-        done(lease)
-
-    async def _asked(self, key: bytes, seconds: float) -> tuple[Verdict | None, int]:
-        """Return how the key stands, or None and the token of a lease that was given for so many seconds."""
-        base = self._layout.base(key)
-        try:
-            async with asyncio.timeout(self._link.limits.patience):
-                reply = await self._link.script(ACQUIRE, base, base, key, int(1000 * seconds))
-            if reply in _VERDICTS:
-                return _VERDICTS[reply], 0
-            return None, int(reply)
-        except TimeoutError:
-            self._link.was_slow()
-        except (Away, Refused, ValueError, TypeError):
-            pass  # counted where it happened
-        return Verdict.WITHOUT, 0
 
     async def _wait(self, key: bytes, done: Waited) -> None:
         until = self._loop.time() + self._limits.patience
         pause = _FIRST_LOOK_S
-        verdict: Verdict | None = Verdict.HELD
-        while verdict is Verdict.HELD:
-            if self._loop.time() >= until:
-                verdict = Verdict.WITHOUT
-                break
+        answer: Lease | Verdict = Verdict.HELD
+        while answer is Verdict.HELD and self._link.is_up and self._loop.time() < until:
             await asyncio.sleep(pause)
             pause = min(2 * pause, self._limits.look)
-            verdict, _ = await self._asked(key, 0)
-        done(verdict or Verdict.FREE)
+            try:
+                answer = await self._asked(key, 0)
+            except (Away, Refused):
+                continue  # one that is not answered says nothing
+        done(answer if isinstance(answer, Verdict) and answer is not Verdict.HELD else Verdict.WITHOUT)
 
     async def _release(self, lease: Lease, *, alone: bool) -> None:
         self._drop(lease)

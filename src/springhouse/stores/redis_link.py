@@ -1,15 +1,15 @@
 """Talking to Redis: one client, how long it may take, and what its failures mean.
 
-Every command has a limit, after which it is broken off. Whoever waits for it may lose patience sooner; a command that
-took longer than `patience` counts as a failure even when it succeeds, so that a slow Redis opens the breaker like a
-dead one. It is looked after by a task of its own, that probes until Redis is back: no request is ever the probe.
+Every command has a limit, after which it is broken off. Whoever waits for it may lose patience sooner, which counts as
+a failure even when it succeeds later, so that a slow Redis opens the breaker like a dead one. An open breaker is looked
+after by a task of its own, that probes until Redis is back: no request is ever the probe.
 
 Foreign exceptions end here. `Away`: not reached, or not in time; `Refused`: reached, and it said no (out of memory,
 read-only, no permission), which is no reason to leave it alone: lookups may still succeed.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from hashlib import sha1
 from typing import Any, Final
@@ -54,6 +54,36 @@ class LinkLimits:
     rest: float = 0.5
 
 
+class Patience:
+    """Calls `lost` after so many seconds. If this process was too busy to notice in time it waits again, a few times:
+    then what it waited for may have come, and lies in the socket."""
+
+    __slots__ = ("_again", "_due", "_handle", "_loop", "_lost", "_seconds")
+
+    def __init__(self, seconds: float, lost: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._seconds = seconds
+        self._lost = lost
+        self._again = _AGAIN
+        self._wait()
+
+    def _wait(self) -> None:
+        self._due = self._loop.time() + self._seconds
+        self._handle = self._loop.call_at(self._due, self._ended)
+
+    def _ended(self) -> None:
+        if self._again and self._loop.time() - self._due > self._seconds / 4:
+            self._again -= 1
+            self._wait()
+        else:
+            self._lost()
+
+    def cancel(self) -> None:
+        """Have patience for ever."""
+        self._handle.cancel()
+
+
+_AGAIN: Final = 3
 _PASSING: Final = (
     foreign.ClusterDownError,
     foreign.MasterDownError,
@@ -85,13 +115,13 @@ class Link:
         """Say whether commands are sent at all."""
         return self._breaker.is_closed
 
-    async def script(self, script: Script, key: bytes, *arguments: Argument, is_bulk: bool = False) -> Any:
+    async def script(self, script: Script, key: bytes, *arguments: Argument) -> Any:
         """Run a script that works in the slot of the key. Raises Away and Refused."""
-        return await self._guarded(self._evaluated(script, key, arguments), is_bulk=is_bulk)
+        return await self._guarded(self._evaluated(script, key, arguments))
 
-    async def command(self, *command: Argument, is_bulk: bool = False) -> Any:
-        """Send a command. `is_bulk`: being slow proves nothing about Redis. Raises Away and Refused."""
-        return await self._guarded(self._sent(*command), is_bulk=is_bulk)
+    async def command(self, *command: Argument) -> Any:
+        """Send a command. Raises Away and Refused."""
+        return await self._guarded(self._sent(*command))
 
     async def attempt(self, script: Script, key: bytes, *arguments: Argument) -> Any:
         """Run a script whatever the breaker says, and do not tell it. Raises Away and Refused."""
@@ -116,7 +146,7 @@ class Link:
         except Exception as error:  # whatever goes wrong: it is over
             self._troubles.report("close", f"Redis at {self._address}: {error!r} on closing")
 
-    async def _guarded(self, work: Coroutine[Any, Any, Any], *, is_bulk: bool) -> Any:
+    async def _guarded(self, work: Coroutine[Any, Any, Any]) -> Any:
         if not self._breaker.is_closed or self._waiting >= self.limits.waiting:
             work.close()
             self._troubles.counts["away" if self._waiting < self.limits.waiting else "crowded"] += 1
@@ -132,8 +162,6 @@ class Link:
             self._waiting -= 1
         if self._loop.time() - began <= self.limits.patience:
             self._breaker.succeeded()
-        elif not is_bulk:
-            self._failed()
         return reply
 
     async def _limited(self, work: Coroutine[Any, Any, Any], limit: float) -> Any:

@@ -130,7 +130,7 @@ class Purger:
         cursor: bytes | None = b""
         keys = entries = size = 0
         while cursor is not None:
-            reply = await self._link.script(PURGE, base, base, *how, cursor, _KEYS_AT_ONCE, *names, is_bulk=True)
+            reply = await self._link.script(PURGE, base, base, *how, cursor, _KEYS_AT_ONCE, *names)
             try:
                 keys, entries, size = keys + int(reply[0]), entries + int(reply[1]), size + int(reply[2])
                 cursor = reply[3] or None
