@@ -8,6 +8,8 @@ What is gathered must be flushed before its transport is closed.
 import asyncio
 from contextlib import suppress
 
+GATHERED_MAX = 64
+
 
 class Outbox:
     """The writes of one turn, in order."""
@@ -25,6 +27,8 @@ class Outbox:
                 self._loop = asyncio.get_running_loop()
             self._loop.call_soon(self.flush)
         self._gathered.append((transport, data))
+        if len(self._gathered) >= GATHERED_MAX:
+            self.flush()  # so that a transport can say in time that it takes no more
 
     def write_now(self, transport: asyncio.Transport, buffers: list[bytes]) -> None:
         """Write what was gathered, then these: large buffers need no company."""
