@@ -16,7 +16,7 @@ BOUND = [stored(f"Cache-Control: {d}", TAG) for d in (
     "max-age=60, must-revalidate, stale-if-error=30",
 )]  # fmt: skip
 OIC = get("Cache-Control: only-if-cached")
-STANDS_IN = "springhouse; fwd=stale; fwd-status=502; ttl=-5; detail=stale-if-error"
+STANDS_IN = "springhouse; fwd=stale; ttl=-5; detail=stale-if-error"
 
 ROWS = [
     Row("nothing stored", get(),

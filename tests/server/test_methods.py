@@ -124,3 +124,15 @@ def test_asking_about_the_whole_server(origin: Origin, serve: Serve) -> None:
     proxy = serve(origin.url + "/base")
     origin.on("*", answer(b"", allow="GET"))
     assert proxy.ask("OPTIONS", "*")["Allow"] == "GET"
+
+
+def test_options_that_may_go_no_further_is_answered_here(origin: Origin, proxy: Proxy) -> None:
+    got = proxy.ask("OPTIONS", "/a", max_forwards=0)
+    assert (got.status, origin.count("/a")) == (200, 0)
+    assert "GET" in got["Allow"]
+
+
+def test_options_goes_on_with_one_forward_less(origin: Origin, proxy: Proxy) -> None:
+    origin.on("/a", answer(b""))
+    assert proxy.ask("OPTIONS", "/a", max_forwards=3).status == 200
+    assert origin.last["max-forwards"] == "2"

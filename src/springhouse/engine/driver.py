@@ -15,7 +15,7 @@ from springhouse.engine.recordings import Reader, Recording
 from springhouse.engine.sinks import NOWHERE, Sink
 from springhouse.engine.stored import StoredReader
 from springhouse.exchange.flow import Flow, refresh
-from springhouse.exchange.reply import Reply, Source, problem
+from springhouse.exchange.reply import BYPASS, VIA, Reply, Source, date_field, problem
 from springhouse.exchange.steps import (
     Answer,
     Claim,
@@ -41,6 +41,7 @@ from springhouse.upstream.content import RequestContent
 if TYPE_CHECKING:
     from springhouse.engine.engine import Engine
 
+ALLOW: Final = (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 CREDENTIALS: Final = AUTHORIZATION | COOKIE
 PENDING: Final = object()
 """The result of a step will come by a callback."""
@@ -226,17 +227,19 @@ class Exchange:
         if step.groups:
             purges.append(Purge(Groups(origin_of(self.key), step.groups)))
         outstanding = len(purges)
+        is_latest = self.epoch == self.engine.fence.epoch
 
         def begin(go_on: Callable[[Result], None]) -> None:
             def purged(_: Receipt) -> None:
                 nonlocal outstanding
                 outstanding -= 1
                 if not outstanding:
-                    self.epoch = self.engine.fence.epoch  # what this very exchange brings is newer
                     go_on(None)
 
             for purge in purges:
                 self.engine.purge(purge, purged)
+            if is_latest:
+                self.epoch = self.engine.fence.epoch  # what it brings is newer than what it has itself made invalid
 
         return self._wait_for(begin)
 
@@ -457,11 +460,17 @@ _PERFORM: dict[type, Callable[[Exchange, Any], Any]] = {
 }
 
 
+def answer_options(sink: Sink) -> None:
+    """Answer an OPTIONS that may go no further (Max-Forwards: 0, RFC 9110 §7.6.2)."""
+    sink.start(Reply(200, b"OK", [ALLOW, date_field(wall())], [VIA], b"", 0, BYPASS, None))
+    sink.end()
+
+
 def refuse(sink: Sink, status: int, detail: str) -> None:
     """Answer with an error of ours without starting an exchange."""
     reply = problem(status, detail, at=wall())
     if status == 405:
-        reply.fields.append((b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
+        reply.fields.append(ALLOW)
     reply.must_close = True
     sink.start(reply)
     if isinstance(reply.content, bytes):

@@ -5,21 +5,21 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from springhouse.engine.clock import Clock
-from springhouse.engine.driver import Exchange, refuse
+from springhouse.engine.driver import Exchange, answer_options, refuse
 from springhouse.engine.fence import Fence
 from springhouse.engine.flights import Flights
 from springhouse.engine.ports import Desk, Peers, Store, Upstream
 from springhouse.engine.sinks import Sink
 from springhouse.exchange.flow import respond
 from springhouse.exchange.reply import Reply
-from springhouse.http.fields import CDN_LOOP
+from springhouse.http.fields import CDN_LOOP, MAX_FORWARDS
 from springhouse.http.messages import Request
 from springhouse.rules.options import Options
 from springhouse.stores.purging import Purge, Receipt
 from springhouse.stores.tier import Purged
 from springhouse.upstream.content import RequestContent
 from springhouse.upstream.outbox import Outbox
-from springhouse.upstream.routing import Origin
+from springhouse.upstream.routing import Origin, is_last_hop
 
 
 class Engine:
@@ -58,6 +58,9 @@ class Engine:
         exchange = Exchange(self, request, key, content, sink)
         if request.bits & CDN_LOOP and self.pool.forwarding.is_loop(request):
             refuse(sink, 508, "The request has come through this proxy before: its origin leads back here")
+            return exchange
+        if request.bits & MAX_FORWARDS and request.method == b"OPTIONS" and is_last_hop(request):
+            answer_options(sink)
             return exchange
         if request.target.startswith(self._desk_targets) or request.method == b"PURGE":
             for desk in self._desks:

@@ -314,7 +314,7 @@ def _instead_of_failure(request: Request, errand: Errand, failure: Failure) -> R
     """Stand in with the stale entry if it may, else say what went wrong (RFC 5861 §4; 9111 §5.2.2.2 wants 504)."""
     entry = errand.entry
     if entry is not None and may_serve_on_error(request, entry, failure.at):
-        return _stale_instead(request, entry, errand, failure.at, failure.status)
+        return _stale_instead(request, entry, errand, failure.at, entry.status)  # nothing was received
     status = failure.status
     if entry is not None and not entry.max_stale_allowed:
         status = 504

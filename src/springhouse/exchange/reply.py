@@ -130,7 +130,7 @@ def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Rep
             reply.start, reply.stop, reply.length = start, stop, stop - start
         case Unsatisfiable(length):
             reply.status, reply.phrase = 416, REASON_PHRASES[416]
-            reply.fields = [(b"Content-Range", b"bytes */%d" % length), _date(now)]
+            reply.fields = [(b"Content-Range", b"bytes */%d" % length), date_field(now)]
             reply.content, reply.length = b"", 0
     if ours.fetched and reply.status != ours.fetched:
         added[-1] = (b"Cache-Status", b"%b; fwd-status=%d" % (ours.cache_status, ours.fetched))
@@ -150,11 +150,11 @@ def as_received(response: Response, withheld: int, received_at: float, entry: En
         return entry.fields
     fields = end_to_end(response.fields, response.bits, f.X_CACHE | f.CONTENT_LENGTH | withheld)
     if not response.bits & f.DATE:
-        fields.append(_date(received_at))
+        fields.append(date_field(received_at))
     return fields
 
 
-def _date(at: float) -> Field:
+def date_field(at: float) -> Field:
     return b"Date", dates.encode(int(at))
 
 
@@ -198,6 +198,6 @@ def problem(
         (b"Content-Type", b"application/problem+json"),
         (b"Cache-Control", b"no-store"),
         (b"Proxy-Status", proxy_status),
-        _date(at),
+        date_field(at),
     ]
     return Reply(status, title, fields, [VIA, (b"X-Cache", x_cache)], body, len(body), x_cache, reason)

@@ -11,7 +11,11 @@ from springhouse.http.headers import combined, end_to_end, first
 from springhouse.http.messages import Request
 from springhouse.rules import keys
 
-ABOUT_US: tuple[Field, ...] = ((b"Via", b"1.1 springhouse"), (b"Surrogate-Capability", b'springhouse="Surrogate/1.0"'))
+_CAPABILITY: Field = (b"Surrogate-Capability", b'springhouse="Surrogate/1.0"')
+ABOUT_US: tuple[tuple[Field, ...], ...] = tuple(
+    ((b"Via", b"1.%d springhouse" % minor), _CAPABILITY) for minor in (0, 1)
+)
+"""By the minor version of the request (RFC 9110 §7.6.3)."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NOT_COPIED = f.CONTENT_LENGTH | f.EXPECT | f.CDN_LOOP | f.MAX_FORWARDS
 
@@ -108,7 +112,7 @@ class Forwarding:
         out: list[Field] = [(b"Host", host), *end_to_end(fields, request.bits, also)]
         about = _about(request.peer, request.scheme, request.authority if origin.preserve_host else b"")
         out += _appended(request, about) if trusted else about
-        out += ABOUT_US
+        out += ABOUT_US[request.minor_version]
         out.append((b"CDN-Loop", self._loop(request) if request.bits & f.CDN_LOOP else self.instance))
         if request.bits & f.UPGRADE:
             out += [(b"Connection", b"Upgrade"), (b"Upgrade", first(fields, b"upgrade") or b"")]
@@ -142,6 +146,12 @@ def _appended(request: Request, about: list[Field]) -> list[Field]:
     """Return what to add to the word of a trusted proxy: later lines continue earlier ones (RFC 9110 §5.3)."""
     said = {name.lower() for name, _ in request.fields}
     return [field for field in about if field[0] in _APPENDED or field[0].lower() not in said]
+
+
+def is_last_hop(request: Request) -> bool:
+    """Say whether the request says that it may not be forwarded any more (RFC 9110 §7.6.2)."""
+    value = first(request.fields, b"max-forwards") or b""
+    return value.isdigit() and int(value) == 0
 
 
 def _one_less(value: bytes) -> bytes:
