@@ -148,9 +148,9 @@ class Server:
     def _look_at_all(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
+        self._sweep = loop.call_later(SWEEP_S, self._look_at_all)  # first: whatever happens, there is a next
         for connection, watch in list(self.connections.items()):
             deadlines.look(connection, watch, self.limits.patience, now)
         if now - self._collected_at > COLLECT_S and not any(connection.is_busy for connection in self.connections):
             self._collected_at = now
             gc.collect()
-        self._sweep = loop.call_later(SWEEP_S, self._look_at_all)

@@ -102,6 +102,11 @@ class Call:
         """Say whether it may be sent a second time."""
         return self.is_repeatable and not self.was_retried and not self.is_cancelled
 
+    def awaits_client(self) -> bool:
+        """Say whether it is the client's turn: the origin has taken all that came of the content, which is not all."""
+        content = self.content
+        return content is not None and not (content.ended or content.is_paused or self.has_answer)
+
     def heard_from(self) -> None:
         """Note that bytes arrived: the next ones are awaited anew."""
         wait = 0.0 if self.is_upgrade and self.has_answer else self.pool.limits.between_bytes
@@ -363,25 +368,29 @@ class Pool:
     def _check_deadlines(self) -> None:
         assert self._loop is not None
         now = self.loop_time()
+        self._sweep = self._loop.call_later(SWEEP_S, self._check_deadlines)  # first: whatever happens, there is a next
         for call in list(self.calls):
-            if (call.deadline_at and call.deadline_at <= now) or (call.ends_at and call.ends_at <= now):
+            is_late = call.deadline_at and call.deadline_at <= now and not call.awaits_client()
+            if is_late or (call.ends_at and call.ends_at <= now):
                 self._time_out(call)
         while self.idle and self.idle[0].idle_since < now - self.limits.idle:
             self.idle.popleft().close()
-        again = bool(self.calls or self.idle)
-        self._sweep = self._loop.call_later(SWEEP_S, self._check_deadlines) if again else None
+        if not self.calls and not self.idle:
+            self._sweep.cancel()
+            self._sweep = None
 
     def _time_out(self, call: Call) -> None:
         connection, call.connection = call.connection, None
-        if call in self.waiting:
-            self.waiting.remove(call)
         if connection is not None:
             connection.call = None
             connection.close()
-        if call.has_answer:
+        if call in self.waiting:
+            self.waiting.remove(call)
+            self.broken(call, "connection_limit_reached", "All connections to the origin are busy")
+        elif call.has_answer:
             self.broken(call, "http_response_timeout", "The origin stopped sending in the middle of its answer")
         elif connection is None:
-            self.broken(call, "connection_limit_reached", "All connections to the origin are busy")
+            self.broken(call, *describe(TimeoutError()))
         else:
             self.broken(call, "http_response_timeout", "The origin did not answer in time")
 
