@@ -4,19 +4,22 @@ A WSGI environ joins repeated fields and gunicorn adds Date and Server to every 
 fields as received, and what the origin said stands.
 """
 
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from gunicorn.http.wsgi import Response
 
-from springhouse.binding import listening, listening_on_path
+from springhouse.binding import CannotListen, listening, listening_on_path
 from springhouse.frontends.flask import create_app
 from springhouse.frontends.intake import is_worth_logging
 from springhouse.frontends.wsgi import FIELDS_KEY, Environ, SpringhouseWSGI, StartResponse, WSGIApp
-from springhouse.settings import Settings
+from springhouse.settings import BadSettings, Settings
 
 BACKLOG = 2048
 THREADS = 64
@@ -54,18 +57,27 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
         "loglevel": "warning",
         "logger_class": _Log,
         "pre_request": note,
-        "when_ready": lambda _: announce(where),
+        "post_worker_init": lambda worker: announce(where) if worker.age == 1 else None,
         "worker_exit": lambda _server, _worker: cache.close(),
     }
     app = create_app(settings)
     cache: SpringhouseWSGI = app.extensions["springhouse"]
 
     def load() -> WSGIApp:
-        cache.thread.running()  # what is wrong with a store shows now
+        try:
+            cache.thread.running()  # what is wrong with a store shows now
+        except (BadSettings, CannotListen) as problem:
+            print(f"springhouse: {problem}", file=sys.stderr, flush=True)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
         return _exact(app, received)
 
+    here = os.getpid()  # the worker, which is forked off within `run`, passes by here as well when it ends
     try:
         _Gunicorn(options, load).run()
+    except SystemExit as ended:
+        if ended.code == Arbiter.WORKER_BOOT_ERROR and os.getpid() == here:
+            sys.exit(2)  # the worker has said why
+        raise
     finally:
         if settings.unix_socket is not None:
             settings.unix_socket.unlink(missing_ok=True)
