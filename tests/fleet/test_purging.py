@@ -156,7 +156,7 @@ def test_a_fill_does_not_undo_a_purge_that_came_before_its_answer(
     origin.on("/x", gated(gate, answer(b"old", **fields)), answer(b"new", **fields))
     client = node.connect()
     client.send(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
-    origin.await_requests(1)
+    origin.await_that(lambda: origin.count("/x") == 1)
     node.purge(**order)
     later = node.connect()
     later.send(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.fleet.node import Node
-    from tests.support.client import Client
     from tests.support.origin import Origin
 
     Start = Callable[..., Node]

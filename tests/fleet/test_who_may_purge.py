@@ -128,7 +128,11 @@ def outer_address() -> str:
 @pytest.mark.parametrize(
     ("order", "says"),
     [
-        (b"", "not understood"),
+        (b"", "Say in JSON"),
+        (b"[" * 500_000, "not understood"),
+        (b'{"url": ' + b"[" * 500_000, "not understood"),
+        (b'{"url": "/\\ud800"}', ""),
+        (b'{"tags": ["\\ud800"]}', ""),
         (b"{", "not understood"),
         (b"[]", "not understood"),
         (b'"/x"', "not understood"),
