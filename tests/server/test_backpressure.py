@@ -125,3 +125,17 @@ def test_an_endless_stream_that_was_being_stored_ends_with_its_last_client(origi
     clients[1].read(8 * MIB)
     clients[1].reset()
     origin.await_that(lambda: origin.open_connections == 0)
+
+
+@pytest.mark.parametrize("count", [500, 4000])
+def test_a_pipeline_of_hits_that_nobody_reads_does_not_fill_memory(origin: Origin, proxy: Proxy, count: int) -> None:
+    """Small requests for larger answers would otherwise let a client reserve as much as it likes."""
+    origin.on("/a", answer(bytes(15_000), cache_control="max-age=60"))
+    for _ in range(2):
+        proxy.get("/a")
+    client = proxy.connect(receive_buffer=16 * 1024)
+    client.send(request("GET", "/a") * count)
+    proxy.await_that(lambda: any(c.writer.paused for c in proxy.server.connections))
+    assert sum(proxy.held_back().values()) < 2 * MIB
+    for _ in range(count):
+        assert len(client.answer().body) == 15_000

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.answers import answer, gated, head, raw, whole
-from tests.support.client import Broken
+from tests.support.answers import answer, echo, gated, head, raw, whole
+from tests.support.client import Broken, quietly
 from tests.support.messages import chunked, request
 from tests.support.proxy import free_port
 
@@ -52,7 +53,8 @@ def test_a_name_that_does_not_exist(serve: Serve) -> None:
     assert (got.status, error_of(got)) == (502, "dns_error")
 
 
-def test_an_origin_that_accepts_nothing(serve: Serve) -> None:
+@pytest.mark.parametrize("limit", ["connect_timeout", "total_timeout"])
+def test_an_origin_that_accepts_nothing(serve: Serve, limit: str) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         queued = []
         try:
@@ -61,7 +63,7 @@ def test_an_origin_that_accepts_nothing(serve: Serve) -> None:
                 one.setblocking(False)
                 one.connect_ex(full.getsockname())
                 queued.append(one)
-            got = serve(f"http://127.0.0.1:{full.getsockname()[1]}", connect_timeout=0.2).get("/a")
+            got = serve(f"http://127.0.0.1:{full.getsockname()[1]}", **{limit: 0.2}).get("/a")
         finally:
             for one in queued:
                 one.close()
@@ -91,6 +93,30 @@ def test_the_wait_for_the_first_byte_begins_when_all_is_sent(origin: Origin, ser
             client.send(b"x")
         client.send(b"x")
         assert client.answer("POST").status == 200
+
+
+def test_a_client_that_pauses_its_upload_is_not_the_origins_fault(origin: Origin, serve: Serve) -> None:
+    proxy = serve(first_byte_timeout=0.2, body_timeout=5)
+    origin.on("/a", echo)
+    with proxy.connect() as client:
+        client.send(request("POST", "/a", content_length=8) + b"half")
+        assert client.is_silent(0.6)
+        client.send(b"rest")
+        assert client.answer("POST").body == b"halfrest"
+
+
+def test_an_origin_that_takes_no_content_is_late(origin: Origin, serve: Serve) -> None:
+    proxy = serve(first_byte_timeout=0.2)
+    gate = origin.gate()
+    origin.on("/a", gated(gate, answer(b"x")))
+    with proxy.connect() as client:
+        client.send(request("POST", "/a", content_length=60_000_000))
+        sender = threading.Thread(target=quietly, args=(client, bytes(60_000_000)))
+        sender.start()
+        assert client.answer("POST").status == 504
+        client.reset()
+        sender.join()
+    gate.open()
 
 
 @pytest.mark.parametrize("caching", [FRESH, "no-store"])
