@@ -227,7 +227,8 @@ class Exchange:
         if step.groups:
             purges.append(Purge(Groups(origin_of(self.key), step.groups)))
         outstanding = len(purges)
-        is_latest = self.epoch == self.engine.fence.epoch
+        fence = self.engine.fence
+        is_latest = step.sparing is not None and fence.lets_through(step.sparing, self.epoch)
 
         def begin(go_on: Callable[[Result], None]) -> None:
             def purged(_: Receipt) -> None:
@@ -239,7 +240,7 @@ class Exchange:
             for purge in purges:
                 self.engine.purge(purge, purged)
             if is_latest:
-                self.epoch = self.engine.fence.epoch  # what it brings is newer than what it has itself made invalid
+                self.epoch = fence.epoch  # the purges so far that select it are this exchange's own
 
         return self._wait_for(begin)
 

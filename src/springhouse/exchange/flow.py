@@ -120,9 +120,6 @@ def _bypass(request: Request, key: bytes, why: Reason, options: Options) -> Flow
             reason=reasons.ORIGIN_FAILED,
         )
     assert isinstance(answer, Answer)
-    gone = invalidated(request, key, answer.response)
-    if gone:
-        yield Forget(gone, groups_to_invalidate(answer.response))
     kept = keep_for_get(
         request,
         key,
@@ -131,6 +128,9 @@ def _bypass(request: Request, key: bytes, why: Reason, options: Options) -> Flow
         received_at=answer.received_at,
         options=options,
     )
+    gone = invalidated(request, key, answer.response)
+    if gone:
+        yield Forget(gone, groups_to_invalidate(answer.response), kept)
     if kept is not None:
         kept.length = answer.length
         yield Record(kept)

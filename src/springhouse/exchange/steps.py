@@ -119,10 +119,14 @@ class Release:
 
 @dataclass(slots=True)
 class Forget:
-    """Invalidate the keys (RFC 9111 §4.4) and, of the target's origin, the groups (RFC 9875 §3)."""
+    """Invalidate the keys (RFC 9111 §4.4) and, of the target's origin, the groups (RFC 9875 §3).
+
+    `sparing`: what the same answer brings, which is newer than what it makes invalid.
+    """
 
     keys: list[bytes]
     groups: tuple[bytes, ...] = ()
+    sparing: Entry | None = None
 
 
 @dataclass(slots=True)
