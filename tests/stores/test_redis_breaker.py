@@ -60,5 +60,9 @@ def test_success_gives_the_first_rest_again() -> None:
     assert breaker.rests_for(10.0) == 2.0
 
 
-def test_what_has_never_answered_is_probed_at_once() -> None:
-    assert Breaker(3, 2.0, is_closed=False).may_probe(1.0)
+def test_what_is_known_not_to_answer_is_left_alone_at_once() -> None:
+    breaker = Breaker(3, 2.0)
+    breaker.open(1.0)
+    assert not breaker.is_closed
+    assert breaker.rests_for(1.0) == 2.0
+    assert breaker.may_probe(3.0)

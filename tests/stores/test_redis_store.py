@@ -378,3 +378,17 @@ def test_a_socket_of_this_machine(tmp_path) -> None:
         asyncio.run(test())
     finally:
         server.close()
+
+
+def test_a_store_can_be_used_before_it_is_connected(shared_redis: RedisServer) -> None:
+    prefix = unique()
+
+    async def test() -> None:
+        async with node(shared_redis, prefix=prefix) as store:
+            store.put(make_entry(KEY))
+            await asked(store.flush)
+        fresh = RedisStore(shared_redis.url, RedisLimits(link=PATIENT), prefix=prefix, clock=lambda: NOW)
+        assert len(await asked(fresh.lookup, KEY)) == 1
+        await fresh.aclose()
+
+    asyncio.run(test())

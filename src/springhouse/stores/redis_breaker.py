@@ -13,8 +13,8 @@ class Breaker:
 
     __slots__ = ("_failures", "_is_probing", "_rest", "_threshold", "_until", "is_closed", "rest_s")
 
-    def __init__(self, threshold: int, rest_s: float, *, is_closed: bool = True) -> None:
-        self.is_closed = is_closed
+    def __init__(self, threshold: int, rest_s: float) -> None:
+        self.is_closed = True
         """Requests may pass."""
         self.rest_s = rest_s
         self._threshold = threshold
@@ -41,9 +41,13 @@ class Breaker:
         self._failures += 1
         if self._failures < self._threshold:
             return False
+        self.open(now)
+        return True
+
+    def open(self, now: float) -> None:
+        """Note that it is known not to answer."""
         self.is_closed = False
         self._until = now + self._rest
-        return True
 
     def may_probe(self, now: float) -> bool:
         """Say whether one request may try an open breaker; who asks and gets True is that one."""

@@ -99,7 +99,6 @@ class Link:
 
     def __init__(self, address: Address, limits: LinkLimits, troubles: Troubles, *, probe: bytes) -> None:
         self.limits = limits
-        self._has_connected = False
         self._address = address
         self._troubles = troubles
         self._probe_key = probe
@@ -107,8 +106,8 @@ class Link:
         self._client = address.client(connections=limits.connections, connect_s=limits.limit)
         self._slots = asyncio.Semaphore(limits.connections)
         self._waiting = 0
-        self._breaker = Breaker(limits.failures, limits.rest, is_closed=False)
-        self._prober = self._loop.create_task(self._come_back())
+        self._breaker = Breaker(limits.failures, limits.rest)
+        self._prober = self._loop.create_task(self._begin())
 
     @property
     def is_up(self) -> bool:
@@ -192,25 +191,33 @@ class Link:
         return Away(text)
 
     def _failed(self) -> None:
-        if self._breaker.failed(self._loop.time()):
+        if self._breaker.failed(self._loop.time()) and self._prober.done():
             self._prober = self._loop.create_task(self._come_back())
+
+    async def _begin(self) -> None:
+        """Connect, while requests try the same: they need not miss because nobody has connected before them."""
+        if not await self._answers() and self._breaker.is_closed:
+            self._breaker.open(self._loop.time())
+        if not self._breaker.is_closed:
+            await self._come_back()
 
     async def _come_back(self) -> None:
         """Probe until Redis answers."""
-        has_failed = self._has_connected
         while not self._breaker.is_closed:
             await asyncio.sleep(self._breaker.rests_for(self._loop.time()))
-            if not self._breaker.may_probe(self._loop.time()):
-                continue
-            try:
-                await self._limited(self._sent("GET", self._probe_key), self.limits.limit)
-            except (Away, Refused):
-                self._breaker.failed(self._loop.time())
-            else:
-                self._breaker.succeeded()
-        if has_failed:
-            self._troubles.note(f"Redis at {self._address} answers again")
-        self._has_connected = True
+            if self._breaker.may_probe(self._loop.time()):
+                if await self._answers():
+                    self._breaker.succeeded()
+                else:
+                    self._breaker.failed(self._loop.time())
+        self._troubles.note(f"Redis at {self._address} answers again")
+
+    async def _answers(self) -> bool:
+        try:
+            await self._limited(self._sent("GET", self._probe_key), self.limits.limit)
+        except (Away, Refused):
+            return False
+        return True
 
 
 _WORDS: Final = {
