@@ -138,6 +138,7 @@ class ReplyWriter:
         if self._is_chunked:
             self._out.append(encode.LAST_CHUNK)
         self.flush()
+        self._let_go()
         self._owner.replied(may_go_on=self.keeps_alive)
 
     def abort(self) -> None:
@@ -149,7 +150,14 @@ class ReplyWriter:
             reset(self._transport)
         else:
             self._transport.close()
+        self._let_go()
         self._owner.replied(may_go_on=False)
+
+    def _let_go(self) -> None:
+        """Hold no content any longer: connections may be idle, or linger, for long after a reply."""
+        self.producer = None
+        if self.reply is not None:
+            self.reply.content = b""
 
     # The transport's side.
 
