@@ -178,7 +178,8 @@ class LayeredStore:
 
     def _answer(self, finding: Finding, variants: tuple[Entry, ...]) -> None:
         del self._findings[finding.key]
-        for done in finding.waiting:
+        waiting, finding.waiting = finding.waiting, []  # its deadline stays, but must not hold who waited
+        for done in waiting:
             done(variants)
 
     def _is_absent(self, key: bytes) -> None:
