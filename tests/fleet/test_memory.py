@@ -1,4 +1,4 @@
-"""The memory budget holds while far more than it streams through. SPRINGHOUSE_TEST_STREAMED: how many MiB."""
+"""The memory budget holds while far more than it streams through. STREAMED_MIB: how many MiB."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Start = Callable[..., Node]
 
 MIB = 2**20
-STREAMED_MIB = int(os.environ.pop("SPRINGHOUSE_TEST_STREAMED", "512"))
+STREAMED_MIB = int(os.environ.get("STREAMED_MIB", "2048"))
 CHUNK = bytes(MIB)
 
 
