@@ -131,11 +131,12 @@ class Put(Operation):
 
 
 class Dropped(Put):
-    """Stands for a put that there was no room for: only removes what the entry supersedes."""
+    """Stands for a put that there was no room for: only removes what the entry supersedes. Holds no content."""
 
     def __init__(self, entry: Entry) -> None:
-        super().__init__(entry, 0)
-        self.size = 0
+        without = copy(entry)
+        without.content = b""
+        super().__init__(without, 0)
 
     def prepare(self, desk: Desk) -> None:
         pass
