@@ -19,10 +19,11 @@ from springhouse.http.fields import (
     bit_of_spelling,
     learn,
 )
-from springhouse.http.headers import combined, members
-from springhouse.http.messages import Response, may_have_content
+from springhouse.http.headers import combined, is_value, members
+from springhouse.http.messages import REASON_PHRASES, Response, may_have_content
 
 _VERSIONS = ("1.1", "1.0")
+_USUAL_REASONS = frozenset(REASON_PHRASES.values())
 
 
 class Framing(Enum):
@@ -133,6 +134,9 @@ class ResponseReader:
             return
         if self.parser.get_http_version() not in _VERSIONS:
             self.failure = "it is of another version of HTTP"
+            return
+        if self.reason not in _USUAL_REASONS and not is_value(self.reason):
+            self.failure = "its reason phrase has control characters"
             return
         status: int = self.parser.get_status_code()
         response = Response(status, self.fields, reason=self.reason, bits=self.bits)
