@@ -64,7 +64,7 @@ class Connection(RequestReader, asyncio.Protocol):
         self.is_busy = False
         """A request is being answered."""
         self.is_stirred = True
-        """Bytes came since the last sweep."""
+        """Bytes came, or an answer was completed, since the last sweep."""
         self._queue: deque[Turn] = deque()
         self._content: RequestContent | None = None
         """Of the request that is being received."""
@@ -250,6 +250,7 @@ class Connection(RequestReader, asyncio.Protocol):
         turn = self.answering
         self.exchange = None
         self.is_busy = False
+        self.is_stirred = True
         server = self.server
         reply = self.writer.reply
         if server.access_log is not None and reply is not None:

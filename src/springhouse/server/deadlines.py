@@ -63,7 +63,7 @@ def look(connection: "Connection", watch: Watch, patience: Patience, now: float)
     elif connection.is_receiving_content:
         _look_at_content(connection, watch, patience, now)
     elif connection.is_idle and patience.idle and now - watch.quiet_since >= patience.idle:
-        connection.transport.close()
+        connection.drain()
 
 
 def _look_at_content(connection: "Connection", watch: Watch, patience: Patience, now: float) -> None:
@@ -77,7 +77,7 @@ def _look_at_content(connection: "Connection", watch: Watch, patience: Patience,
 
 def _is_stalled(connection: "Connection", watch: Watch, patience: Patience, now: float) -> bool:
     """Say whether the client has not taken what was written, at the least rate, for too long."""
-    if not connection.writer.paused or not patience.send:
+    if not patience.send or not connection.transport.get_write_buffer_size():
         watch.unsent = 0
         return False
     unsent = _unsent(connection)

@@ -9,6 +9,8 @@ from springhouse.wire.responses import Framing, ResponseReader
 if TYPE_CHECKING:
     from springhouse.upstream.pool import Call, Pool
 
+GATHER_MAX = 16 * 1024
+
 
 class OriginConnection(ResponseReader, asyncio.Protocol):
     """Carries one call after another. `call` is None while it is idle.
@@ -48,9 +50,12 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
             self.pool.outbox.write(self.transport, call.head)
 
     def write(self, data: bytes) -> None:
-        """Send bytes of a request's content."""
+        """Send bytes of a request's content; much at once goes out now, so that the client is held back in time."""
         if self.transport is not None:
-            self.pool.outbox.write(self.transport, data)
+            if len(data) <= GATHER_MAX:
+                self.pool.outbox.write(self.transport, data)
+            else:
+                self.pool.outbox.write_now(self.transport, [data])
 
     def pause(self) -> None:
         """Hold the origin back."""
@@ -71,11 +76,18 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
             self.transport.abort()
 
     def close_gently(self) -> None:
-        """Close once everything written has gone out."""
+        """Close once everything written has gone out; an origin that does not take it gets a moment only."""
         if self.transport is not None and not self.is_closed:
             self.is_closed = True
             self.pool.outbox.flush()
             self.transport.close()
+            self.pool.lets_go(self)
+
+    def abort(self) -> None:
+        """Close without waiting for anything, even if it is being closed gently."""
+        if self.transport is not None:
+            self.is_closed = True
+            self.transport.abort()
 
     def is_without_content(self) -> bool:
         """Say whether the answer being received ends with its head."""

@@ -25,6 +25,7 @@ from springhouse.upstream.routing import Forwarding, Origin
 from springhouse.wire import encode
 
 SWEEP_S = 0.25
+LINGER_S = 5.0
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Turns a host and port into the addresses that may be connected to."""
 IDLE_FOR_UNREPEATABLE_S = 2.0
@@ -195,6 +196,7 @@ class Pool:
         self.open = 0
         """Connections that are open or being opened."""
         self._connecting: set[asyncio.Task[None]] = set()
+        self._let_go: set[OriginConnection] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.outbox = Outbox()
@@ -215,7 +217,11 @@ class Pool:
         self.calls.add(call)
         if self.limits.total:
             call.ends_at = self.loop_time() + self.limits.total
-        self._dispatch(call)
+        idle = self.idle
+        if idle and call.is_repeatable and not idle[-1].is_closed:
+            self._begin(call, idle.pop())  # as `_dispatch` would, without asking
+        else:
+            self._dispatch(call)
         if self._sweep is None:
             self._sweep = self._loop.call_later(SWEEP_S, self._check_deadlines)
         return call
@@ -246,10 +252,17 @@ class Pool:
     def lost(self, connection: OriginConnection) -> None:
         """Note that a connection is gone."""
         self.open -= 1
+        self._let_go.discard(connection)
         if connection in self.idle:
             self.idle.remove(connection)
         if self.waiting and self.open < self.limits.connections:
             self._connect(self.waiting.popleft())
+
+    def lets_go(self, connection: OriginConnection) -> None:
+        """Give a connection that is being closed gently a moment."""
+        assert self._loop is not None
+        self._let_go.add(connection)
+        self._loop.call_later(LINGER_S, connection.abort)
 
     def cancel(self, call: Call) -> None:
         """Drop a call."""
@@ -265,8 +278,8 @@ class Pool:
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
-        for connection in list(self.idle):
-            connection.close()
+        for connection in [*self.idle, *self._let_go]:
+            connection.abort()
         for call in list(self.calls):
             if call.connection is not None:
                 call.connection.close()
@@ -276,6 +289,7 @@ class Pool:
     def leave_loop(self) -> None:
         """Forget the event loop, which has gone with all its connections; the next request brings another."""
         self.idle.clear()
+        self._let_go.clear()
         self.waiting.clear()
         self.calls.clear()
         self._connecting.clear()
