@@ -194,6 +194,10 @@ NONSENSE = {
     "no status": b"HTTP/1.1 OK\r\n\r\n",
     "a status of two digits": b"HTTP/1.1 20 OK\r\n\r\n",
     "a status of four digits": b"HTTP/1.1 2000 OK\r\n\r\n",
+    "NUL in the reason": b"HTTP/1.1 200 O\x00K\r\nContent-Length: 0\r\n\r\n",
+    "an escape in the reason": b"HTTP/1.1 200 \x1b[2J\r\nContent-Length: 0\r\n\r\n",
+    "a carriage return in the reason": b"HTTP/1.1 200 O\rK\r\nContent-Length: 0\r\n\r\n",
+    "a name with brackets": b"HTTP/1.1 200 OK\r\nX(A): b\r\nContent-Length: 0\r\n\r\n",
     "half a head": b"HTTP/1.1 200 OK\r\nContent-Le",
     "bare line feeds": b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
     "a folded line": b"HTTP/1.1 200 OK\r\nX: y\r\n z\r\nContent-Length: 0\r\n\r\n",
@@ -245,6 +249,11 @@ def test_status_codes_nobody_knows_go_through(origin: Origin, proxy: Proxy) -> N
         origin.on(f"/{status}", raw(head(status, "Well", content_length=1, cache_control=FRESH) + b"x", end="keep"))
         got = [proxy.get(f"/{status}") for _ in range(2)]
         assert [(one.status, one.phrase, one.body) for one in got] == [(status, "Well", b"x")] * 2
+
+
+def test_a_reason_phrase_in_another_language(origin: Origin, proxy: Proxy) -> None:
+    origin.on("/a", raw("HTTP/1.1 200 Schön\r\nContent-Length: 0\r\n\r\n".encode(), end="keep"))
+    assert [proxy.get("/a").phrase.encode("latin-1").decode() for _ in range(2)] == ["Schön", "Schön"]
 
 
 def test_an_answer_without_a_reason_phrase(origin: Origin, proxy: Proxy) -> None:

@@ -11,6 +11,8 @@ from tests.support.client import Broken, quietly
 from tests.support.messages import chunked, request
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import Serve
     from tests.support.origin import Exchange, Origin
 
@@ -129,6 +131,19 @@ def test_a_connection_that_waits_for_its_answer_is_not_closed(origin: Origin, se
         assert client.answer("POST").body == b"slow"
 
 
+def test_after_a_late_answer_a_connection_is_kept_as_long_as_after_any(origin: Origin, serve: Serve) -> None:
+    proxy = serve(idle_timeout=0.4)
+    gate = origin.gate()
+    origin.on("/slow", gated(gate, answer(b"slow")))
+    with proxy.connect() as client:
+        client.send(request("GET", "/slow"))
+        assert client.is_silent(0.6)
+        gate.open()
+        assert client.answer().body == b"slow"
+        time.sleep(0.15)
+        assert client.get("/a").status == 200
+
+
 @pytest.mark.parametrize("target", ["/stored", "/streamed"])
 def test_a_client_that_reads_nothing_is_broken_off(origin: Origin, serve: Serve, target: str) -> None:
     proxy = serve(send_timeout=0.3)
@@ -158,6 +173,29 @@ def test_a_client_that_reads_slowly_but_steadily_gets_all(origin: Origin, serve:
     for _ in range(20):
         client.read(400_000)
         time.sleep(0.04)
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+def test_a_client_that_leaves_the_last_few_bytes_is_broken_off(
+    origin: Origin, serve: Serve, tmp_path: Path, version: str
+) -> None:
+    """So few that the connection does not count as full; nobody would ever close it."""
+    origin.on("/large", answer(bytes(4_000_000), cache_control="max-age=60"))
+    proxy = serve(unix_socket=tmp_path / "s", send_timeout=0.3, idle_timeout=0.3)
+    proxy.get("/large")
+    probe = proxy.connect()
+    probe.send(request("GET", "/large", version=version))
+    proxy.await_that(lambda: any(c.writer.paused for c in proxy.server.connections))
+    taken = 4_000_000 - sum(proxy.held_back().values())
+    probe.reset()
+    proxy.await_connections(0)
+    origin.on("/a", answer(bytes(taken + 8_000), cache_control="max-age=60"))
+    proxy.get("/a")
+    client = proxy.connect()
+    client.send(request("GET", "/a", version=version))
+    proxy.await_that(lambda: any(c.transport.get_write_buffer_size() > 0 for c in proxy.server.connections))
+    assert not proxy.call(lambda: [c for c in proxy.server.connections if c.writer.paused])
+    proxy.await_connections(0)
 
 
 def test_connections_beyond_the_limit_get_503(serve: Serve) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.answers import answer, echo, gated, head, raw
-from tests.support.client import quietly
+from tests.support.client import KERNEL, Client, quietly
 from tests.support.messages import chunked, request
 
 if TYPE_CHECKING:
@@ -255,3 +256,43 @@ def test_a_tunnel_is_not_idle(origin: Origin, serve: Serve, monkeypatch: pytest.
         assert client.is_silent(0.6)
         client.send(b"still here")
         assert client.read(10) == b"still here"
+
+
+async def flooding(exchange: Exchange) -> None:
+    """Switch, and send until nothing more is taken; read nothing."""
+    await exchange.send(SWITCH)
+    while exchange.sent < 2 * KERNEL:
+        try:
+            await asyncio.wait_for(exchange.send(bytes(1 << 16)), 0.3)
+        except TimeoutError:
+            await asyncio.Event().wait()
+
+
+def stuck(proxy: Proxy) -> tuple[Client, int]:
+    """Return a client that has a tunnel through which nothing goes any more, and how much it has sent."""
+    client = proxy.connect(receive_buffer=32 * 1024)
+    assert client.get("/ws", **ASK).status == 101
+    client.socket.settimeout(0.3)
+    sent = 0
+    with contextlib.suppress(TimeoutError):
+        while sent < 2 * KERNEL:
+            sent += client.socket.send(bytes(1 << 16))
+    return client, sent
+
+
+def test_a_tunnel_holds_back_whoever_sends_too_fast(origin: Origin, proxy: Proxy) -> None:
+    origin.on("/ws", flooding)
+    _, sent = stuck(proxy)
+    assert sent < KERNEL
+    assert sum(proxy.held_back().values()) < 1 << 20
+    assert proxy.call(lambda: [call.connection.is_paused for call in proxy.engine.pool.calls]) == [True]
+
+
+def test_a_tunnel_that_is_stuck_goes_with_its_client(
+    origin: Origin, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("springhouse.upstream.pool.LINGER_S", 0.2)
+    origin.on("/ws", flooding)
+    client, _ = stuck(proxy)
+    client.reset()
+    proxy.await_that(lambda: proxy.engine.pool.open == 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.loops import PATIENCE_S
@@ -13,6 +14,17 @@ from tests.support.messages import Answer, request, split_head
 if TYPE_CHECKING:
     from types import TracebackType
 
+
+def _most(what: str, otherwise: int) -> int:
+    """Return how much the kernel holds at most in one direction of a TCP connection, on one side."""
+    try:
+        return int(Path(f"/proc/sys/net/ipv4/tcp_{what}").read_text().split()[2])
+    except OSError:
+        return otherwise
+
+
+KERNEL = 2 * (_most("rmem", 6 << 20) + _most("wmem", 4 << 20)) + (4 << 20)
+"""Bytes that the kernel, and a little of the proxy, may hold of a stream that nobody takes, over two connections."""
 Address = tuple[str, int] | str
 """Host and port, or the path of a Unix socket."""
 

@@ -39,6 +39,11 @@ class Gate:
         """Open it from within a handler."""
         self._event.set()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is open."""
+        return self._event.is_set()
+
     async def passed(self) -> None:
         """Wait until it is open."""
         await self._event.wait()
