@@ -127,19 +127,20 @@ class Proxy:
         """End everything. What went wrong in the loop unseen, and what was left behind, is raised here."""
         for client in self._clients:
             client.close()
+        self._settle(lambda: "connecting" if self.engine.pool._connecting else "")
         self._thread.run(self.server.drain(0.0))
-        left = self._left_behind()
+        left = self._settle(self._counted)
         self._thread.close()
         if was_well:
             assert not self._thread.errors, f"in the proxy: {self._thread.errors}"
             assert not left, f"left behind: {left}"
 
-    def _left_behind(self) -> str:
-        """Return what is still counted although every connection is gone, after giving it a moment to go."""
+    def _settle(self, left: Callable[[], str]) -> str:
+        """Return what is still left although it has been given a moment to go."""
         end = time.monotonic() + 1.0
-        while left := self._thread.call(self._counted):
+        while still := self.call(left):
             if time.monotonic() > end:
-                return left
+                return still
             self._thread.run(asyncio.sleep(0.01))
         return ""
 
