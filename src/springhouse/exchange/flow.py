@@ -286,7 +286,7 @@ def _passed_on(
         received_at=answer.received_at,
         x_cache=x_cache,
         cache_status=replies.status_of_forward(
-            errand.why, status, status, collapsed=errand.collapsed, detail=detail or errand.why
+            errand.why, status, status, False, errand.collapsed, None, detail or errand.why
         ),
         reason=detail or errand.why,
         withheld=errand.withheld,

@@ -85,7 +85,6 @@ def status_of_forward(
     why: Reason,
     fetched: int,
     answered: int,
-    *,
     stored: bool = False,
     collapsed: bool | None = None,
     ttl: int | None = None,

@@ -7,6 +7,7 @@ import asyncio
 import os
 import socket
 import struct
+from itertools import chain
 from typing import Protocol
 
 from springhouse.exchange.reply import VIA, Reply
@@ -82,30 +83,31 @@ class ReplyWriter:
         self.reply = reply
         self.is_started = True
         status, length = reply.status, reply.length
-        fields = reply.fields
+        framing: tuple[Field, ...] = ()
         self._has_content = may_have_content(self._method, status)
         self._is_until_close = False
         if status == 101:
             self._has_content = True
         elif not self._has_content:
             if length is not None and self._method == b"HEAD":
-                fields = [*fields, (b"Content-Length", b"%d" % length)]
+                framing = ((b"Content-Length", b"%d" % length),)
         elif length is not None:
-            fields = [*fields, (b"Content-Length", b"%d" % length)]
+            framing = ((b"Content-Length", b"%d" % length),)
         elif self._is_http_1_0:
             self._is_until_close = True
         else:
             self._is_chunked = True
-            fields = [*fields, _CHUNKED]
+            framing = (_CHUNKED,)
         if reply.must_close or self._is_until_close:
             self.keeps_alive = False
-        ours = reply.ours
+        ending: tuple[Field, ...] = ()
         if status != 101:
             if not self.keeps_alive:
-                ours = [*ours, _CLOSE]
+                ending = (_CLOSE,)
             elif self._is_http_1_0:
-                ours = [*ours, _KEEP_ALIVE]
-        self._out.append(encode.response_head(status, reply.phrase, [*fields, *ours]) + b"\r\n")
+                ending = (_KEEP_ALIVE,)
+        lines = chain(reply.fields, framing, reply.ours, ending)
+        self._out.append(encode.response_head(status, reply.phrase, lines) + b"\r\n")
         if status == 101:
             self.keeps_alive = False  # what follows is no HTTP
             self.flush()
