@@ -7,6 +7,7 @@ of the parser or of the exchange. Time-outs are found by the server's sweep, whi
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from springhouse.engine.driver import Exchange, refuse
@@ -391,7 +392,8 @@ class Connection(RequestReader, asyncio.Protocol):
         if self._has_ended or (self._content is None and self._held is None and not self.in_head):
             self.transport.close()
         elif not self.transport.is_closing():
-            self.transport.write_eof()
+            with suppress(OSError):  # the client has just gone
+                self.transport.write_eof()
             self.server.linger(self)
 
     def drain(self) -> None:

@@ -1,6 +1,8 @@
 """One connection to an origin: HTTP/1.1, one request at a time, kept alive between them."""
 
 import asyncio
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from springhouse.http.messages import Response
@@ -10,6 +12,7 @@ if TYPE_CHECKING:
     from springhouse.upstream.pool import Call, Pool
 
 GATHER_MAX = 16 * 1024
+HEAR_OUT_BYTES = 64 * 1024
 
 
 class OriginConnection(ResponseReader, asyncio.Protocol):
@@ -127,7 +130,7 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.is_closed = True
-        self.transport = None
+        transport, self.transport = self.transport, None
         self.pool.lost(self)
         call = self.call
         if call is None or self.is_done:
@@ -138,6 +141,8 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
             call.receiver.content_end()
         elif error is None and self.has_ended and not self.in_head and self.ended():
             self._finish(call)
+        elif error is not None and call.content is not None and self._hear_out(transport):
+            self._finish(call)
         elif self.used > 1 and self.head_bytes == 0 and call.may_retry():
             self.call = None
             self.pool.retry(call)
@@ -145,6 +150,19 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
             self._break("The origin closed the connection without an answer", "connection_terminated")
         else:
             self._break("The origin's answer broke off", "http_response_incomplete")
+
+    def _hear_out(self, transport: asyncio.Transport | None) -> bool:
+        """Read what the origin said before it hung up, and say whether that was its whole answer.
+
+        Perhaps it is why it does not want the content: writing that failed before the answer was read. The system
+        still has it, until this callback returns.
+        """
+        with suppress(OSError, AttributeError):
+            if transport is not None and self.pool.tls is None:
+                descriptor = transport.get_extra_info("socket").fileno()
+                while not self.is_done and self.failure is None and (data := os.read(descriptor, HEAR_OUT_BYTES)):
+                    self.feed(data)
+        return self.is_done
 
     def pause_writing(self) -> None:
         if self.call is not None and self.call.content is not None:
