@@ -80,6 +80,25 @@ def test_what_is_wrong_is_said_in_one_line(arguments: tuple[str, ...], said: str
     assert "Traceback" not in ran.errors
 
 
+def test_a_configuration_file_variables_and_options_together(origin: Origin, tmp_path: Path) -> None:
+    (tmp_path / "springhouse.toml").write_text(f'origin = "{origin.url}"\nport = 0\nttl = 10\nset_cookie = "strip"\n')
+    origin.on("/a", answer(b"x", set_cookie="a=b"))
+    arguments = ["springhouse", "serve", "--config", "springhouse.toml"]
+    found = []
+    for env, option in (({}, ()), ({"CACHE_TTL": "20"}, ()), ({"SPRINGHOUSE_TTL": "30"}, ("--ttl", "40"))):
+        with Command(*arguments, "--ttl-despite-no-store", "--force-ttl", *option, env=env, cwd=tmp_path) as command:
+            found.append(command.get("/a")["Cache-Status"].rpartition("; ")[2])
+            assert command.get("/a").all("Set-Cookie") == []
+    assert found == ["ttl=10", "ttl=20", "ttl=40"]
+
+
+def test_a_configuration_file_with_a_key_that_is_no_setting(tmp_path: Path) -> None:
+    (tmp_path / "springhouse.toml").write_text('origin = "http://a"\ntime_to_live = 10\n')
+    ran = run("springhouse", "serve", "--config", "springhouse.toml", cwd=tmp_path)
+    assert (ran.status, ran.output) == (2, "")
+    assert ran.errors == "springhouse: time_to_live is no setting; `springhouse serve --help` lists them\n"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [("serve", "--no-such-option"), ("serve", "--set-cookie", "eat"), ("dance",), ("serve", "--port")],

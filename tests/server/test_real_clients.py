@@ -9,7 +9,7 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.answers import answer, echo, validated
+from tests.support.answers import answer, echo, validated, whole
 from tests.support.command import tool
 
 if TYPE_CHECKING:
@@ -85,6 +85,21 @@ def test_curl_uploads(origin: Origin, proxy: Proxy, tmp_path: Path) -> None:
         curl("-T", file, "-o", got, *options, url(proxy, "/echo"))
         assert got.read_bytes() == BODY * 30
     assert curl("-d", "hello", url(proxy, "/echo")) == "hello"
+
+
+@pytest.mark.parametrize("options", [(), ("-H", "Expect:"), ("-H", "Expect:", "-H", "Transfer-Encoding: chunked")])
+def test_curl_is_told_that_its_upload_is_not_wanted(
+    origin: Origin, proxy: Proxy, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    async def refusing(exchange: Exchange) -> None:
+        await exchange.send(whole(b"no", 403))
+        exchange.close()
+
+    origin.on("/closed", refusing)
+    file = tmp_path / "large"
+    file.write_bytes(bytes(30_000_000))
+    said = curl("-T", file, *options, "-w", " %{http_code}", url(proxy, "/closed"))
+    assert said == "no 403"
 
 
 def test_curl_wishes_for_http_2_and_gets_http_1(origin: Origin, proxy: Proxy) -> None:

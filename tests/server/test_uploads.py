@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
 import threading
@@ -9,12 +10,14 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.answers import answer, echo, head
+from tests.support.answers import answer, echo, head, whole
 from tests.support.client import KERNEL, quietly
+from tests.support.loops import uvloop_or_asyncio
 from tests.support.messages import chunked, request
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
+    from tests.support.loops import LoopFactory
     from tests.support.origin import Exchange, Origin
     from tests.support.proxy import Proxy
 
@@ -173,6 +176,28 @@ def test_an_early_answer_reaches_a_client_that_is_still_sending(origin: Origin, 
             quietly(client, piece)
     origin.on("/b", answer(b"x"))
     assert proxy.get("/b").status == 200
+
+
+@pytest.mark.parametrize("loop", [uvloop_or_asyncio, asyncio.new_event_loop])
+def test_the_answer_of_an_origin_that_hangs_up_on_an_upload_is_heard(
+    origin: Origin, serve: Serve, loop: LoopFactory
+) -> None:
+    """It closes with unread bytes, as simple servers do: writing fails before its answer was read."""
+    proxy = serve(loop=loop)
+
+    async def refusing(exchange: Exchange) -> None:
+        await exchange.send(whole(b"no", 403))
+        exchange.close()
+
+    origin.on("/a", refusing)
+    message = request("POST", "/a", chunked(*[bytes(60_000)] * 300), transfer_encoding="chunked")
+    for _ in range(20):
+        client = proxy.connect()
+        sender = threading.Thread(target=quietly, args=(client, message))
+        sender.start()
+        assert client.answer("POST").body == b"no"
+        client.reset()
+        sender.join()
 
 
 def test_after_an_early_answer_a_small_rest_is_read_and_the_connection_used_again(origin: Origin, proxy: Proxy) -> None:
