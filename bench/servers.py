@@ -48,7 +48,8 @@ ORIGIN = """
   server {
     listen 127.0.0.1:{port} backlog=4096; root {folder}/site;
     location / { add_header Cache-Control "max-age=3600"; }
-    location /vary/ { alias {folder}/site/; gzip_static on; gzip_vary on; gzip_proxied any; add_header Cache-Control "max-age=3600"; }
+    location /vary/ { alias {folder}/site/; gzip_static on; gzip_vary on; gzip_proxied any;
+      add_header Cache-Control "max-age=3600"; }
     location /no-store/ { alias {folder}/site/; add_header Cache-Control "no-store"; }
     location /api/ { default_type application/json; return 200 '{"accepted": true}'; }
     location = /served { stub_status; }
