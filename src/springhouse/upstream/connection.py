@@ -139,9 +139,7 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
             self.call = None
             self.pool.done(call, None)
             call.receiver.content_end()
-        elif error is None and self.has_ended and not self.in_head and self.ended():
-            self._finish(call)
-        elif error is not None and call.content is not None and self._hear_out(transport):
+        elif self._ended_well(error) or (error is not None and call.content is not None and self._hear_out(transport)):
             self._finish(call)
         elif self.used > 1 and self.head_bytes == 0 and call.may_retry():
             self.call = None
@@ -150,6 +148,10 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
             self._break("The origin closed the connection without an answer", "connection_terminated")
         else:
             self._break("The origin's answer broke off", "http_response_incomplete")
+
+    def _ended_well(self, error: Exception | None) -> bool:
+        """Say whether the end of the connection is the end of the answer."""
+        return error is None and self.has_ended and not self.in_head and self.ended()
 
     def _hear_out(self, transport: asyncio.Transport | None) -> bool:
         """Read what the origin said before it hung up, and say whether that was its whole answer.
