@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -33,12 +34,12 @@ def required() -> str:
 
 
 def free_port() -> int:
-    """Return a port that nobody uses, low enough for a cluster's second port beside it."""
+    """Return a port that nobody uses, nor the one beside it for a cluster; both below those given to clients."""
     while True:
-        with closing(socket.socket()) as found:
-            found.bind(("127.0.0.1", 0))
-            port: int = found.getsockname()[1]
-        if port < 55_000:
+        port = random.randrange(12_000, 21_000)
+        with closing(socket.socket()) as found, closing(socket.socket()) as beside, suppress(OSError):
+            found.bind(("127.0.0.1", port))
+            beside.bind(("127.0.0.1", port + 10_000))
             return port
 
 
@@ -86,7 +87,7 @@ class RedisServer:
             command += ["--port", str(self.port)]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen([*command, *self._options], stdout=log, stderr=log)
-        until(self._answers, f"redis-server does not start: {(self.folder / 'log').read_text()}")
+        until(self._answers, f"redis-server does not start; see {self.folder / 'log'}")
 
     def _answers(self) -> bool:
         with suppress(redis.ConnectionError), closing(self.client()) as client:
