@@ -92,6 +92,22 @@ def test_a_configuration_file_variables_and_options_together(origin: Origin, tmp
     assert found == ["ttl=10", "ttl=20", "ttl=40"]
 
 
+def test_a_variable_names_the_configuration_file(origin: Origin, tmp_path: Path) -> None:
+    file = tmp_path / "springhouse.toml"
+    file.write_text(f'origin = "{origin.url}"\nport = 0\nttl = 10\n')
+    origin.on("/a", answer(b"x"))
+    with Command("springhouse", "serve", env={"SPRINGHOUSE_CONFIG": str(file)}) as command:
+        assert command.get("/a")["Cache-Status"].endswith("ttl=10")
+
+
+def test_an_absolute_target_on_a_unix_socket(origin: Origin, tmp_path: Path) -> None:
+    origin.on("/a", answer(b"x"))
+    arguments = ["springhouse", "serve", "--origin", origin.url, "--unix-socket", str(tmp_path / "s")]
+    with Command(*arguments) as command:
+        assert command.get(f"{origin.url}/a").body == b"x"
+        assert command.get("http://elsewhere/a").status == 421
+
+
 def test_a_configuration_file_with_a_key_that_is_no_setting(tmp_path: Path) -> None:
     (tmp_path / "springhouse.toml").write_text('origin = "http://a"\ntime_to_live = 10\n')
     ran = run("springhouse", "serve", "--config", "springhouse.toml", cwd=tmp_path)

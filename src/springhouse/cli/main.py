@@ -45,7 +45,10 @@ def _root(
 @with_settings
 def serve(
     config: Annotated[
-        Path | None, typer.Option("--config", help="Read settings from this TOML file.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            "--config", help="Read settings from this TOML file.", metavar="FILE", envvar="SPRINGHOUSE_CONFIG"
+        ),
     ] = None,
     *,
     given: dict[str, Any],
@@ -93,7 +96,10 @@ classic = typer.Typer(
 @with_settings
 def _classic(
     config: Annotated[
-        Path | None, typer.Option("--config", help="Read settings from this TOML file.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            "--config", help="Read settings from this TOML file.", metavar="FILE", envvar="SPRINGHOUSE_CONFIG"
+        ),
     ] = None,
     clear_cache: Annotated[
         bool, typer.Option("--clear-cache", help="Clear the cache, also of a proxy that runs, and exit.")

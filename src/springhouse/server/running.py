@@ -88,6 +88,7 @@ async def drain(server: Server, seconds: float) -> None:
 async def _listen(server: Server, settings: Settings, engine: Engine) -> str:
     if settings.unix_socket is not None:
         await server.listen_unix(settings.unix_socket)
+        server.names_of_ours = names_of(settings, settings.port, engine.origin)
         return where(settings, 0)
     port = await server.listen(settings.host, settings.port)
     server.names_of_ours = names_of(settings, port, engine.origin)
