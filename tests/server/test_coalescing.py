@@ -11,6 +11,7 @@ from tests.support.messages import request
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
+    from tests.support.answers import Handler
     from tests.support.client import Client
     from tests.support.clock import Clock
     from tests.support.messages import Answer
@@ -289,3 +290,38 @@ def test_requests_with_credentials_do_not_queue_and_do_not_spoil_it_for_others(
     answers(second)
     answers(others)
     assert origin.count("/a") == 9
+
+
+@pytest.mark.parametrize(
+    ("now", "status"),
+    [
+        (answer(b"y", cache_control="no-store", status=404), 404),
+        (answer(b"y", status=503), 503),
+        (raw(head(304, "Not Modified", cache_control="no-store")), 304),
+        (raw(b"", end="close"), 502),
+    ],
+    ids=["not found", "in trouble", "not modified", "gone"],
+)
+def test_a_remembered_key_may_be_answered_in_any_way(origin: Origin, proxy: Proxy, now: Handler, status: int) -> None:
+    unshared = answer(b"x", cache_control="no-store")
+    origin.on("/a", unshared, unshared, now)
+    for _ in range(2):
+        assert proxy.get("/a").body == b"x"
+    got = proxy.get("/a", if_none_match='"1"')
+    assert (got.status, got.x_cache) == (status, "MISS")
+    assert origin.last["if-none-match"] == '"1"'
+
+
+def test_a_client_of_a_remembered_key_may_leave(origin: Origin, proxy: Proxy) -> None:
+    gate = origin.gate()
+    unshared = answer(b"x", cache_control="no-store")
+    origin.on("/a", unshared, gated(gate, unshared), answer(b"y", cache_control=FRESH))
+    proxy.get("/a")
+    client = proxy.connect()
+    client.send(request("GET", "/a"))
+    origin.await_requests(2)
+    client.reset()
+    proxy.await_connections(0)
+    gate.open()
+    assert proxy.get("/a").body == b"y"
+    assert proxy.get("/a").x_cache == "HIT"

@@ -15,6 +15,7 @@ from springhouse.engine.recordings import Reader, Recording
 from springhouse.engine.sinks import NOWHERE, Sink
 from springhouse.engine.stored import StoredReader
 from springhouse.exchange.flow import Flow, refresh
+from springhouse.exchange.passing import is_plain, pass_on, taken_up
 from springhouse.exchange.reply import BYPASS, VIA, Reply, Source, date_field, problem
 from springhouse.exchange.steps import (
     Answer,
@@ -113,6 +114,25 @@ class Exchange:
                 self._reply(reply)
             elif self.call is not None and self.recording is None:
                 self._abandon_call()
+
+    def pass_straight(self) -> bool:
+        """Send the request on at once if the pass guard can foretell the flow's way; see `exchange.passing`."""
+        engine, request = self.engine, self.request
+        flights = engine.flights
+        if (
+            not is_plain(request)
+            or not flights.goes_alone(self._own_kind(), engine.clock())
+            or self.key in flights.by_key
+            or engine.store.lookup(self.key)
+        ):
+            return False
+        self.epoch = engine.fence.epoch
+        self.call = engine.pool.send(request, request.fields, None, self)
+        return True
+
+    def _take_up(self, call: Call) -> None:
+        """Take the flow up where it waits for the answer to what was sent without it."""
+        self.flow = taken_up(self.request, self.key, call.requested_at, self.engine.options)
 
     def _lookup(self, step: Lookup) -> object:
         engine = self.engine
@@ -367,10 +387,19 @@ class Exchange:
 
     def answered(self, response: Response, length: int | None) -> None:
         """Take the head of the answer."""
-        call, flow = self.call, self.flow
-        if call is not None and flow is not None:
-            self.has_answer = True
-            self.run(flow, Answer(response, call.requested_at, self.engine.clock(), length))
+        call, engine = self.call, self.engine
+        if call is None:
+            return
+        self.has_answer = True
+        now = engine.clock()
+        if self.flow is None:
+            reply = pass_on(self.request, response, length, now, engine.options)
+            if reply is not None:
+                self._reply(reply)
+                return
+            self._take_up(call)
+        assert self.flow is not None
+        self.run(self.flow, Answer(response, call.requested_at, now, length))
 
     def content(self, data: bytes) -> None:
         """Take some of the answer's content."""
@@ -435,7 +464,9 @@ class Exchange:
         if self.flow is not None and self.has_answer:
             self._keep_early(failure)
             return
-        self.call = None
+        call, self.call = self.call, None
+        if call is not None and not self.has_answer and self.flow is None:
+            self._take_up(call)
         if self.flow is not None:
             self.run(self.flow, failure)
             return

@@ -66,7 +66,8 @@ class Engine:
             for desk in self._desks:
                 if desk.takes(request):
                     return desk.handle(request, content, sink)
-        exchange.run(respond(request, key, self.options), None)
+        if not (self.flights.alone_until and exchange.pass_straight()):
+            exchange.run(respond(request, key, self.options), None)
         return exchange
 
     def add_desk(self, desk: Desk) -> None:

@@ -42,7 +42,7 @@ def keep(
 ) -> Entry | Reason:
     """Return the entry that the response to a GET becomes, or the reason why it may not be stored."""
     policy = policies.of(response)
-    if policy.no_store and not policy.must_understand and not options.ttl_despite_no_store:
+    if forbids_storing(policy, options):
         return reasons.NO_STORE  # the most frequent refusal, before anything is computed
     given = may_give_ttl(request, response, policy, options)
     refusal = may_not_store(request, response, policy, options, given=given)
@@ -126,6 +126,11 @@ def may_not_store(
     if is_larger_than(response, options.max_object):
         return reasons.TOO_LARGE
     return reasons.VARY_STAR if variants.names(response) == (variants.STAR,) else None
+
+
+def forbids_storing(policy: Policy, options: Options) -> bool:
+    """Say whether the response may not be stored whatever else it and the request say (§5.2.2.5)."""
+    return policy.no_store and not policy.must_understand and not options.ttl_despite_no_store
 
 
 def is_larger_than(response: Response, limit: int | None) -> bool:

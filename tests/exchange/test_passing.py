@@ -1,0 +1,108 @@
+"""The pass guard does what the flow would do, and leaves to the flow what it cannot foretell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+from tests.exchange.test_hit import OPTIONS, REQUEST_FIELDS, RESPONSE_FIELDS
+from tests.support.heads import KEY, NOW, fields, get, ok
+
+from springhouse.exchange.flow import respond
+from springhouse.exchange.passing import is_plain, pass_on, taken_up
+from springhouse.exchange.steps import Answer, Failure, Found, Lookup, Result, Send, Step
+from springhouse.http.messages import Request, Response
+from springhouse.rules.options import Options
+
+if TYPE_CHECKING:
+    from springhouse.exchange.flow import Flow
+    from springhouse.exchange.reply import Reply
+
+NO_STORE = [
+    "Cache-Control: no-store", "cache-control: NO-STORE, max-age=9", "Cache-Control: no-store, must-understand",
+    "CDN-Cache-Control: no-store", "Surrogate-Control: no-store", "Cache-Control: private", "Content-Length: 3",
+    "Connection: X", "Upgrade: x", "X-Cache: HIT", "Transfer-Encoding: chunked",
+]  # fmt: skip
+
+requests = st.builds(
+    lambda method, lines, has_content: Request(method, b"/", lines, authority=b"cache.test", has_content=has_content),
+    st.sampled_from([b"GET", b"GET", b"GET", b"HEAD", b"POST", b"OPTIONS"]),
+    st.lists(st.sampled_from(REQUEST_FIELDS), max_size=4),
+    st.sampled_from([False, False, False, True]),
+)
+responses = st.builds(
+    lambda status, lines: Response(status, fields(*lines)),
+    st.sampled_from([200, 200, 200, 204, 206, 301, 304, 404, 500, 503]),
+    st.lists(st.sampled_from(NO_STORE + RESPONSE_FIELDS), max_size=4)
+    | st.lists(st.sampled_from(RESPONSE_FIELDS), max_size=2).map(lambda lines: [NO_STORE[0], *lines]),
+)
+lengths = st.sampled_from([None, 0, 3])
+DELAYS = st.sampled_from([0.0, 0.5, 1000.0])
+
+
+def sent_by_the_flow(request: Request, options: Options) -> tuple[Flow, Step]:
+    """Return the flow of a request that goes alone and finds nothing, and the step it then waits in."""
+    flow = respond(request, KEY, options)
+    step = next(flow)
+    if isinstance(step, Lookup):
+        step = flow.send(Found((), NOW, goes_alone=True))
+    return flow, step
+
+
+def ends(flow: Flow, result: Result) -> tuple[list[str], Reply | None]:
+    """Return the steps that follow a result, as text, and the reply."""
+    steps: list[str] = []
+    try:
+        while True:
+            steps.append(type(flow.send(result)).__name__)
+            result = None
+    except StopIteration as stop:
+        reply: Reply | None = stop.value
+    return steps, reply
+
+
+def in_words(ending: tuple[list[str], Reply | None]) -> tuple[object, ...]:
+    """Return what two equal endings have in common: entries are objects of their own."""
+    steps, reply = ending
+    assert reply is not None
+    content = reply.content if isinstance(reply.content, bytes) else type(reply.content)
+    return (*steps, reply.status, reply.phrase, reply.fields, reply.ours, content, reply.length, reply.x_cache,
+            reply.reason, reply.start, reply.stop, reply.must_close)  # fmt: skip
+
+
+@settings(max_examples=1500, deadline=None)
+@given(requests, responses, lengths, DELAYS, st.sampled_from(OPTIONS))
+def test_the_guard_agrees_with_the_flow(
+    request: Request, response: Response, length: int | None, delay: float, options: Options
+) -> None:
+    if not is_plain(request):
+        event("not plain")
+        return
+    flow, step = sent_by_the_flow(request, options)
+    assert isinstance(step, Send)
+    assert step.request is request
+    assert step.fields is request.fields
+    ending = ends(flow, Answer(response, NOW, NOW + delay, length))
+    reply = pass_on(request, response, length, NOW + delay, options)
+    event("passes it on" if reply else "leaves it to the flow")
+    if reply is not None:
+        assert ending == ([], reply)
+    taken = ends(taken_up(request, KEY, NOW, options), Answer(response, NOW, NOW + delay, length))
+    assert in_words(taken) == in_words(ending)
+
+
+@given(requests, st.sampled_from(OPTIONS))
+def test_a_failure_is_answered_alike(request: Request, options: Options) -> None:
+    if is_plain(request):
+        failure = Failure("connection_refused", "The origin refused the connection", 502, NOW)
+        flow, _ = sent_by_the_flow(request, options)
+        assert ends(taken_up(request, KEY, NOW, options), failure) == ends(flow, failure)
+
+
+def test_the_guard_sees_to_what_is_usual() -> None:
+    request = get("User-Agent: x", "Cookie: a=1", "Authorization: y", 'If-None-Match: "1"', "Range: bytes=0-1")
+    assert is_plain(request)
+    for response in (ok("Cache-Control: no-store"), ok("Cache-Control: private, no-store", status=304)):
+        assert pass_on(request, response, 3, NOW, OPTIONS[0])
+    assert not pass_on(request, ok("Cache-Control: private"), 3, NOW, OPTIONS[0])
