@@ -5,7 +5,7 @@ then selects it. Memory is bounded: when too many purges are remembered, the old
 began before it may store nothing at all.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 
 from springhouse.rules.entry import Entry
 from springhouse.stores.purging import Everything, Keys, Selection, selects
@@ -17,7 +17,7 @@ class Fence:
     def __init__(self, *, keys_max: int = 10_000, others_max: int = 256) -> None:
         self.epoch = 0
         self._floor = 0
-        self._keys: dict[bytes, int] = {}
+        self._keys: OrderedDict[bytes, int] = OrderedDict()
         self._keys_max = keys_max
         self._others: deque[tuple[int, Selection]] = deque()
         self._others_max = others_max
@@ -31,7 +31,7 @@ class Fence:
                     self._keys.pop(key, None)
                     self._keys[key] = self.epoch
                 while len(self._keys) > self._keys_max:
-                    self._floor = max(self._floor, self._keys.pop(next(iter(self._keys))))
+                    self._floor = max(self._floor, self._keys.popitem(last=False)[1])
             case Everything():
                 self._floor = self.epoch
                 self._keys.clear()

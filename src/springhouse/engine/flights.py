@@ -5,6 +5,7 @@ is known to be kept, they find the entry that is arriving and stream along. A ke
 remembered for a while, so that nobody queues for it.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 from springhouse.exchange.steps import Claimed, Failure
@@ -31,7 +32,7 @@ class Flights:
 
     def __init__(self, *, remembered_s: float = 120.0, remembered_max: int = 20_000) -> None:
         self.by_key: dict[bytes, list[Flight]] = {}
-        self.alone_until: dict[bytes, float] = {}
+        self.alone_until: OrderedDict[bytes, float] = OrderedDict()
         self.remembered_s = remembered_s
         self.remembered_max = remembered_max
 
@@ -49,7 +50,7 @@ class Flights:
         """Let nobody wait for the key for a while; the oldest memory goes when there are too many."""
         self.alone_until.pop(key, None)
         if len(self.alone_until) >= self.remembered_max:
-            del self.alone_until[next(iter(self.alone_until))]
+            self.alone_until.popitem(last=False)
         self.alone_until[key] = now + self.remembered_s
 
     def open(self, key: bytes) -> Flight | None:

@@ -52,7 +52,8 @@ def values(fields: Iterable[Field], name: bytes) -> list[bytes]:
 
 def combined(fields: Iterable[Field], name: bytes) -> bytes | None:
     """Return the values of that lower-case name as one list (§5.2), None when there is no such field."""
-    found = values(fields, name)
+    size = len(name)
+    found = [value.strip(b" \t") for n, value in fields if len(n) == size and n.lower() == name]
     if len(found) == 1:
         return found[0]
     return b", ".join(found) if found else None

@@ -7,7 +7,6 @@ import asyncio
 import os
 import socket
 import struct
-from itertools import chain
 from typing import Protocol
 
 from springhouse.exchange.reply import VIA, Reply
@@ -83,35 +82,37 @@ class ReplyWriter:
         self.reply = reply
         self.is_started = True
         status, length = reply.status, reply.length
-        framing: tuple[Field, ...] = ()
-        self._has_content = may_have_content(self._method, status)
+        lines = reply.fields.copy()
         self._is_until_close = False
+        self._has_content = may_have_content(self._method, status)
+        if length is not None:
+            if self._has_content or self._method == b"HEAD":
+                lines.append((b"Content-Length", b"%d" % length))
+        elif self._has_content:
+            if self._is_http_1_0:
+                self._is_until_close = True
+            else:
+                self._is_chunked = True
+                lines.append(_CHUNKED)
+        lines += reply.ours
         if status == 101:
-            self._has_content = True
-        elif not self._has_content:
-            if length is not None and self._method == b"HEAD":
-                framing = ((b"Content-Length", b"%d" % length),)
-        elif length is not None:
-            framing = ((b"Content-Length", b"%d" % length),)
-        elif self._is_http_1_0:
-            self._is_until_close = True
-        else:
-            self._is_chunked = True
-            framing = (_CHUNKED,)
+            self._switch(reply, lines)
+            return
         if reply.must_close or self._is_until_close:
             self.keeps_alive = False
-        ending: tuple[Field, ...] = ()
-        if status != 101:
-            if not self.keeps_alive:
-                ending = (_CLOSE,)
-            elif self._is_http_1_0:
-                ending = (_KEEP_ALIVE,)
-        lines = chain(reply.fields, framing, reply.ours, ending)
+        if not self.keeps_alive:
+            lines.append(_CLOSE)
+        elif self._is_http_1_0:
+            lines.append(_KEEP_ALIVE)
         self._out.append(encode.response_head(status, reply.phrase, lines) + b"\r\n")
-        if status == 101:
-            self.keeps_alive = False  # what follows is no HTTP
-            self.flush()
-            self._owner.switched()
+
+    def _switch(self, reply: Reply, lines: list[Field]) -> None:
+        """Write a 101; what follows is no HTTP."""
+        self._has_content = True
+        self.keeps_alive = False
+        self._out.append(encode.response_head(reply.status, reply.phrase, lines) + b"\r\n")
+        self.flush()
+        self._owner.switched()
 
     def produced_by(self, producer: Pausable) -> None:
         """Name who is resumed when the client has taken what was written."""

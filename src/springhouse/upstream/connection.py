@@ -210,7 +210,7 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
         if self.is_done:
             self.failure = "more bytes follow the answer"  # nobody asked for them
             return
-        super().on_message_begin()
+        self._begin()
 
     def _finish(self, call: "Call") -> None:
         self.call = None

@@ -207,12 +207,8 @@ class Pool:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self.loop_time = self._loop.time
-        out = self.forwarding.fields_for(request, fields, self.origin)
-        if content is not None:
-            out.append(_framing(request, content))
-        elif request.bits & CONTENT_LENGTH and not request.bits & TRANSFER_ENCODING:
-            out.append((b"Content-Length", b"0"))
-        head = encode.request_head(request.method, self.origin.target_for(request), out)
+        framing = _framing(request, content)
+        head = self.forwarding.head_for(request, fields, self.origin, framing)
         call = Call(self, request, head, content, receiver)
         self.calls.add(call)
         if self.limits.total:
@@ -409,7 +405,10 @@ class Pool:
             self.broken(call, "http_response_timeout", "The origin did not answer in time")
 
 
-def _framing(request: Request, content: RequestContent) -> Field:
+def _framing(request: Request, content: RequestContent | None) -> Field | None:
+    if content is None:
+        has_length = request.bits & CONTENT_LENGTH and not request.bits & TRANSFER_ENCODING
+        return (b"Content-Length", b"0") if has_length else None
     if content.length is None:
         return b"Transfer-Encoding", b"chunked"
     return b"Content-Length", first(request.fields, b"content-length") or b"%d" % content.length

@@ -10,6 +10,7 @@ from springhouse.http.fields import Field
 from springhouse.http.headers import combined, end_to_end, first
 from springhouse.http.messages import Request
 from springhouse.rules import keys
+from springhouse.wire import encode
 
 _CAPABILITY: Field = (b"Surrogate-Capability", b'springhouse="Surrogate/1.0"')
 ABOUT_US: tuple[tuple[Field, ...], ...] = tuple(
@@ -17,6 +18,8 @@ ABOUT_US: tuple[tuple[Field, ...], ...] = tuple(
 )
 """By the minor version of the request (RFC 9110 §7.6.3)."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_ADDED_TO = f.CDN_LOOP | f.UPGRADE | f.EXPECT | f.MAX_FORWARDS
+"""Fields that change what we add."""
 _NOT_COPIED = f.CONTENT_LENGTH | f.EXPECT | f.CDN_LOOP | f.MAX_FORWARDS
 
 
@@ -102,16 +105,27 @@ class Forwarding:
             return False
         return self.instance in (combined(request.fields, b"cdn-loop") or b"")
 
-    def fields_for(self, request: Request, fields: list[Field], origin: Origin) -> list[Field]:
-        """Return the fields to send: Host first, end-to-end fields, then what we add."""
-        trusted = bool(request.bits & f.FORWARDING) and self.is_trusted(request.peer)
+    def head_for(self, request: Request, fields: list[Field], origin: Origin, framing: Field | None = None) -> bytes:
+        """Return the head to send: Host first, end-to-end fields, then what we add, `framing` last."""
+        bits = request.bits
+        trusted = bool(bits & f.FORWARDING) and self.is_trusted(request.peer)
         also = _NOT_COPIED if trusted else _NOT_COPIED | f.FORWARDING
         if request.method in (b"GET", b"HEAD"):
             also |= f.OVERRIDING  # not part of the key, so not part of the request
-        host = origin.authority_for(request) if origin.preserve_host else origin.authority
-        out: list[Field] = [(b"Host", host), *end_to_end(fields, request.bits, also)]
-        about = _about(request.peer, request.scheme, request.authority if origin.preserve_host else b"")
-        out += _appended(request, about) if trusted else about
+        passed = end_to_end(fields, bits, also)
+        passed.insert(0, (b"Host", origin.authority_for(request) if origin.preserve_host else origin.authority))
+        told = request.authority if origin.preserve_host else b""
+        if framing is None and not trusted and not bits & _ADDED_TO:
+            ours = _usual(request.peer, request.scheme, told, request.minor_version, self.instance)
+        else:
+            ours = encode.lines(self._ours(request, fields, told, framing, trusted=trusted))
+        return encode.request_head(request.method, origin.target_for(request), passed, ours)
+
+    def _ours(
+        self, request: Request, fields: list[Field], told: bytes, framing: Field | None, *, trusted: bool
+    ) -> list[Field]:
+        about = _about(request.peer, request.scheme, told)
+        out = _appended(request, about) if trusted else [*about]
         out += ABOUT_US[request.minor_version]
         out.append((b"CDN-Loop", self._loop(request) if request.bits & f.CDN_LOOP else self.instance))
         if request.bits & f.UPGRADE:
@@ -120,6 +134,8 @@ class Forwarding:
             out.append((b"Expect", b"100-continue"))
         if request.bits & f.MAX_FORWARDS:
             out.append((b"Max-Forwards", _one_less(first(fields, b"max-forwards") or b"")))
+        if framing is not None:
+            out.append(framing)
         return out
 
     def _loop(self, request: Request) -> bytes:
@@ -140,6 +156,12 @@ def _about(peer: str, scheme: bytes, host: bytes) -> list[Field]:
     forwarded = b"for=%b;proto=%b" % (node, scheme) + (b';host="%b"' % host if host else b"")
     about = [(b"Forwarded", forwarded), (b"X-Forwarded-For", address), (b"X-Forwarded-Proto", scheme)]
     return [*about, (b"X-Forwarded-Host", host)] if host else about
+
+
+@lru_cache(maxsize=4096)
+def _usual(peer: str, scheme: bytes, host: bytes, minor_version: int, instance: bytes) -> bytes:
+    """Return what is added to most requests of a client, ready to be sent."""
+    return encode.lines([*_about(peer, scheme, host), *ABOUT_US[minor_version], (b"CDN-Loop", instance)])
 
 
 def _appended(request: Request, about: list[Field]) -> list[Field]:

@@ -15,9 +15,14 @@ def response_head(status: int, reason: bytes, fields: Iterable[Field]) -> bytes:
     return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, _CRLF(map(_COLON, fields)))
 
 
-def request_head(method: bytes, target: bytes, fields: Iterable[Field]) -> bytes:
-    """Return a whole request head, blank line included."""
-    return b"%b %b HTTP/1.1\r\n%b\r\n\r\n" % (method, target, _CRLF(map(_COLON, fields)))
+def request_head(method: bytes, target: bytes, fields: Iterable[Field], more: bytes = b"") -> bytes:
+    """Return a whole request head, blank line included; `more` are lines that follow the fields."""
+    return b"%b %b HTTP/1.1\r\n%b\r\n%b\r\n" % (method, target, _CRLF(map(_COLON, fields)), more)
+
+
+def lines(fields: Iterable[Field]) -> bytes:
+    """Return field lines, the last line's end included."""
+    return b"%b\r\n" % _CRLF(map(_COLON, fields))
 
 
 def chunk(data: bytes) -> bytes:
