@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.heads import BARE, KEY, NOW, date, fields, get, ok, stored
 
 from springhouse.exchange.flow import respond
-from springhouse.exchange.hit import Hot, HotVariants, prepare
+from springhouse.exchange.hit import Hot, HotVariants, Unmodified, prepare
 from springhouse.exchange.reply import HIT
 from springhouse.exchange.steps import Found, Lookup
 from springhouse.http.fields import HOST, REPEATED, Field
@@ -158,7 +158,7 @@ def test_the_guard_agrees_with_the_rules(
         assert decision.reason is reasons.FRESH
         assert not decision.refresh
         assert (hot.head + hot.content) == written_slowly(request, variants, now, options)
-        assert hot.status == decision.entry.status
+        assert hot.status == (304 if isinstance(hot, Unmodified) else decision.entry.status)
 
 
 PLAIN = REQUEST_FIELDS[:11]
@@ -172,6 +172,41 @@ def test_the_guard_answers_the_plainest_requests(chosen: list[Field], elapsed: f
     guard = prepare((LASTING,), BARE)
     assert isinstance(guard, Hot)
     assert guard.answer(request.fields, request.bits, NOW + elapsed) is guard
+
+
+TAGS = ['"1"', 'W/"1"', '"2"', '"a,b"', "a,b", "a", "*", '""', ""]
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    st.sampled_from(TAGS),
+    st.lists(st.lists(st.sampled_from(TAGS), min_size=1, max_size=2).map(", ".join), min_size=1, max_size=2),
+    st.lists(st.sampled_from([*REQUEST_FIELDS, (b"If-Modified-Since", date(9).encode())]), max_size=2),
+    st.sampled_from([200, 200, 404]),
+    st.lists(st.sampled_from(RESPONSE_FIELDS[14:]), max_size=3),
+    INSTANTS,
+)
+def test_the_guard_answers_304_where_the_rules_do(
+    tag: str, named: list[str], more: list[Field], status: int, told: list[str], elapsed: float
+) -> None:
+    entry = stored("Cache-Control: max-age=60", f"ETag: {tag}", *told, status=status)
+    request = request_of([*fields(*(f"If-None-Match: {value}" for value in named)), *more])
+    guard = prepare((entry,), BARE)
+    hot = guard.answer(request.fields, request.bits, NOW + elapsed) if guard is not None else None
+    event(type(hot).__name__)
+    if hot is not None:
+        assert isinstance(hot, Unmodified)
+        assert hot.head == written_slowly(request, (entry,), NOW + elapsed, BARE)
+
+
+@pytest.mark.parametrize("named", ['"1"', 'W/"1"', '"0", "1"'])
+@pytest.mark.parametrize("more", [[], [(b"If-Modified-Since", date().encode())], [(b"Cookie", b"a=1")]])
+def test_the_guard_knows_what_the_client_has(named: str, more: list[Field]) -> None:
+    guard = prepare((LASTING,), BARE)
+    assert guard is not None
+    request = request_of([(b"If-None-Match", named.encode()), *more])
+    assert isinstance(guard.answer(request.fields, request.bits, NOW), Unmodified)
+    assert guard.answer(request.fields, request.bits, NOW + 60) is None
 
 
 @pytest.mark.parametrize(

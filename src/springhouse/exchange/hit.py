@@ -2,18 +2,20 @@
 
 It runs for every request before anything else does. A guard, never a second rule book: it answers only where
 `rules.reuse.decide` would say Serve(FRESH) and `exchange.reply` would build the same bytes; whatever needs a thought
-beyond one AND and one comparison is left to them. A property test holds the two together.
+beyond one AND and one comparison is left to them, but for If-None-Match. A property test holds the two together.
 
 A head is kept ready, split where Age stands. Age and the ttl of Cache-Status change together, once a second, so that
-filling them in is shared by all hits of that second.
+filling them in is shared by all hits of that second. The head of a 304 is made each time.
 """
 
 from collections.abc import Sequence
 
-from springhouse.exchange.reply import HIT, NAME, VIA
+from springhouse.exchange.reply import HIT, NAME, VIA, kept_in_304
 from springhouse.http import fields as f
+from springhouse.http.etags import is_listed
 from springhouse.http.fields import Field
-from springhouse.http.messages import Request, may_have_content
+from springhouse.http.headers import combined
+from springhouse.http.messages import REASON_PHRASES, Request, may_have_content
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
 from springhouse.rules.variants import BEYOND_FIELDS, matching
@@ -24,14 +26,27 @@ NEEDS_THOUGHT = (
     | f.IF_RANGE | f.IF_MATCH | f.IF_NONE_MATCH | f.IF_MODIFIED_SINCE | f.IF_UNMODIFIED_SINCE | f.CDN_LOOP
     | f.NOMINATES
 )  # fmt: skip
+CONDITIONS = f.IF_NONE_MATCH | f.IF_MODIFIED_SINCE
 _TAIL = b"%d\r\nX-Cache: " + HIT + b"\r\nCache-Status: " + NAME + b"; hit; ttl=%d\r\n\r\n"
 _SELECTIONS_MAX = 256
+
+
+class Unmodified:
+    """A 304 for a client whose If-None-Match names what is stored."""
+
+    __slots__ = ("head",)
+
+    content = b""
+    status = 304
+
+    def __init__(self, head: bytes) -> None:
+        self.head = head
 
 
 class Hot:
     """The only variant of a key, ready to be sent to any plain GET."""
 
-    __slots__ = ("age", "before", "born_at", "content", "head", "lifetime", "mask", "status", "until")
+    __slots__ = ("age", "before", "born_at", "content", "entry", "head", "lifetime", "mask", "status", "until")
 
     def __init__(self, entry: Entry, options: Options) -> None:
         credentials = 0
@@ -39,6 +54,7 @@ class Hot:
             credentials |= f.AUTHORIZATION
         if entry.given_ttl:
             credentials = 0 if options.ttl_despite_credentials else f.AUTHORIZATION | f.COOKIE
+        self.entry = entry
         self.mask = NEEDS_THOUGHT | f.HOST | credentials
         self.until = 0.0 if entry.no_cache or entry.invalidated else entry.fresh_until
         self.born_at = entry.born_at
@@ -53,16 +69,25 @@ class Hot:
         """What the head says; None before the first hit."""
         self.head = b""
 
-    def answer(self, fields: list[Field], bits: int, now: float) -> "Hot | None":
+    def answer(self, fields: list[Field], bits: int, now: float) -> "Hot | Unmodified | None":
         """Return what to send, its `head` filled in, or None when the request needs more thought."""
         if bits & self.mask != f.HOST or now >= self.until:
-            return None
+            return self._unmodified(fields, bits, now) if bits & f.IF_NONE_MATCH and now < self.until else None
         age = int(now - self.born_at)
         if age != self.age:
             age = max(0, age)
             self.age = age
             self.head = self.before + _TAIL % (age, self.lifetime - age)
         return self
+
+    def _unmodified(self, fields: list[Field], bits: int, now: float) -> Unmodified | None:
+        entry = self.entry
+        needs_thought = bits & ~CONDITIONS & self.mask != f.HOST or self.status != 200
+        if needs_thought or not is_listed(entry.etag, combined(fields, b"if-none-match") or b""):
+            return None
+        head = response_head(304, REASON_PHRASES[304], [*kept_in_304(entry.fields), VIA])
+        age = max(0, int(now - self.born_at))
+        return Unmodified(b"%bAge: %b" % (head, _TAIL % (age, self.lifetime - age)))
 
 
 class HotVariants:
@@ -76,7 +101,7 @@ class HotVariants:
         self.names = frozenset(name for entry in variants for name in entry.vary)
         self.selections: dict[tuple[Field, ...], Hot | None] = {}
 
-    def answer(self, fields: list[Field], bits: int, now: float) -> Hot | None:
+    def answer(self, fields: list[Field], bits: int, now: float) -> Hot | Unmodified | None:
         """Return what to send, or None when the request needs more thought."""
         names = self.names
         raw = tuple([field for field in fields if field[0].lower() in names])

@@ -121,7 +121,7 @@ def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Rep
     match select(request, entry, now):
         case NotModified():
             reply.status, reply.phrase = 304, REASON_PHRASES[304]
-            reply.fields = [field for field in fields if field[0].lower() in _KEPT_IN_304]
+            reply.fields = kept_in_304(fields)
             reply.content, reply.length = Source.NOTHING, None
         case Part(start, stop, length):
             reply.status, reply.phrase = 206, REASON_PHRASES[206]
@@ -138,6 +138,11 @@ def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Rep
     elif not may_have_content(request.method, reply.status):
         reply.content, reply.length = Source.NOTHING, None
     return reply
+
+
+def kept_in_304(fields: list[Field]) -> list[Field]:
+    """Return the fields of a 200 that its 304 has, too (RFC 9110 §15.4.5)."""
+    return [field for field in fields if field[0].lower() in _KEPT_IN_304]
 
 
 def as_received(response: Response, withheld: int, received_at: float, entry: Entry | None = None) -> list[Field]:
