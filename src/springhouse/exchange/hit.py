@@ -2,10 +2,11 @@
 
 It runs for every request before anything else does. A guard, never a second rule book: it answers only where
 `rules.reuse.decide` would say Serve(FRESH) and `exchange.reply` would build the same bytes; whatever needs a thought
-beyond one AND and one comparison is left to them, but for If-None-Match. A property test holds the two together.
+beyond one AND and one comparison is left to them, but for If-None-Match and Range. A property test holds the two
+together.
 
 A head is kept ready, split where Age stands. Age and the ttl of Cache-Status change together, once a second, so that
-filling them in is shared by all hits of that second. The head of a 304 is made each time.
+filling them in is shared by all hits of that second. The heads of a 304 and a 206 are made each time.
 """
 
 from collections.abc import Sequence
@@ -14,8 +15,9 @@ from springhouse.exchange.reply import HIT, NAME, VIA, kept_in_304
 from springhouse.http import fields as f
 from springhouse.http.etags import is_listed
 from springhouse.http.fields import Field
-from springhouse.http.headers import combined
+from springhouse.http.headers import combined, first
 from springhouse.http.messages import REASON_PHRASES, Request, may_have_content
+from springhouse.http.ranges import resolve
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
 from springhouse.rules.variants import BEYOND_FIELDS, matching
@@ -26,21 +28,20 @@ NEEDS_THOUGHT = (
     | f.IF_RANGE | f.IF_MATCH | f.IF_NONE_MATCH | f.IF_MODIFIED_SINCE | f.IF_UNMODIFIED_SINCE | f.CDN_LOOP
     | f.NOMINATES
 )  # fmt: skip
-CONDITIONS = f.IF_NONE_MATCH | f.IF_MODIFIED_SINCE
+MADE_FOR = f.IF_NONE_MATCH | f.RANGE
 _TAIL = b"%d\r\nX-Cache: " + HIT + b"\r\nCache-Status: " + NAME + b"; hit; ttl=%d\r\n\r\n"
 _SELECTIONS_MAX = 256
 
 
-class Unmodified:
-    """A 304 for a client whose If-None-Match names what is stored."""
+class Made:
+    """An answer that is made each time, from what is stored: 304, or 206 with a part of the content."""
 
-    __slots__ = ("head",)
+    __slots__ = ("content", "head", "status")
 
-    content = b""
-    status = 304
-
-    def __init__(self, head: bytes) -> None:
+    def __init__(self, status: int, head: bytes, content: bytes) -> None:
+        self.status = status
         self.head = head
+        self.content = content
 
 
 class Hot:
@@ -69,10 +70,10 @@ class Hot:
         """What the head says; None before the first hit."""
         self.head = b""
 
-    def answer(self, fields: list[Field], bits: int, now: float) -> "Hot | Unmodified | None":
+    def answer(self, fields: list[Field], bits: int, now: float) -> "Hot | Made | None":
         """Return what to send, its `head` filled in, or None when the request needs more thought."""
         if bits & self.mask != f.HOST or now >= self.until:
-            return self._unmodified(fields, bits, now) if bits & f.IF_NONE_MATCH and now < self.until else None
+            return self._made(fields, bits, now) if bits & MADE_FOR and now < self.until else None
         age = int(now - self.born_at)
         if age != self.age:
             age = max(0, age)
@@ -80,14 +81,27 @@ class Hot:
             self.head = self.before + _TAIL % (age, self.lifetime - age)
         return self
 
-    def _unmodified(self, fields: list[Field], bits: int, now: float) -> Unmodified | None:
+    def _made(self, fields: list[Field], bits: int, now: float) -> Made | None:
+        """Answer If-None-Match or Range, if nothing else about the request needs thought and it comes to 304 or 206."""
         entry = self.entry
-        needs_thought = bits & ~CONDITIONS & self.mask != f.HOST or self.status != 200
-        if needs_thought or not is_listed(entry.etag, combined(fields, b"if-none-match") or b""):
+        if bits & ~(MADE_FOR | f.IF_MODIFIED_SINCE) & self.mask != f.HOST or self.status != 200:
             return None
-        head = response_head(304, REASON_PHRASES[304], [*kept_in_304(entry.fields), VIA])
+        if bits & f.IF_NONE_MATCH:
+            if not is_listed(entry.etag, combined(fields, b"if-none-match") or b""):
+                return None
+            return Made(304, self._head(304, kept_in_304(entry.fields), now), b"")
+        part = resolve(first(fields, b"range") or b"", len(self.content))
+        if bits & f.IF_MODIFIED_SINCE or not isinstance(part, tuple):
+            return None
+        content = self.content[part[0] : part[1]]
+        range_ = b"bytes %d-%d/%d" % (part[0], part[1] - 1, len(self.content))
+        told = [*entry.fields, (b"Content-Range", range_), (b"Content-Length", b"%d" % len(content))]
+        return Made(206, self._head(206, told, now), content)
+
+    def _head(self, status: int, fields: list[Field], now: float) -> bytes:
         age = max(0, int(now - self.born_at))
-        return Unmodified(b"%bAge: %b" % (head, _TAIL % (age, self.lifetime - age)))
+        head = response_head(status, REASON_PHRASES[status], [*fields, VIA])
+        return b"%bAge: %b" % (head, _TAIL % (age, self.lifetime - age))
 
 
 class HotVariants:
@@ -101,7 +115,7 @@ class HotVariants:
         self.names = frozenset(name for entry in variants for name in entry.vary)
         self.selections: dict[tuple[Field, ...], Hot | None] = {}
 
-    def answer(self, fields: list[Field], bits: int, now: float) -> Hot | Unmodified | None:
+    def answer(self, fields: list[Field], bits: int, now: float) -> Hot | Made | None:
         """Return what to send, or None when the request needs more thought."""
         names = self.names
         raw = tuple([field for field in fields if field[0].lower() in names])
