@@ -57,10 +57,11 @@ def test_a_purge_during_a_fill_is_not_undone_by_it(
     reader = proxy.connect()
     reader.send(request("GET", "/a"))
     reader.head()
-    receipt = proxy.ask(
-        "POST", "/.springhouse/purge", json.dumps({**order, "soft": is_soft}).encode(), host="localhost"
-    )
-    assert receipt.status == 200
+    for dry_run in (True, False):
+        said = json.dumps({**order, "soft": is_soft, "dry_run": dry_run}).encode()
+        receipt = proxy.ask("POST", "/.springhouse/purge", said, host="localhost")
+        assert receipt.status == 200
+        assert json.loads(receipt.body)["entries"] == 1, "who asks now would stream along"
     gate.open()
     assert reader.read(7) == b"old end"
     assert proxy.get("/a").body == b"new"

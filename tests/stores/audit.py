@@ -8,8 +8,8 @@ from pathlib import Path
 
 from springhouse.stores.codec import Codec
 from springhouse.stores.digests import digests_of
-from springhouse.stores.purging import labels_of
-from springhouse.stores.rows import NewRow, variant_of
+from springhouse.stores.purging import labels_of, variant_of
+from springhouse.stores.rows import NewRow
 
 
 def audit(folder: Path, secret: bytes = b"") -> list[str]:
@@ -21,6 +21,7 @@ def audit(folder: Path, secret: bytes = b"") -> list[str]:
         contents = dict(db.execute("SELECT id, content FROM contents"))
         labels = set(db.execute("SELECT label, id FROM labels"))
         totals = db.execute("SELECT entries, size FROM totals").fetchall()
+        marked = {row_id for (row_id,) in db.execute("SELECT id FROM marks")}
     expected_labels: set[tuple[bytes, int]] = set()
     files: set[str] = set()
     for row_id, key, variant, size, file, record in rows:
@@ -40,6 +41,8 @@ def audit(folder: Path, secret: bytes = b"") -> list[str]:
         faults.append(f"totals are {totals}")
     if labels != expected_labels:
         faults.append(f"labels differ: {labels ^ expected_labels}")
+    if marks := marked - {row[0] for row in rows}:
+        faults.append(f"marks of nobody: {marks}")
     if contents:
         faults.append(f"contents of nobody: {sorted(contents)}")
     if orphans := {path.name for path in bodies(folder)} - files:

@@ -137,7 +137,7 @@ class Layered:
         return found[0]
 
     def purge(self, purge: Purge, *, dry_run: bool = False) -> Receipt:
-        return self.loop.result(lambda done: self.store.purge(purge, done, dry_run=dry_run))
+        return self.loop.result(lambda done: self.store.purge_everywhere(purge, done, dry_run=dry_run))
 
     def close(self) -> None:
         self.store.close()

@@ -57,9 +57,9 @@ class Ferried:
     def arrive(self, key: bytes) -> Any:
         return self.thread.call(self.store.arrive, key)
 
-    def purge(self, purge: Purge, done: Any = None, *, dry_run: bool = False) -> None:
+    def purge(self, purge: Purge, done: Any = None, *, held: Any = (), dry_run: bool = False) -> None:
         back = None if done is None else lambda receipt: self._ferry.deliver(done, receipt)
-        self._tell(lambda: self.store.purge(purge, back, dry_run=dry_run))
+        self._tell(lambda: self.store.purge(purge, back, held=held, dry_run=dry_run))
 
     def has_news(self) -> bool:
         return self.store.has_news()

@@ -425,15 +425,28 @@ def test_an_older_format_is_brought_up_to_date(folder: Path, loop: Loop, monkeyp
     store.put(entry)
     store.close()
     said: list[str] = []
-    monkeypatch.setattr(database, "FORMAT", 3)
-    monkeypatch.setitem(database.MIGRATIONS, 1, "CREATE TABLE two(x);")
-    monkeypatch.setitem(database.MIGRATIONS, 2, "CREATE TABLE three(x);")
+    now = database.FORMAT
+    monkeypatch.setattr(database, "FORMAT", now + 2)
+    monkeypatch.setitem(database.MIGRATIONS, now, "CREATE TABLE one(x);")
+    monkeypatch.setitem(database.MIGRATIONS, now + 1, "CREATE TABLE two(x);")
     store = Tiered(DiskStore(folder, LIMITS, deliver=loop.deliver, troubles=Troubles(said.append)), loop)
     assert same(store.lookup(KEY), [entry], loop)
     store.close()
     assert len(said) == 2
     with closing(sqlite3.connect(folder / "entries.sqlite")) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (3,)
+        assert db.execute("PRAGMA user_version").fetchone() == (now + 2,)
+
+
+def test_a_store_of_the_first_format_takes_soft_purges(folder: Path, loop: Loop, opened: Open) -> None:
+    store = Tiered(disk(folder, loop), loop)
+    store.put(make_entry(KEY))
+    store.close()
+    with closing(sqlite3.connect(folder / "entries.sqlite")) as db:
+        db.executescript("DROP TABLE marks; PRAGMA user_version=1;")
+    store = opened()
+    assert store.purge(Purge(Everything(), NOW + 5)).entries == 1
+    (entry,) = store.lookup(KEY)
+    assert not entry.is_fresh_at(NOW + 5)
 
 
 @pytest.mark.parametrize("kind", ["file", "forbidden"])

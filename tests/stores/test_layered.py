@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from springhouse.rules.entry import Entry
+    from springhouse.stores.purging import Held
     from springhouse.stores.tier import Found, News, Purged
 
 KEY, OTHER = b"http://a.test/1", b"http://a.test/2"
@@ -33,6 +34,7 @@ class SlowTier:
         self.puts: list[Entry] = []
         self.replaced: list[tuple[Entry, Entry]] = []
         self.purges: list[Purge] = []
+        self.held: list[Sequence[Held]] = []
         self.news: Sequence[Purge] = ()
         self.told: list[News] = []
 
@@ -53,8 +55,11 @@ class SlowTier:
     def arrive(self) -> None:
         return None
 
-    def purge(self, purge: Purge, done: Purged | None = None, *, dry_run: bool = False) -> None:
+    def purge(
+        self, purge: Purge, done: Purged | None = None, *, held: Sequence[Held] = (), dry_run: bool = False
+    ) -> None:
         self.purges.append(purge)
+        self.held.append(held)
 
     def has_news(self) -> bool:
         return bool(self.news)

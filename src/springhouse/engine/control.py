@@ -93,7 +93,9 @@ class ControlDesk:
         purge = Purge(what, stale_from=self.engine.clock() if order.soft else None)
 
         def purged(receipt: Receipt) -> None:
-            uncertain = f"It is not certain that everything was purged: {receipt.failure}"
+            uncertain = (
+                f"{receipt.entries} responses were purged. It is not certain that these are all: {receipt.failure}"
+            )
             _send(sink, self._problem(503, uncertain) if receipt.failure else _receipt(receipt, order))
 
         self.engine.purge(purge, purged, dry_run=order.dry_run)

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-from msgspec.structs import replace
-
 from springhouse.engine.clock import Clock
 from springhouse.engine.driver import Exchange, answer_options, refuse
 from springhouse.engine.fence import Fence
@@ -15,7 +13,7 @@ from springhouse.exchange.reply import Reply
 from springhouse.http.fields import CDN_LOOP, MAX_FORWARDS
 from springhouse.http.messages import Request
 from springhouse.rules.options import Options
-from springhouse.stores.purging import Purge, Receipt
+from springhouse.stores.purging import Held, Purge, Receipt, variant_of
 from springhouse.stores.tier import Purged
 from springhouse.upstream.content import RequestContent
 from springhouse.upstream.outbox import Outbox
@@ -50,7 +48,7 @@ class Engine:
         """What targets for a desk begin with: most requests are for none, and are only compared with this."""
         self.in_its_words: Callable[[Reply], Reply] | None = None
         """Makes of any reply what those expect who use an older dialect."""
-        store.on_foreign_purge = self._fence_off
+        store.on_foreign_purge = self._purged_elsewhere
 
     def handle(self, request: Request, content: RequestContent | None, sink: Sink) -> Exchange:
         """Start answering a request; the sink gets the reply, perhaps before this returns."""
@@ -79,7 +77,7 @@ class Engine:
         """Return an engine for another origin or other options, which shares store, flights and invalidations."""
         other = Engine(store=self.store, pool=pool, origin=origin, options=options, clock=self.clock)
         other.flights, other.fence, other.peers = self.flights, self.fence, self.peers
-        self.store.on_foreign_purge = self._fence_off
+        self.store.on_foreign_purge = self._purged_elsewhere
         return other
 
     def open(self) -> None:
@@ -107,52 +105,46 @@ class Engine:
 
         Neither from what is stored, nor from what is arriving, nor by a fetch that began before; in any process.
         `done` may be called before this returns.
+
+        The other processes go first: what they were writing is in the store by then, and it counts what they held.
         """
-        tally = _Tally(done, parts=1 + (self.peers is not None))
-        if not dry_run:
-            self._fence_off(purge)
-        self.store.purge_everywhere(purge, tally.add, dry_run=dry_run)
-        if self.peers is not None:
-            spread = tally.add_again if self.store.is_shared else tally.add_of_others
-            self.peers.purge(purge, spread, dry_run=dry_run)
+        arriving = self._fence_off(purge, dry_run=dry_run)
+
+        def go_on(others: Receipt, processes: int) -> None:
+            def add(own: Receipt) -> None:
+                done(_sum(own, others, 0 if self.store.is_shared else processes))
+
+            self.store.purge_everywhere(purge, add, held=(*arriving, *others.held), dry_run=dry_run)
+
+        if self.peers is None:
+            go_on(Receipt(), 0)
+        else:
+            self.peers.purge(purge, go_on, dry_run=dry_run)
 
     def apply(self, purge: Purge, dry_run: bool, answered: Purged) -> None:
         """Apply a purge that another process of this machine was asked for."""
+        arriving = self._fence_off(purge, dry_run=dry_run)
+        self.store.purge_here(purge, answered, held=arriving, dry_run=dry_run)
+
+    def _purged_elsewhere(self, purge: Purge) -> None:
+        self._fence_off(purge)
+
+    def _fence_off(self, purge: Purge, *, dry_run: bool = False) -> list[Held]:
+        """Keep what is under way from being shared or stored; return what of it others could have."""
+        arriving = [
+            Held(entry.key, variant_of(entry), entry.content.size) for entry in self.flights.selected(purge.what)
+        ]
         if not dry_run:
-            self._fence_off(purge)
-        answered(self.store.purge_here(purge, dry_run=dry_run))
-
-    def _fence_off(self, purge: Purge) -> None:
-        self.fence.raise_for(purge.what)
-        self.flights.expel(purge.what)
+            self.fence.raise_for(purge.what)
+            self.flights.expel(purge.what)
+        return arriving
 
 
-class _Tally:
-    """Adds up receipts, and hands on the sum when all parts have come."""
-
-    def __init__(self, done: Purged, parts: int) -> None:
-        self._done = done
-        self._parts = parts
-        self._sum = Receipt(processes=0)
-
-    def add(self, receipt: Receipt) -> None:
-        """Add a part."""
-        now = self._sum
-        self._sum = Receipt(
-            keys=now.keys + receipt.keys,
-            entries=now.entries + receipt.entries,
-            size=now.size + receipt.size,
-            failure="; ".join(filter(None, (now.failure, receipt.failure))),
-            processes=now.processes + receipt.processes,
-        )
-        self._parts -= 1
-        if not self._parts:
-            self._done(self._sum)
-
-    def add_of_others(self, receipt: Receipt, processes: int) -> None:
-        """Add what so many others applied to what each has for itself."""
-        self.add(replace(receipt, processes=processes))
-
-    def add_again(self, receipt: Receipt, _processes: int) -> None:
-        """Add what others applied to what all share: that, and who they are, is in the store's own receipt."""
-        self.add(Receipt(failure=receipt.failure, processes=0))
+def _sum(own: Receipt, others: Receipt, processes: int) -> Receipt:
+    return Receipt(
+        keys=own.keys + others.keys,
+        entries=own.entries + others.entries,
+        size=own.size + others.size,
+        failure="; ".join(filter(None, (own.failure, others.failure))),
+        processes=own.processes + processes,
+    )

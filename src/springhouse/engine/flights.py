@@ -61,6 +61,12 @@ class Flights:
         """Return the entries of the key whose content is arriving, the latest first."""
         return tuple(flight.arriving for flight in reversed(self.by_key.get(key, ())) if flight.arriving is not None)
 
+    def selected(self, what: Selection) -> list[Entry]:
+        """Return the entries selected whose content is arriving."""
+        if isinstance(what, Keys):
+            return [entry for key in dict.fromkeys(what.keys) for entry in self.arriving(key)]
+        return [entry for key in self.by_key for entry in self.arriving(key) if selects(what, entry)]
+
     def lead(self, key: bytes) -> Flight:
         """Start a flight."""
         flight = Flight(key)

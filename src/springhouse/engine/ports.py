@@ -1,6 +1,6 @@
 """What the engine needs of others: of whoever brings answers (an origin's pool, a wrapped application), of a desk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from springhouse.engine.sinks import Sink
@@ -9,7 +9,7 @@ from springhouse.http.messages import Request
 from springhouse.rules.entry import Entry
 from springhouse.stores.leasing import Leasing
 from springhouse.stores.memory import Record
-from springhouse.stores.purging import Purge, Receipt
+from springhouse.stores.purging import Held, Purge, Receipt
 from springhouse.stores.tier import Found, Purged
 from springhouse.upstream.content import RequestContent
 from springhouse.upstream.pool import Receiver
@@ -93,10 +93,10 @@ class Store(Protocol):
     def release(self, size: int) -> None:
         """Count it no longer."""
 
-    def purge_here(self, purge: Purge, *, dry_run: bool = False) -> Receipt:
-        """Purge what this process has in memory."""
+    def purge_here(self, purge: Purge, done: Purged, *, held: Sequence[Held] = (), dry_run: bool = False) -> None:
+        """Purge what this process has in memory; `done` may be called at once. `held`: what else counts."""
 
-    def purge_everywhere(self, purge: Purge, done: Purged, *, dry_run: bool = False) -> None:
+    def purge_everywhere(self, purge: Purge, done: Purged, *, held: Sequence[Held] = (), dry_run: bool = False) -> None:
         """Purge in memory and behind it; `done` is called, perhaps at once, when no process finds it any more."""
 
     def open(self) -> None:

@@ -7,9 +7,14 @@ worker serves what was purged. The supervisor sees to that: a worker that does n
 import asyncio
 from collections.abc import Callable, Iterable
 
-from springhouse.server.channel import Answered, Applied, Apply, Ask, Message
-from springhouse.stores.purging import Purge, Receipt
+from msgspec.structs import replace
 
+from springhouse.server.channel import Answered, Applied, Apply, Ask, Message
+from springhouse.stores.purging import Held, Purge, Receipt
+
+HELD_BYTES = 1024 * 1024
+"""How much a worker may say of what it held; so much for all of them together is HELD_BYTES_IN_ALL."""
+HELD_BYTES_IN_ALL = 16 * HELD_BYTES
 APPLY_S = 5.0
 """How long a worker may take to apply a purge."""
 ANSWER_S = APPLY_S + 2.0
@@ -58,7 +63,7 @@ class Fleet:
         number = message.number
 
         def answered(receipt: Receipt) -> None:
-            self._send(Applied(number, receipt))
+            self._send(Applied(number, replace(receipt, held=_bounded(receipt.held, HELD_BYTES))))
 
         if self.on_purge is None:
             answered(Receipt())
@@ -83,12 +88,13 @@ class Fleet:
         done(receipt, workers)
 
 
+_HELD_BYTES = 32
 _GONE = "the process that reaches the other workers has ended"
 _LATE = "the other workers were not reached in time"
 
 
 def combined(receipts: Iterable[Receipt]) -> Receipt:
-    """Return several workers' receipts as one: what lay in two of them counts twice."""
+    """Return several workers' receipts as one: what lay in two of them counts twice, unless it is only `held`."""
     found = list(receipts)
     return Receipt(
         keys=sum(r.keys for r in found),
@@ -96,4 +102,16 @@ def combined(receipts: Iterable[Receipt]) -> Receipt:
         size=sum(r.size for r in found),
         failure="; ".join(dict.fromkeys(r.failure for r in found if r.failure)),
         processes=sum(r.processes for r in found),
+        held=_bounded((item for r in found for item in r.held), HELD_BYTES_IN_ALL),
     )
+
+
+def _bounded(held: Iterable[Held], most: int) -> tuple[Held, ...]:
+    """Return as much of what was held as so many bytes can say; the rest counts only if the store has it."""
+    said = []
+    for item in held:
+        most -= len(item.key) + _HELD_BYTES
+        if most < 0:
+            break
+        said.append(item)
+    return tuple(said)

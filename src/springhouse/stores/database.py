@@ -19,7 +19,7 @@ from typing import Final
 from springhouse.stores.shared import Shared
 from springhouse.stores.troubles import Troubles
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 NAME: Final = "entries.sqlite"
 BUSY_S: Final = 5.0
 """How long to wait for another process's transaction."""
@@ -39,6 +39,7 @@ CREATE INDEX entries_by_file ON entries(file) WHERE file IS NOT NULL;
 CREATE TABLE contents(id INTEGER PRIMARY KEY, content BLOB NOT NULL);
 CREATE TABLE labels(label BLOB, id INTEGER, PRIMARY KEY(label, id)) WITHOUT ROWID;
 CREATE INDEX labels_by_id ON labels(id);
+CREATE TABLE marks(id INTEGER PRIMARY KEY, since REAL NOT NULL);  -- what soft purges made stale, and since when
 CREATE TABLE totals(entries INTEGER NOT NULL, size INTEGER NOT NULL);
 INSERT INTO totals VALUES(0, 0);
 CREATE TABLE purges(number INTEGER PRIMARY KEY AUTOINCREMENT, process TEXT NOT NULL, purge BLOB NOT NULL);
@@ -46,7 +47,7 @@ CREATE TABLE purges(number INTEGER PRIMARY KEY AUTOINCREMENT, process TEXT NOT N
 
 LATEST_PURGE: Final = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'purges'"
 
-MIGRATIONS: Final[dict[int, str]] = {}
+MIGRATIONS: Final[dict[int, str]] = {1: "CREATE TABLE marks(id INTEGER PRIMARY KEY, since REAL NOT NULL);"}
 """For a format that this release knows but does not use any more: the statements that make the next one of it."""
 
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -40,7 +40,7 @@ from springhouse.stores.operations import (
     Then,
     purge_decoder,
 )
-from springhouse.stores.purging import Everything, Keys, Purge, Receipt
+from springhouse.stores.purging import Everything, Held, Keys, Purge, Receipt
 from springhouse.stores.shared import Shared
 from springhouse.stores.tier import Arriving, Found, News, Purged
 from springhouse.stores.troubles import Troubles
@@ -174,13 +174,15 @@ class DiskStore:
             since=lambda: self._seen,
         )
 
-    def purge(self, purge: Purge, done: Purged | None = None, *, dry_run: bool = False) -> None:
+    def purge(
+        self, purge: Purge, done: Purged | None = None, *, held: Sequence[Held] = (), dry_run: bool = False
+    ) -> None:
         """Remove or mark what a purge selects, or only count it; see Tier."""
         if dry_run:
             if done is not None:
-                self._submit(Counting(purge, done))
+                self._submit(Counting(purge, done, held))
             return
-        operation = Purging(purge, done, counted=self._counted)
+        operation = Purging(purge, done, held, counted=self._counted)
         if isinstance(purge.what, Keys) and len(purge.what.keys) < _REMEMBERED_MAX:
             self._submit(operation, *purge.what.keys)
         else:
@@ -249,7 +251,10 @@ class DiskStore:
 
     def flush(self, done: Callable[[], None]) -> None:
         """Call back when all that was asked for before has been written."""
-        self._submit(Then(lambda: self._deliver(done)))
+        if self._writer.done == self._writer.submitted:
+            self._deliver(done)
+        else:
+            self._submit(Then(lambda: self._deliver(done)))
 
     def close(self) -> None:
         """Write what is waiting to be written, and let go of everything; see Tier."""

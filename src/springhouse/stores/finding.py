@@ -7,22 +7,22 @@ by its length now and by its digests as it is read. What fails is a miss, and is
 import errno
 import sqlite3
 from collections.abc import Callable
+from math import isfinite
 from queue import SimpleQueue
 from threading import Thread
 
 from springhouse.rules.entry import Entry
-from springhouse.stores import digests
+from springhouse.stores import digests, purging
 from springhouse.stores.codec import Codec, CodecError
 from springhouse.stores.database import Connection, Database, Unusable, is_corrupt
 from springhouse.stores.files import Bodies, Deliver, FileContent
-from springhouse.stores.rows import variant_of
 from springhouse.stores.troubles import Troubles
 
 Task = Callable[[Connection], None]
 
 _OF_KEY = (
-    "SELECT e.id, e.variant, e.record, e.file, c.content FROM entries e LEFT JOIN contents c ON c.id = e.id "
-    "WHERE e.key = ? ORDER BY e.id DESC"
+    "SELECT e.id, e.variant, m.since, e.record, e.file, c.content FROM entries e "
+    "LEFT JOIN contents c ON c.id = e.id LEFT JOIN marks m ON m.id = e.id WHERE e.key = ? ORDER BY e.id DESC"
 )
 
 
@@ -98,12 +98,12 @@ class Finder:
             self.failed(connection, error)
             return ()
         found = []
-        for row_id, variant, record, file, content in rows:
+        for row_id, variant, since, record, file, content in rows:
             try:
                 entry = self._entry(row_id, key, record, file, content)
-                if variant_of(entry) != variant:
+                if purging.variant_of(entry) != variant:
                     raise CodecError("it stands in another's place")
-                found.append(entry)
+                found.append(entry if since is None else _marked(entry, since))
                 self._visited(row_id)
             except (CodecError, TypeError) as error:
                 self._troubles.report("damaged", f"a stored response was damaged and is forgotten: {error}")
@@ -152,6 +152,12 @@ class Finder:
     def _broken(self, row_id: int) -> None:
         self._troubles.report("damaged", "a stored body was damaged; its reply was broken off, it is forgotten")
         self._forget(row_id)
+
+
+def _marked(entry: Entry, since: object) -> Entry:
+    if not isinstance(since, float) or not isfinite(since):
+        raise CodecError("its mark is impossible")
+    return purging.stale_from(entry, since)
 
 
 def is_passing(error: OSError) -> bool:

@@ -22,12 +22,14 @@ from typing import Protocol
 from springhouse.rules.entry import Entry
 from springhouse.stores.leasing import Leasing
 from springhouse.stores.memory import MemoryStore
-from springhouse.stores.purging import Everything, Keys, Purge, Receipt, remaining
+from springhouse.stores.purging import Everything, Held, Keys, Purge, Receipt, counted, remaining
 from springhouse.stores.tier import Arriving, Found, Purged, Tier
 
 _ABSENT_MAX = 16_384
 REST = 5.0
 """How many times `patience` to leave a tier alone that did not answer."""
+_WRITTEN_S = 1.0
+"""How long another process's purge may wait for what is being written here."""
 
 
 class Later(Protocol):
@@ -70,8 +72,8 @@ class LayeredStore:
         self._absent: dict[bytes, None] = {}
         """Keys that the tier had nothing under when it was asked, the latest last."""
         self._rests_until = 0.0
-        self._behind: list[tuple[bytes, Found]] | None = None
-        """Lookups that wait for news; None when none is being fetched."""
+        self._behind: list[Callable[[bool], object]] | None = None
+        """What waits for news, and is told whether it has come; None when none is being fetched."""
         self._is_kept_waiting = False
         """The news takes too long: what is asked for meanwhile is a miss."""
 
@@ -124,8 +126,10 @@ class LayeredStore:
     def find(self, key: bytes, done: Found) -> tuple[Entry, ...] | None:
         """Return the variants under the key if memory has them; else return None, and call `done` with them later."""
         if self.is_behind():
-            self._wait_for_news(key, done)
-            return () if self._is_kept_waiting else None
+            if self._is_kept_waiting:
+                return ()
+            self._once_told(lambda is_told: self._find_again(key, done) if is_told else done(()))
+            return None
         variants = self.memory.lookup(key)
         if variants:
             return variants
@@ -208,13 +212,24 @@ class LayeredStore:
 
     # What other processes have purged.
 
-    def _wait_for_news(self, key: bytes, done: Found) -> None:
+    def _once_told(self, go_on: Callable[[bool], object]) -> None:
+        """Go on when memory is what the purges of other processes have left of it, or when they take too long to read.
+
+        `go_on` is told which.
+        """
+        if not self.is_behind() or self._is_kept_waiting:
+            go_on(not self._is_kept_waiting)
+            return
         if self._behind is None:
             self._behind = []
             self.tier.catch_up(self._told)
             self._later(self._patience, self._go_without_news)
-        if not self._is_kept_waiting:
-            self._behind.append((key, done))
+        self._behind.append(go_on)
+
+    def _find_again(self, key: bytes, done: Found) -> None:
+        variants = self.find(key, done)
+        if variants is not None:
+            done(variants)
 
     def _told(self, purges: Sequence[Purge]) -> None:
         for purge in purges:
@@ -222,19 +237,17 @@ class LayeredStore:
             self.on_foreign_purge(purge)
         waiting, self._behind = self._behind, None
         self._is_kept_waiting = False
-        for key, done in waiting or ():
-            variants = self.find(key, done)
-            if variants is not None:
-                done(variants)
+        for go_on in waiting or ():
+            go_on(True)
 
     def _go_without_news(self) -> None:
-        """Answer those who wait for news with a miss, if it has not come: what memory has may be purged."""
+        """Let those who wait for news go on without, if it has not come: what memory has may be purged."""
         if self._behind:
             waiting, self._behind = self._behind, []
             self._is_kept_waiting = True
             self._report_slowness()
-            for _, done in waiting:
-                done(())
+            for go_on in waiting:
+                go_on(False)
 
     # What changes the store.
 
@@ -277,27 +290,45 @@ class LayeredStore:
         """Remove everything here and, in a moment, everywhere; return how many keys memory had."""
         return self.purge(Purge(Everything())).keys
 
-    def purge(self, purge: Purge, done: Purged | None = None, *, dry_run: bool = False) -> Receipt:
+    def purge(
+        self, purge: Purge, done: Purged | None = None, *, held: Sequence[Held] = (), dry_run: bool = False
+    ) -> Receipt:
         """Remove or mark what a purge selects, or only count it; return what it came to in memory.
 
-        `done` is called with what it came to in the tier, once no process finds it any more.
+        `done` is called with what it came to in the tier, in memory, and in what else was `held`, once no process finds
+        it any more.
         """
-        receipt = self.memory.purge(purge, dry_run=True) if dry_run else self._apply(purge)
-        self.tier.purge(purge, done, dry_run=dry_run)
-        return receipt
+        taken = self.memory.take(purge, dry_run=True) if dry_run else self._apply(purge)
+        self.tier.purge(purge, done, held=[*taken, *held], dry_run=dry_run)
+        return counted(taken)
 
-    def purge_here(self, purge: Purge, *, dry_run: bool = False) -> Receipt:
-        """Purge what memory has."""
-        return self.memory.purge(purge, dry_run=True) if dry_run else self._apply(purge)
+    def purge_here(self, purge: Purge, done: Purged, *, held: Sequence[Held] = (), dry_run: bool = False) -> None:
+        """Purge what memory has, so that another process can purge the tier; `done` is given what was held.
 
-    def purge_everywhere(self, purge: Purge, done: Purged, *, dry_run: bool = False) -> None:
-        """Purge in memory and in the tier; `done` is called with what it came to in the tier."""
-        self.purge(purge, done, dry_run=dry_run)
+        By then all that waited to be written is written, unless that takes long: the tier can count it.
+        """
 
-    def _apply(self, purge: Purge) -> Receipt:
+        def take(_: bool) -> None:
+            taken = self.memory.take(purge, dry_run=True) if dry_run else self._apply(purge)
+            answers = [Receipt(held=(*taken, *held))]
+
+            def answer() -> None:
+                if answers:
+                    done(answers.pop())
+
+            self.tier.flush(answer)
+            self._later(_WRITTEN_S, answer)
+
+        self._once_told(take)
+
+    def purge_everywhere(self, purge: Purge, done: Purged, *, held: Sequence[Held] = (), dry_run: bool = False) -> None:
+        """Purge in memory and in the tier; see `purge`. What others have purged before is not counted again."""
+        self._once_told(lambda _: self.purge(purge, done, held=held, dry_run=dry_run))
+
+    def _apply(self, purge: Purge) -> list[Held]:
         for finding in self._findings.values():
             finding.purges.append(purge)
-        return self.memory.purge(purge)
+        return self.memory.take(purge)
 
     def _repeat(self, key: bytes) -> None:
         finding = self._findings.get(key)

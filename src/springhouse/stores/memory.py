@@ -4,7 +4,7 @@ The budget counts what an entry really costs: content, fields, key, the objects 
 still arriving (`reserve`). Victims are chosen by SIEVE. `records` may be read directly: the hit guard does.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from springhouse.exchange.hit import Hot, HotVariants, prepare
 from springhouse.rules.entry import Entry
@@ -15,16 +15,19 @@ from springhouse.stores.labels import Labels
 from springhouse.stores.purging import (
     Everything,
     Groups,
+    Held,
     Keys,
     Prefix,
     Purge,
     Receipt,
     Selection,
     Tags,
+    counted,
     labels_named,
     labels_of,
     remaining,
     selects,
+    variant_of,
 )
 from springhouse.stores.tier import Found, Purged
 
@@ -87,13 +90,13 @@ class MemoryStore:
     def leases(self) -> None:
         """Nobody else could fetch for this store."""
 
-    def purge_here(self, purge: Purge, *, dry_run: bool = False) -> Receipt:
-        """Purge what this process has in memory."""
-        return self.purge(purge, dry_run=dry_run)
+    def purge_here(self, purge: Purge, done: Purged, *, held: Sequence[Held] = (), dry_run: bool = False) -> None:
+        """Purge; count what else was `held`, too."""
+        done(counted([*self.take(purge, dry_run=dry_run), *held]))
 
-    def purge_everywhere(self, purge: Purge, done: Purged, *, dry_run: bool = False) -> None:
+    def purge_everywhere(self, purge: Purge, done: Purged, *, held: Sequence[Held] = (), dry_run: bool = False) -> None:
         """Purge; memory is everywhere this store is."""
-        done(self.purge(purge, dry_run=dry_run))
+        self.purge_here(purge, done, held=held, dry_run=dry_run)
 
     def open(self) -> None:
         """Nothing to open."""
@@ -146,12 +149,16 @@ class MemoryStore:
 
     def purge(self, purge: Purge, *, dry_run: bool = False) -> Receipt:
         """Remove or mark what a purge selects, or only count it."""
-        keys = entries = size = 0
+        return counted(self.take(purge, dry_run=dry_run))
+
+    def take(self, purge: Purge, *, dry_run: bool = False) -> list[Held]:
+        """Remove or mark what a purge selects, or only look; return what that is."""
+        taken: list[Held] = []
         for record in self._selected(purge.what):
             touched = [entry for entry in record.variants if selects(purge.what, entry)]
             if not touched:
                 continue
-            keys, entries, size = keys + 1, entries + len(touched), size + sum(map(cost_of, touched))
+            taken += [Held(record.key, variant_of(entry), cost_of(entry)) for entry in touched]
             if dry_run:
                 continue
             left = remaining(record.variants, purge)
@@ -159,7 +166,7 @@ class MemoryStore:
                 self._set(record, left)
             else:
                 self._drop(record)
-        return Receipt(keys, entries, size)
+        return taken
 
     def _selected(self, what: Selection) -> list[Record]:
         """Return the records in which the selection may select something."""

@@ -4,13 +4,13 @@ Applications are often made before their loop runs, and outlive it. Until it is 
 the memory store in front alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from springhouse.rules.entry import Entry
 from springhouse.stores.layered import LayeredStore
 from springhouse.stores.leasing import Leasing
 from springhouse.stores.memory import MemoryStore, Record
-from springhouse.stores.purging import Purge, Receipt
+from springhouse.stores.purging import Held, Purge
 from springhouse.stores.tier import Found, Purged
 
 
@@ -101,10 +101,10 @@ class OpenableStore:
         """Give back what `reserve` took."""
         self.memory.release(size)
 
-    def purge_here(self, purge: Purge, *, dry_run: bool = False) -> Receipt:
+    def purge_here(self, purge: Purge, done: Purged, *, held: Sequence[Held] = (), dry_run: bool = False) -> None:
         """Purge what memory has."""
-        return self._store.purge_here(purge, dry_run=dry_run)
+        self._store.purge_here(purge, done, held=held, dry_run=dry_run)
 
-    def purge_everywhere(self, purge: Purge, done: Purged, *, dry_run: bool = False) -> None:
+    def purge_everywhere(self, purge: Purge, done: Purged, *, held: Sequence[Held] = (), dry_run: bool = False) -> None:
         """Purge in memory and behind it."""
-        self._store.purge_everywhere(purge, done, dry_run=dry_run)
+        self._store.purge_everywhere(purge, done, held=held, dry_run=dry_run)

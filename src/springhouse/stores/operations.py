@@ -9,7 +9,7 @@ purge that this process had been told of when the entry came. This process's own
 asks is done in order.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from springhouse.rules.entry import Entry
 from springhouse.stores import digests, purging
 from springhouse.stores.codec import Codec, CodecError
 from springhouse.stores.files import Bodies, Deliver, PartFile
-from springhouse.stores.purging import Purge, Receipt
-from springhouse.stores.rows import NewRow, Row, Rows, row_of, variant_of
+from springhouse.stores.purging import Held, Purge, Receipt, variant_of
+from springhouse.stores.rows import NewRow, Rows, row_of
 from springhouse.stores.shared import Shared
 from springhouse.stores.tier import Purged, Read
 from springhouse.stores.troubles import Troubles
@@ -266,9 +266,12 @@ class Replace(Operation):
         (stored,) = rows.db.execute("SELECT record FROM entries WHERE id = ?", (row.id,)).fetchone()
         try:
             entry, proof = desk.codec.decode(stored, old.key)
-            if not _is_same(entry, proof, old):
+            since = rows.mark_of(row)
+            if not _is_same(entry if since is None else purging.stale_from(entry, since), proof, old):
                 return
-            rewrite(rows, desk, row, new, proof)
+            record = desk.codec.encode(new, proof)
+            labels = purging.labels_of(new)
+            rows.update(row, NewRow(new.key, row.variant, record, labels, new.length or 0, row.file))
         except CodecError as error:
             desk.troubles.report("refused", f"a response was not stored: {error}")
             rows.remove([row])
@@ -281,12 +284,6 @@ def _is_same(stored: Entry, proof: bytes, entry: Entry) -> bool:
             return False
     content = entry.content
     return proof == (digests.digests_of(content) if isinstance(content, bytes) else content.digests)
-
-
-def rewrite(rows: Rows, desk: Desk, row: Row, entry: Entry, proof: bytes) -> None:
-    """Write an entry's head over a row's; the content stays. Raises CodecError."""
-    record = desk.codec.encode(entry, proof)
-    rows.update(row, NewRow(entry.key, row.variant, record, purging.labels_of(entry), entry.length or 0, row.file))
 
 
 class Forget(Operation):
@@ -302,37 +299,36 @@ class Forget(Operation):
 
 
 class Purging(Operation):
-    """Removes or marks what a purge selects, and writes it into the log for the other processes."""
+    """Removes or marks what a purge selects, and writes it into the log for the other processes.
+
+    A mark stands beside the entry: to write each anew would keep all others from writing for too long.
+    """
 
     is_urgent = True
     is_vital = True
 
-    def __init__(self, purge: Purge, done: Purged | None, *, counted: Callable[[int], None]) -> None:
+    def __init__(
+        self, purge: Purge, done: Purged | None, held: Sequence[Held], *, counted: Callable[[int], None]
+    ) -> None:
         self.purge = purge
         self.done = done
+        self.held = held
         self.counted = counted
         self.is_lasting = done is not None
         self.number = 0
-        self.receipt = Receipt()
+        self.receipt = purging.counted(held)
 
     def apply(self, rows: Rows, desk: Desk) -> None:
-        self.receipt = rows.pick(self.purge.what)
+        picked = rows.pick(self.purge.what)
+        self.receipt = rows.with_held(picked, self.held)
         if self.purge.stale_from is None:
-            rows.remove_picked(self.receipt)
+            rows.remove_picked(picked)
         else:
-            self._mark(rows, desk, self.purge.stale_from)
+            rows.mark_picked(self.purge.stale_from)
         cursor = rows.db.execute(
             "INSERT INTO purges(process, purge) VALUES(?, ?)", (desk.shared.name, msgpack.encode(self.purge))
         )
         self.number = cursor.lastrowid or 0
-
-    def _mark(self, rows: Rows, desk: Desk, instant: float) -> None:
-        for row, key, record in rows.picked():
-            try:
-                entry, proof = desk.codec.decode(record, key)
-                rewrite(rows, desk, row, purging.stale_from(entry, instant), proof)
-            except CodecError:
-                rows.remove([row])
 
     def settle(self, desk: Desk, *, done: bool) -> None:
         if done and self.number:
@@ -343,7 +339,7 @@ class Purging(Operation):
         if done:
             receipt = structs.replace(self.receipt, processes=1 + len(desk.shared.others()))
         else:
-            receipt = Receipt(failure="the store could not be written")
+            receipt = structs.replace(purging.counted(self.held), failure="the store could not be written")
         desk.deliver(self.done, receipt)
 
 
@@ -352,13 +348,14 @@ class Counting(Operation):
 
     is_urgent = True
 
-    def __init__(self, purge: Purge, done: Purged) -> None:
+    def __init__(self, purge: Purge, done: Purged, held: Sequence[Held]) -> None:
         self.purge = purge
         self.done = done
+        self.held = held
         self.receipt = Receipt()
 
     def apply(self, rows: Rows, desk: Desk) -> None:
-        self.receipt = rows.pick(self.purge.what)
+        self.receipt = rows.with_held(rows.pick(self.purge.what), self.held)
 
     def settle(self, desk: Desk, *, done: bool) -> None:
         desk.deliver(self.done, self.receipt if done else Receipt(failure="the store could not be read"))

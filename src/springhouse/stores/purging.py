@@ -10,8 +10,10 @@ so that a group's label contains the origin and the two kinds never meet.
 
 from collections.abc import Iterable
 from copy import copy
+from functools import lru_cache
+from hashlib import blake2b
 
-from msgspec import Struct
+from msgspec import Struct, msgpack
 
 from springhouse.rules.entry import Entry
 
@@ -55,11 +57,25 @@ class Purge(Struct, frozen=True, array_like=True):
     stale_from: float | None = None
 
 
-class Receipt(Struct, frozen=True):
-    """What a purge came to.
+class Held(Struct, frozen=True, array_like=True):
+    """An entry as memory holds it. `variant`: what tells it from others of its key; `size`: bytes it occupies there."""
 
-    `size`: bytes that the entries occupied; `failure`: why it is not certain, "" if it is; `processes`: how many
-    applied it.
+    key: bytes
+    variant: bytes
+    size: int
+
+
+class Receipt(Struct, frozen=True):
+    """What a purge came to: how much could be served before it and cannot be after it, or only as stale.
+
+    `entries`: variants, each counted once wherever it stood; `keys`: the URLs they stood under; `size`: bytes that they
+    occupied. Where processes share a store it counts what it had, and of what the memories of this proxy's processes
+    held that which it had not: it waited to be written, could not be, or had been evicted there. What only another
+    proxy's memory held is not counted. Where nothing is shared each process counts its own. What is arriving counts
+    once others may have it.
+
+    `failure`: why it is not certain, "" if it is; `processes`: how many applied it; `held`: what a process had in the
+    memory in front of a shared store, in none of the numbers, for that store has yet to say which of it is its own.
     """
 
     keys: int = 0
@@ -67,6 +83,23 @@ class Receipt(Struct, frozen=True):
     size: int = 0
     failure: str = ""
     processes: int = 1
+    held: tuple[Held, ...] = ()
+
+
+def counted(held: Iterable[Held]) -> Receipt:
+    """Return the receipt for what nothing but memory held."""
+    found = {(item.key, item.variant): item.size for item in held}
+    return Receipt(len({key for key, _ in found}), len(found), sum(found.values()))
+
+
+def variant_of(entry: Entry) -> bytes:
+    """Return what tells an entry from the others of its key: those it supersedes have the same."""
+    return _variant(entry.vary, entry.selector)
+
+
+@lru_cache(maxsize=1024)
+def _variant(vary: tuple[bytes, ...], selector: tuple[bytes | None, ...]) -> bytes:
+    return blake2b(msgpack.encode((vary, selector)), digest_size=16).digest()
 
 
 def selects(what: Selection, entry: Entry) -> bool:

@@ -13,7 +13,7 @@ is a miss. Redis forgets by itself: every key expires.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from time import time
@@ -22,7 +22,7 @@ from typing import Any
 from springhouse.rules.entry import Entry
 from springhouse.stores import digests, purging
 from springhouse.stores.codec import Codec, CodecError
-from springhouse.stores.purging import Keys, Purge, Receipt, remaining
+from springhouse.stores.purging import Held, Keys, Purge, Receipt, remaining
 from springhouse.stores.redis_address import Address
 from springhouse.stores.redis_contents import Body, RedisArriving, proof_of
 from springhouse.stores.redis_finding import Answer, Finder, read_whole
@@ -79,7 +79,7 @@ class RedisStore:
         self._link = Link(address, limits.link, self.troubles, probe=self._layout.log + b"last")
         self._log_link = Link(address, limits.link, self.troubles, probe=self._layout.log + b"last")
         self._log = PurgeLog(self._log_link, self._layout, limits.log)
-        self._purger = Purger(self._link, self._log, self._layout, spawn=self._spawn)
+        self._purger = Purger(self._link, self._log, self._layout, spawn=self._spawn_apart)
         self.leases = Leases(self._link, self._layout, limits.leases, in_order=self._in_order)
         self._finder = Finder(
             self._link,
@@ -90,6 +90,8 @@ class RedisStore:
             broken=self._broken,
         )
         self._tasks: set[asyncio.Task[None]] = set()
+        self._apart: set[asyncio.Task[None]] = set()
+        """Those of them that write nothing others wait for."""
         self._last: dict[bytes, asyncio.Task[None]] = {}
         """The last thing to do about a key."""
         self._waiting = 0
@@ -272,14 +274,16 @@ class RedisStore:
 
     # Purges.
 
-    def purge(self, purge: Purge, done: Purged | None = None, *, dry_run: bool = False) -> None:
+    def purge(
+        self, purge: Purge, done: Purged | None = None, *, held: Sequence[Held] = (), dry_run: bool = False
+    ) -> None:
         """Remove or mark what a purge selects, or only count it; see Tier."""
         carry_out = self._purger.count if dry_run else self._purger.purge
         if isinstance(purge.what, Keys):
             before = [self._last[key] for key in set(purge.what.keys) if key in self._last]
         else:
             before = list(self._last.values())
-        carry_out(purge, done or _ignore, before)
+        carry_out(purge, done or _ignore, held, before)
 
     def has_news(self) -> bool:
         """Say whether other nodes have purged since the last `catch_up`."""
@@ -297,6 +301,12 @@ class RedisStore:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def _spawn_apart(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = self._spawn(work)
+        self._apart.add(task)
+        task.add_done_callback(self._apart.discard)
+        return task
+
     def _in_order(self, key: bytes, work: Coroutine[Any, Any, None]) -> None:
         """Do something about a key after all that was asked for it before."""
         task = self._spawn(_after(self._last.get(key), work))
@@ -310,13 +320,13 @@ class RedisStore:
 
     def flush(self, done: Callable[[], None]) -> None:
         """Call back when all that was asked for before has been written; see Tier."""
-        before = tuple(self._tasks)
+        before = tuple(self._tasks - self._apart)
 
         async def wait() -> None:
             await asyncio.gather(*before, return_exceptions=True)
             done()
 
-        self._flushing = self._loop.create_task(wait())
+        self._spawn_apart(wait())
 
     def close(self) -> None:
         """Let go of everything; in the background while the loop runs, see `aclose`."""

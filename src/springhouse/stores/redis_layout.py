@@ -5,8 +5,8 @@ of the indexes and of what was purged. So one script can change all of it at onc
 each bucket. The buckets' hash tags are chosen so that they lie evenly over the slots.
 """
 
-from binascii import crc_hqx
-from collections.abc import Iterator
+from binascii import crc_hqx, hexlify
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
@@ -15,10 +15,9 @@ from struct import pack
 from typing import Final
 from zlib import crc32
 
-from msgspec import msgpack
-
 from springhouse.rules.entry import Entry
-from springhouse.stores.purging import Everything, Groups, Keys, Prefix, Selection, Tags, labels_named
+from springhouse.stores import purging
+from springhouse.stores.purging import Everything, Groups, Held, Keys, Prefix, Selection, Tags, labels_named
 
 BUCKETS: Final = 64
 _SLOTS: Final = 16384
@@ -84,6 +83,13 @@ class Layout:
             case Everything():
                 yield from ((base, "range", [b"", b"-", b"+"]) for base in self.bases)
 
+    def by_base(self, held: Sequence[Held]) -> dict[bytes, list[bytes | int]]:
+        """Return what to tell PURGE of what memories held, by bucket: key, variant and size, one after another."""
+        shares: dict[bytes, list[bytes | int]] = {}
+        for item in {(item.key, item.variant): item for item in held}.values():
+            shares.setdefault(self.base(item.key), []).extend((item.key, hexlify(item.variant), item.size))
+        return shares
+
 
 def _after(prefix: bytes) -> bytes:
     """Return the end of a range of ZRANGEBYLEX that contains all that begins with the prefix."""
@@ -93,7 +99,7 @@ def _after(prefix: bytes) -> bytes:
 
 def variant_of(entry: Entry) -> bytes:
     """Return 32 hexadecimal digits that tell an entry from others of its key; those it supersedes have the same."""
-    return blake2b(msgpack.encode((entry.vary, entry.selector)), digest_size=16).hexdigest().encode()
+    return hexlify(purging.variant_of(entry))
 
 
 def stamp_of(entry: Entry) -> bytes:

@@ -7,13 +7,13 @@ made up for.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from springhouse.rules.entry import Entry
-from springhouse.stores.purging import Purge, Receipt, selects
+from springhouse.stores.purging import Held, Purge, Receipt, counted, selects
 from springhouse.stores.redis_layout import Layout
 from springhouse.stores.redis_link import Away, Link, Refused
 from springhouse.stores.redis_log import ALL, PurgeLog
@@ -52,15 +52,15 @@ class Purger:
         self._pending: list[Pending] = []
         self._payer: asyncio.Task[None] | None = None
 
-    def purge(self, purge: Purge, done: Purged, after: Writes) -> None:
-        """Purge after some writing; `done` is given what it came to."""
+    def purge(self, purge: Purge, done: Purged, held: Sequence[Held], after: Writes) -> None:
+        """Purge after some writing; `done` is given what it came to, with what memories held."""
         pending = Pending(purge)
         self._pending.append(pending)
-        self._spawn(self._run(pending, done, after))
+        self._spawn(self._run(pending, done, held, after))
 
-    def count(self, purge: Purge, done: Purged, after: Writes) -> None:
+    def count(self, purge: Purge, done: Purged, held: Sequence[Held], after: Writes) -> None:
         """Only count what a purge would select."""
-        self._spawn(self._count(purge, done, after))
+        self._spawn(self._count(purge, done, held, after))
 
     def covering(self, entry: Entry) -> list[Pending]:
         """Return the purges under way that cover an entry."""
@@ -70,24 +70,26 @@ class Purger:
         """Return the purges that have been asked for and have not ended."""
         return [pending.purge for pending in self._pending]
 
-    async def _run(self, pending: Pending, done: Purged, after: Writes) -> None:
+    async def _run(self, pending: Pending, done: Purged, held: Sequence[Held], after: Writes) -> None:
         await self._written(after)
         try:
-            number, receipt = await self._carry_out(pending.purge)
+            number, receipt = await self._carry_out(pending.purge, held)
         except (Away, Refused) as error:
             pending.has_failed = True
             pending.is_settled.set()
             self._owe()
-            done(Receipt(processes=0, failure=f"It will be made up for when Redis is back: {error}"))
+            failure = f"It will be made up for when Redis is back: {error}"
+            done(replace(counted(held), processes=0, failure=failure))
             return
         self._pending.remove(pending)
         await self._log.reached(number)
         pending.is_settled.set()
         done(await self._confirmed(number, receipt))
 
-    async def _carry_out(self, purge: Purge) -> tuple[int, Receipt]:
+    async def _carry_out(self, purge: Purge, held: Sequence[Held] = ()) -> tuple[int, Receipt]:
         number = await self._log.begin(purge)
-        keys, entries, size = await self._everywhere(purge, number, "hard" if purge.stale_from is None else "soft")
+        mode = "hard" if purge.stale_from is None else "soft"
+        keys, entries, size = await self._everywhere(purge, number, mode, held)
         await self._log.end(number)
         return number, Receipt(keys=keys, entries=entries, size=size)
 
@@ -104,19 +106,20 @@ class Purger:
         if before:
             await asyncio.wait(before, timeout=self._link.limits.limit)
 
-    async def _count(self, purge: Purge, done: Purged, after: Writes) -> None:
+    async def _count(self, purge: Purge, done: Purged, held: Sequence[Held], after: Writes) -> None:
         await self._written(after)
         try:
-            keys, entries, size = await self._everywhere(purge, 0, "dry")
+            keys, entries, size = await self._everywhere(purge, 0, "dry", held)
         except (Away, Refused) as error:
-            done(Receipt(failure=str(error)))
+            done(replace(counted(held), failure=str(error)))
         else:
             done(Receipt(keys=keys, entries=entries, size=size))
 
-    async def _everywhere(self, purge: Purge, number: int, mode: str) -> tuple[int, int, int]:
+    async def _everywhere(self, purge: Purge, number: int, mode: str, held: Sequence[Held]) -> tuple[int, int, int]:
         since = "-" if purge.stale_from is None else repr(float(purge.stale_from))
+        shares = self._layout.by_base(held)
         work = [
-            self._in_bucket(base, (mode, number, since, kind), names)
+            self._in_bucket(base, (mode, number, since, kind), names, shares.get(base, []))
             for base, kind, names in self._layout.shares(purge.what)
         ]
         counts = await asyncio.gather(*work, return_exceptions=True)
@@ -126,11 +129,14 @@ class Purger:
         keys, entries, size = zip((0, 0, 0), *(count for count in counts if isinstance(count, tuple)), strict=True)
         return sum(keys), sum(entries), sum(size)
 
-    async def _in_bucket(self, base: bytes, how: tuple[str, int, str, str], names: list[bytes]) -> tuple[int, int, int]:
+    async def _in_bucket(
+        self, base: bytes, how: tuple[str, int, str, str], names: list[bytes], held: list[bytes | int]
+    ) -> tuple[int, int, int]:
         cursor: bytes | None = b""
         keys = entries = size = 0
         while cursor is not None:
-            reply = await self._link.script(PURGE, base, base, *how, cursor, _KEYS_AT_ONCE, *names)
+            reply = await self._link.script(PURGE, base, base, *how, cursor, _KEYS_AT_ONCE, len(names), *names, *held)
+            held = []  # they were compared before anything was removed
             try:
                 keys, entries, size = keys + int(reply[0]), entries + int(reply[1]), size + int(reply[2])
                 cursor = reply[3] or None

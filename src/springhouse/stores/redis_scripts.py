@@ -209,19 +209,42 @@ PURGE: Final = Script(
 local FENCE_MS, FENCES_MAX, PREFIXES_MAX = {FENCE_MS}, {_FENCES_MAX}, {_PREFIXES_MAX}
 """
     + """
--- mode: hard, soft, dry; number; since when it is stale; kind: keys, labels, range; cursor; most keys at once; then
--- keys, or labels, or for a range its prefix, its ends for ZRANGEBYLEX.
+-- mode: hard, soft, dry; number; since when it is stale; kind: keys, labels, range; cursor; most keys at once; number
+-- of names; names: keys, or labels, or for a range its prefix, its ends for ZRANGEBYLEX; then key, variant and size of
+-- what memories held, each once: it counts if it is not here.
 local mode, number, since, kind, cursor, most = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
+local last = 8 + tonumber(ARGV[8])
 local keys, entries, size = 0, 0, 0
+local function is_selected(key, v)
+  local m = data_of(key, v)
+  if not m or m.ends <= now_ms then return false end
+  if kind ~= 'labels' then return true end
+  for i = 9, last do
+    if redis.call('ZSCORE', base .. 'l:' .. ARGV[i], v .. key) then return true end
+  end
+  return false
+end
+local is_known = {}
+for i = last + 1, #ARGV, 3 do
+  local key = ARGV[i]
+  if not is_selected(key, ARGV[i + 1]) then
+    entries, size = entries + 1, size + tonumber(ARGV[i + 2])
+    if is_known[key] == nil then
+      is_known[key] = false
+      for _, v in ipairs(variants_of(key)) do is_known[key] = is_known[key] or is_selected(key, v) end
+      if not is_known[key] then keys = keys + 1 end
+    end
+  end
+end
 local function fence(set, name)
   local before = redis.call('ZSCORE', base .. set, name)
   if not before or tonumber(before) < tonumber(number) then redis.call('ZADD', base .. set, number, name) end
 end
 if mode ~= 'dry' then
   if kind == 'range' then
-    if ARGV[8] == '' then fence('fences', '*') else fence('prefixes', ARGV[8]) end
+    if ARGV[9] == '' then fence('fences', '*') else fence('prefixes', ARGV[9]) end
   else
-    for i = 8, #ARGV do fence('fences', (kind == 'keys' and 'k' or 'l') .. ARGV[i]) end
+    for i = 9, last do fence('fences', (kind == 'keys' and 'k' or 'l') .. ARGV[i]) end
   end
   for set, limit in pairs({fences = FENCES_MAX, prefixes = PREFIXES_MAX}) do
     redis.call('ZREMRANGEBYSCORE', base .. set, '-inf', num(now - FENCE_MS * 1000))
@@ -253,10 +276,10 @@ local function hit_all(key)
   if any then keys = keys + 1 end
 end
 if kind == 'keys' then
-  for i = 8, #ARGV do hit_all(ARGV[i]) end
+  for i = 9, last do hit_all(ARGV[i]) end
 elseif kind == 'labels' then
   local seen, counted = {}, {}
-  for i = 8, #ARGV do
+  for i = 9, last do
     local name = base .. 'l:' .. ARGV[i]
     for _, member in ipairs(redis.call('ZRANGE', name, 0, -1)) do
       local key, v = string.sub(member, 33), string.sub(member, 1, 32)
@@ -272,8 +295,8 @@ elseif kind == 'labels' then
     end
   end
 else
-  local from = cursor == '' and ARGV[9] or '(' .. cursor
-  local names = redis.call('ZRANGEBYLEX', base .. 'names', from, ARGV[10], 'LIMIT', 0, most)
+  local from = cursor == '' and ARGV[10] or '(' .. cursor
+  local names = redis.call('ZRANGEBYLEX', base .. 'names', from, ARGV[11], 'LIMIT', 0, most)
   for _, key in ipairs(names) do
     hit_all(key)
     if mode ~= 'dry' and redis.call('EXISTS', base .. 'e:' .. key) == 0 then unlist(key) end

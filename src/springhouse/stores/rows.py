@@ -1,4 +1,4 @@
-"""The rows of a disk store, inside one transaction of its writer: entries, contents, labels, totals.
+"""The rows of a disk store, inside one transaction of its writer: entries, contents, labels, marks, totals.
 
 The totals are kept beside the entries, so that neither opening nor evicting needs a scan; all changes to entries go
 through here, and a test compares them with a scan. `size` of an entry is what it takes on the disk: rows with their
@@ -7,20 +7,25 @@ share of indexes and page ends, and its file in whole blocks.
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from msgspec import msgpack
-
-from springhouse.rules.entry import Entry
 from springhouse.stores.database import LATEST_PURGE
 from springhouse.stores.files import blocks
-from springhouse.stores.purging import Everything, Groups, Keys, Prefix, Receipt, Selection, Tags, labels_named
+from springhouse.stores.purging import Everything, Groups, Held, Keys, Prefix, Receipt, Selection, Tags, labels_named
 
 PAGE = 8192
 _ROW_BYTES = 140
 _LABEL_BYTES = 48
 _EVICTED_AT_ONCE = 256
+_TABLES = ("entries", "contents", "labels", "marks")
+"""What has rows that belong to an entry."""
+
+_KEYS_HELD = "SELECT count(DISTINCT key) FROM held WHERE NOT EXISTS (SELECT 1 FROM entries e WHERE e.key = held.key"
+_HELD = (
+    "SELECT count(*), coalesce(sum(size), 0) FROM held WHERE NOT EXISTS "
+    "(SELECT 1 FROM entries e WHERE e.key = held.key AND e.variant = held.variant"
+)
+"""Of what memories held, what is not here. What was picked, and a parenthesis, follow."""
 
 
 class Row(NamedTuple):
@@ -67,11 +72,6 @@ def row_of(values: Sequence[Any]) -> Row:
     return row
 
 
-def variant_of(entry: Entry) -> bytes:
-    """Return what tells an entry from the others of its key: those it supersedes have the same."""
-    return blake2b(msgpack.encode((entry.vary, entry.selector)), digest_size=16).digest()
-
-
 class Rows:
     """One transaction. `close` writes the totals; `gone`: names of files to remove once it is committed."""
 
@@ -116,11 +116,12 @@ class Rows:
         self.size += new.size
 
     def update(self, row: Row, new: NewRow) -> None:
-        """Give a row another record and other labels; its content stays."""
+        """Give a row another record and other labels, and take its mark off; its content stays."""
         self.db.execute(
             "UPDATE entries SET record = ?, size = ?, visited = 1 WHERE id = ?", (new.record, new.size, row.id)
         )
-        self.db.execute("DELETE FROM labels WHERE id = ?", (row.id,))
+        for table in ("labels", "marks"):
+            self.db.execute(f"DELETE FROM {table} WHERE id = ?", (row.id,))  # noqa: S608 - names of ours
         self._label(row.id, new.labels)
         self.size += new.size - row.size
 
@@ -132,7 +133,7 @@ class Rows:
         ids = [(row.id,) for row in rows]
         if not ids:
             return
-        for table in ("entries", "contents", "labels"):
+        for table in _TABLES:
             self.db.executemany(f"DELETE FROM {table} WHERE id = ?", ids)  # noqa: S608 - names of ours
         self.entries -= len(rows)
         self.size -= sum(row.size for row in rows)
@@ -188,7 +189,7 @@ class Rows:
     # Purges: what is selected is put into a table first, whatever it was selected by, unless it is everything.
 
     def pick(self, what: Selection) -> Receipt:
-        """Select entries; `remove_picked` and `picked` are about them. Return how many they are."""
+        """Select entries; `remove_picked`, `mark_picked` and `with_held` are about them. Return how many they are."""
         if isinstance(what, Everything):
             self._which = ""
             (keys,) = self.db.execute("SELECT count(*) FROM (SELECT DISTINCT key FROM entries)").fetchone()
@@ -213,17 +214,42 @@ class Rows:
     def _about_picked(self, statement: str) -> sqlite3.Cursor:
         return self.db.execute(statement + self._which)
 
-    def picked(self) -> list[tuple[Row, bytes, bytes]]:
-        """Return row, key and record of what was picked."""
-        found = self._about_picked("SELECT id, variant, size, file, key, record FROM entries")
-        return [(row_of(row[:4]), row[4], row[5]) for row in found.fetchall()]
+    @property
+    def _and_picked(self) -> str:
+        return self._which.replace("WHERE", "AND")
+
+    def with_held(self, receipt: Receipt, held: Sequence[Held]) -> Receipt:
+        """Add to the count of what was picked what memories held of it and is not among it."""
+        if not held:
+            return receipt
+        db, also = self.db, self._and_picked
+        db.execute("CREATE TEMP TABLE IF NOT EXISTS held(key, variant, size, PRIMARY KEY(key, variant)) WITHOUT ROWID")
+        values = [(item.key, item.variant, item.size) for item in held]
+        db.executemany("INSERT OR IGNORE INTO held VALUES(?, ?, ?)", values)
+        (keys,) = db.execute(_KEYS_HELD + f"{also})").fetchone()
+        entries, size = db.execute(_HELD + f"{also})").fetchone()
+        db.execute("DELETE FROM held")
+        return Receipt(receipt.keys + keys, receipt.entries + entries, receipt.size + size)
+
+    def mark_picked(self, since: float) -> None:
+        """Note of what was picked that it is stale since an instant; the earliest counts."""
+        self.db.execute(
+            f"INSERT INTO marks SELECT id, ? FROM entries WHERE true{self._and_picked} "  # noqa: S608 - words of ours
+            "ON CONFLICT(id) DO UPDATE SET since = min(since, excluded.since)",
+            (since,),
+        )
+
+    def mark_of(self, row: Row) -> float | None:
+        """Return since when a soft purge says that an entry is stale."""
+        found = self.db.execute("SELECT since FROM marks WHERE id = ?", (row.id,)).fetchone()
+        return None if found is None else float(found[0])
 
     def remove_picked(self, receipt: Receipt) -> None:
         """Remove what was picked, which `receipt` counted."""
-        also = self._which.replace("WHERE", "AND")
+        also = self._and_picked
         files = self.db.execute(f"SELECT file FROM entries WHERE file IS NOT NULL{also}")  # noqa: S608 - words of ours
         self.gone += [file for (file,) in files]
-        for table in ("entries", "contents", "labels"):  # without a condition, whole tables are given back at once
+        for table in _TABLES:  # without a condition, whole tables are given back at once
             self._about_picked(f"DELETE FROM {table}")  # noqa: S608 - names of ours
         self.entries -= receipt.entries
         self.size -= receipt.size

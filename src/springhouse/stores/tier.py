@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from springhouse.rules.entry import Entry
-from springhouse.stores.purging import Purge, Receipt
+from springhouse.stores.purging import Held, Purge, Receipt
 from springhouse.stores.troubles import Troubles
 
 Found = Callable[[tuple[Entry, ...]], None]
@@ -76,10 +76,13 @@ class Tier(Protocol):
     def arrive(self) -> Arriving | None:
         """Begin to store content that is arriving; None where the store cannot, or has no room."""
 
-    def purge(self, purge: Purge, done: Purged | None = None, *, dry_run: bool = False) -> None:
+    def purge(
+        self, purge: Purge, done: Purged | None = None, *, held: Sequence[Held] = (), dry_run: bool = False
+    ) -> None:
         """Remove or mark what a purge selects, or only count it.
 
-        `done` is called when no process can find it any more, and not even a power failure brings it back.
+        `done` is called when no process can find it any more, and not even a power failure brings it back. `held`: what
+        memories had of it; what of that the store does not have is counted, too.
         """
 
     def has_news(self) -> bool:

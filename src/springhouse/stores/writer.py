@@ -99,8 +99,10 @@ class Writer:
                     self._tick(self.connection)
             except Exception as error:
                 self._desk.troubles.report("bug", f"the writer of the store failed: {error!r}")
-            self._bytes_out += sum(operation.size for operation in batch)
-            self.done += len(batch)
+            count, size = len(batch), sum(operation.size for operation in batch)
+            del batch  # nobody needs what it holds while this thread waits
+            self._bytes_out += size
+            self.done += count
         self.connection.close()
 
     def _gather(self) -> tuple[list[Operation], bool]:
