@@ -6,6 +6,7 @@ import gc
 import os
 import sqlite3
 from contextlib import closing
+from threading import Event
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,7 +29,8 @@ from springhouse.stores import database, writer
 from springhouse.stores.database import Unusable
 from springhouse.stores.digests import CHUNK
 from springhouse.stores.disk import DiskLimits, DiskStore
-from springhouse.stores.purging import Everything, Keys, Prefix, Purge, Tags
+from springhouse.stores.operations import Then
+from springhouse.stores.purging import Everything, Keys, Prefix, Purge, Receipt, Tags
 from springhouse.stores.troubles import Troubles
 
 if TYPE_CHECKING:
@@ -435,6 +437,26 @@ def test_an_older_format_is_brought_up_to_date(folder: Path, loop: Loop, monkeyp
     assert len(said) == 2
     with closing(sqlite3.connect(folder / "entries.sqlite")) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (now + 2,)
+
+
+@pytest.mark.parametrize("what", [Prefix(b"http://a"), Tags((b"t",)), Everything()])
+@pytest.mark.parametrize("since", [None, NOW + 5])
+def test_a_lookup_waits_for_no_purge_of_many_and_sees_it(opened: Open, loop: Loop, what, since) -> None:
+    store = opened()
+    for key in (KEY, b"http://a.test/2"):
+        store.put(make_entry(key, tags=(b"t",)))
+    loop.until(lambda: store.tier._writer.done == store.tier._writer.submitted)
+    go = Event()
+    store.tier._submit(Then(lambda: go.wait(20)))
+    receipts: list[Receipt] = []
+    store.tier.purge(Purge(what, since), receipts.append)
+    assert [entry.is_fresh_at(NOW + 5) for entry in store.lookup(KEY)] == ([] if since is None else [False])
+    assert not receipts
+    newer = make_entry(KEY, b"newer", tags=(b"t",))
+    store.put(newer)
+    go.set()
+    assert same(store.lookup(KEY), [newer], loop)
+    assert receipts[0].entries == 2
 
 
 def test_a_store_of_the_first_format_takes_soft_purges(folder: Path, loop: Loop, opened: Open) -> None:

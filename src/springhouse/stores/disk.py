@@ -6,7 +6,8 @@
            numbers, lock    what the processes tell one another                          shared
 
 Nothing waits for the disk on the loop's thread. Lookups go to a few reader threads, everything that writes goes to one
-writer thread, in order. A lookup of a key that has writing to wait for takes its turn behind it, and so sees it.
+writer thread, in order. A lookup of a key that has writing to wait for takes its turn behind it, and so sees it; what
+it finds is filtered by purges of many keys that are still to be carried out.
 
 Any number of processes may share a folder. SQLite keeps their transactions apart; a purge gets a number, which all of
 them see change before the purge is answered, and is read by them from the log. What one process puts or evicts the
@@ -14,6 +15,7 @@ others find at their next lookup.
 """
 
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,7 +42,7 @@ from springhouse.stores.operations import (
     Then,
     purge_decoder,
 )
-from springhouse.stores.purging import Everything, Held, Keys, Purge, Receipt
+from springhouse.stores.purging import Everything, Held, Keys, Purge, Receipt, remaining
 from springhouse.stores.shared import Shared
 from springhouse.stores.tier import Arriving, Found, News, Purged
 from springhouse.stores.troubles import Troubles
@@ -96,8 +98,9 @@ class DiskStore:
         self._swept = -1
         """The generation of the database when bodies were last swept."""
         self._last_of_key: dict[bytes, int] = {}
-        self._last_of_many = 0
-        """Numbers of the last operation about a key, and about what may be any key."""
+        """The number of the last operation about a key."""
+        self._purges: deque[tuple[int, Purge]] = deque()
+        """Purges of what may be any key, with their numbers, until they are carried out."""
         self._start(Codec(secret))
 
     def _start(self, codec: Codec) -> None:
@@ -139,14 +142,23 @@ class DiskStore:
 
     def lookup(self, key: bytes, done: Found) -> None:
         """Find the variants under the key; see Tier."""
-        waits_for = max(self._last_of_many, self._last_of_key.get(key, 0))
-        if waits_for > self._writer.done:
+        purges = self._under_way()
+        if self._last_of_key.get(key, 0) > self._writer.done:
             self._submit(Then(lambda: self._find(self._writer.connection, key, done)))
         else:
-            self._readers.submit(lambda connection: self._find(connection, key, done))
+            self._readers.submit(lambda connection: self._find(connection, key, done, purges))
 
-    def _find(self, connection: Connection, key: bytes, done: Found) -> None:
-        self._deliver(done, self._finder.find(connection, key))
+    def _find(self, connection: Connection, key: bytes, done: Found, purges: Sequence[Purge] = ()) -> None:
+        variants = self._finder.find(connection, key)
+        for purge in purges:
+            variants = remaining(variants, purge)
+        self._deliver(done, variants)
+
+    def _under_way(self) -> tuple[Purge, ...]:
+        """Return the purges that have yet to be carried out: a large one takes long, and no lookup waits for it."""
+        while self._purges and self._purges[0][0] <= self._writer.done:
+            self._purges.popleft()
+        return tuple(purge for _, purge in self._purges)
 
     # What changes the store.
 
@@ -186,7 +198,7 @@ class DiskStore:
         if isinstance(purge.what, Keys) and len(purge.what.keys) < _REMEMBERED_MAX:
             self._submit(operation, *purge.what.keys)
         else:
-            self._last_of_many = self._submit(operation)
+            self._purges.append((self._submit(operation), purge))
 
     def _submit(self, operation: Operation, *keys: bytes) -> int:
         number = self._writer.submit(operation)
