@@ -24,6 +24,7 @@ def audit(folder: Path, secret: bytes = b"") -> list[str]:
         marked = {row_id for (row_id,) in db.execute("SELECT id FROM marks")}
     expected_labels: set[tuple[bytes, int]] = set()
     files: set[str] = set()
+    stored = {path.name: path for path in bodies(folder)}
     for row_id, key, variant, size, file, record in rows:
         entry, proof = Codec(secret).decode(record, key)
         found = labels_of(entry)
@@ -34,7 +35,7 @@ def audit(folder: Path, secret: bytes = b"") -> list[str]:
             faults.append(f"{key!r}: size is {size}")
         if file is not None:
             files.add(file)
-        content = contents.pop(row_id, b"") if file is None else body(folder, file)
+        content = contents.pop(row_id, b"") if file is None else stored[file].read_bytes() if file in stored else None
         if content is None or digests_of(content) != proof:
             faults.append(f"{key!r}: its content is not what was stored")
     if totals != [(len(rows), sum(row[3] for row in rows))]:
@@ -45,7 +46,7 @@ def audit(folder: Path, secret: bytes = b"") -> list[str]:
         faults.append(f"marks of nobody: {marks}")
     if contents:
         faults.append(f"contents of nobody: {sorted(contents)}")
-    if orphans := {path.name for path in bodies(folder)} - files:
+    if orphans := stored.keys() - files:
         faults.append(f"files of nobody: {orphans}")
     return faults
 
@@ -53,9 +54,3 @@ def audit(folder: Path, secret: bytes = b"") -> list[str]:
 def bodies(folder: Path) -> list[Path]:
     """Return all files of bodies."""
     return [path for path in (folder / "bodies").rglob("*") if path.is_file()]
-
-
-def body(folder: Path, name: str) -> bytes | None:
-    """Return a body, None when its file is missing."""
-    found = [path for path in bodies(folder) if path.name == name]
-    return found[0].read_bytes() if found else None

@@ -214,17 +214,14 @@ local FENCE_MS, FENCES_MAX, PREFIXES_MAX = {FENCE_MS}, {_FENCES_MAX}, {_PREFIXES
 -- what memories held, each once: it counts if it is not here.
 local mode, number, since, kind, cursor, most = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local last = 8 + tonumber(ARGV[8])
-local keys, entries, size = 0, 0, 0
+local keys, entries, size, is_known = 0, 0, 0, {}
 local function is_selected(key, v)
   local m = data_of(key, v)
   if not m or m.ends <= now_ms then return false end
   if kind ~= 'labels' then return true end
-  for i = 9, last do
-    if redis.call('ZSCORE', base .. 'l:' .. ARGV[i], v .. key) then return true end
-  end
+  for i = 9, last do if redis.call('ZSCORE', base .. 'l:' .. ARGV[i], v .. key) then return true end end
   return false
 end
-local is_known = {}
 for i = last + 1, #ARGV, 3 do
   local key = ARGV[i]
   if not is_selected(key, ARGV[i + 1]) then

@@ -1,7 +1,10 @@
 """A process that stores, freshens and purges as fast as it can, and says what it does, until it is killed.
 
-It says `put KEY STAMP` or `purge KEY STAMP` before it does it, and `done` when all it has said is committed. Content
-can be told to be whole by itself: see `content`.
+It says `put KEY STAMP`, `purge KEY STAMP` or `soften KEY STAMP` before it does it, and `done` when all it has said is
+committed. Content can be told to be whole by itself: see `content`.
+
+As a program: for each line `FOLDER SEED STAMP SAID` that it is given it forks such a process, which says what it does
+in the file SAID; it says `PID`, and when that has ended `ended STATUS`. To start Python each time would take longest.
 """
 
 from __future__ import annotations
@@ -48,7 +51,7 @@ def freshen(store: Tiered, key: bytes) -> None:
     for old in store.lookup(key):
         new = make_entry(key, at=old.received_at)
         new.fields = [(b"X-Freshened", b"yes")]
-        new.content, new.length, new.etag = old.content, old.length, old.etag
+        new.content, new.length, new.etag, new.fresh_until = old.content, old.length, old.etag, old.fresh_until
         store.replace(old, new)
 
 
@@ -64,8 +67,11 @@ def main(folder: Path, seed: int, stamp: int) -> None:
             if what < 0.8:
                 say(f"put {key.decode()} {stamp}")
                 store_one(store, chance, key, stamp)
-            elif what < 0.9:
+            elif what < 0.88:
                 freshen(store, key)
+            elif what < 0.94:
+                say(f"soften {key.decode()} {stamp}")
+                store.purge(Purge(Keys((key,)), stale_from=float(stamp)))
             else:
                 say(f"purge {key.decode()} {stamp}")
                 store.purge(Purge(Keys((key,))))
@@ -75,5 +81,21 @@ def main(folder: Path, seed: int, stamp: int) -> None:
         say("done")
 
 
+def fork(folder: Path, seed: int, stamp: int, said: Path) -> int:
+    """Fork such a process; return its number."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.dup2(os.open(said, os.O_WRONLY), 1)
+            main(folder, seed, stamp)
+        finally:
+            os._exit(1)
+    return child
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    for line in sys.stdin:
+        folder, seed, stamp, said = line.split()
+        pid = fork(Path(folder), int(seed), int(stamp), Path(said))
+        say(str(pid))
+        say(f"ended {os.waitpid(pid, 0)[1]}")
