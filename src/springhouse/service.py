@@ -68,6 +68,7 @@ def engine_of(
 
 
 _WAITING_LEAST = 32 * 2**20
+_DISK_TIMEOUT_S = 1.0
 
 
 class CannotStore(BadSettings):
@@ -92,7 +93,7 @@ def store_of(settings: Settings, options: Options, clock: Clock) -> Store:
             tier,
             later=asyncio.get_running_loop().call_later,
             whole_max=_whole_max(settings),
-            patience=settings.store_patience,
+            patience=_patience_of(tier, settings),
         )
 
     return OpenableStore(memory, make)
@@ -117,7 +118,16 @@ def tier_of(settings: Settings, clock: Clock = wall) -> "DiskStore | RedisStore"
     redis_limits = RedisLimits(
         variants_max=settings.max_variants, whole_max=_whole_max(settings), waiting_max=_waiting_max(settings)
     )
+    if settings.store_timeout is not None:
+        redis_limits = redis_limits.with_patience(settings.store_timeout)
     return RedisStore(settings.store, redis_limits, prefix=settings.store_prefix, secret=secret, clock=clock)
+
+
+def _patience_of(tier: "DiskStore | RedisStore", settings: Settings) -> float:
+    """Return how long to wait for a tier in any case. Redis loses its own patience before that, and says so."""
+    if isinstance(tier, DiskStore):
+        return settings.store_timeout or _DISK_TIMEOUT_S
+    return tier.limits.link.limit
 
 
 def _waiting_max(settings: Settings) -> int:

@@ -119,8 +119,11 @@ class Settings(BaseSettings):
     store_prefix: str = setting(
         "springhouse:", "What keys in Redis begin with; one for each cache.", CACHING, hint="PREFIX"
     )
-    store_patience: Seconds = setting(
-        1.0, "Seconds a look-up in the disk or Redis may take before it counts as a miss.", CACHING, hint="SECONDS"
+    store_timeout: Annotated[float, Field(gt=0)] | None = setting(
+        None,
+        "Seconds a look-up in the disk or Redis may take before it is a miss; 1 and 0.05 if not set.",
+        CACHING,
+        hint="SECONDS",
     )
     memory: Size = setting("256MiB", "Bytes the memory store may use in all.", CACHING, hint="SIZE")
     max_object: Size = setting("64MiB", "Larger responses pass through without being stored.", CACHING, hint="SIZE")

@@ -21,6 +21,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "access_log_format": ("json", "json"),
     "trusted_proxy": ("10.0.0.0/8", ("10.0.0.0/8",)),
     "allow_host": ("example.org", ("example.org",)),
+    "store_timeout": ("7", 7),
     "unix_socket": ("/nowhere/socket", Path("/nowhere/socket")),
 }
 """A value for each setting that is no number and no switch: as text, and as it is read."""

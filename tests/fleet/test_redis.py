@@ -15,10 +15,11 @@ from tests.fleet.node import at_once
 from tests.support.answers import answer, gated, head
 from tests.support.client import Client
 from tests.support.processes import await_that
-from tests.support.redis_server import keys_without_expiry
+from tests.support.redis_server import RedisCluster, RedisWithTLS, keys_without_expiry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.fleet.node import Node
     from tests.support.origin import Exchange, Origin
@@ -42,6 +43,49 @@ def stored_in(server: RedisServer) -> int:
     """Return how many keys Redis has."""
     with closing(server.client()) as client:
         return int(client.dbsize())
+
+
+@pytest.fixture(params=["rediss", "redis+cluster"])
+def guarded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Return the URL of a Redis that wants TLS, certificates and a password, and of a cluster."""
+    server = RedisCluster(tmp_path) if request.param == "redis+cluster" else RedisWithTLS(tmp_path, password="sesame")
+    assert server.url.startswith(f"{request.param}://")
+    yield server.url
+    server.close()
+
+
+def test_nodes_share_by_any_kind_of_url(origin: Origin, start: Start, guarded: str) -> None:
+    one, other = start(store=guarded), start(store=guarded)
+    await_that(lambda: one.purge(url="/none")["processes"] == 2, "they know each other")
+    large = random.Random(1).randbytes(2**20)
+    for target, body in {"/small": b"1", "/large": large}.items():
+        origin.on(target, answer(body, **FRESH, xkey="shop"))
+        one.get(target)
+        await_that(lambda target=target: other.get(target).x_cache == "HIT", "the other has it")
+        assert other.get(target).body == body
+    assert one.purge(tag="shop") | {"bytes": 0} == {
+        "keys": 2, "entries": 2, "bytes": 0, "processes": 2, "soft": False, "dry_run": False,
+    }  # fmt: skip
+    assert [node.get("/small").x_cache for node in (other, one)] == ["MISS", "HIT"]
+    assert "sesame" not in one.errors + other.errors
+
+
+def test_a_lookup_may_take_as_long_as_store_timeout_says(
+    origin: Origin, start: Start, redis_server: RedisServer
+) -> None:
+    patient, hasty = (start(store=redis_server.url, store_timeout=seconds) for seconds in (10, 0.05))
+    origin.otherwise = answer(b"x", **FRESH)
+    third = start(store=redis_server.url)
+    for target in ("/before", "/x"):
+        third.fill(target)
+    for node in (patient, hasty):
+        await_that(lambda node=node: node.get("/before").x_cache == "HIT", "it is connected")
+    redis_server.pause()
+    client = patient.connect()
+    client.send(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert hasty.get("/x").x_cache == "MISS"
+    redis_server.resume()
+    assert client.answer().x_cache == "HIT"
 
 
 def test_what_one_stores_the_other_has_until_either_purges_it(

@@ -56,7 +56,7 @@ def visited(load: Load, count: int) -> None:
 def nodes(origin: Origin, start: Start, redis_server: RedisServer) -> list[Node]:
     """Return two proxies on one Redis, and an origin that answers everything."""
     origin.otherwise = answer(b"x" * 1000, **FRESH)
-    return [start(store=redis_server.url, store_patience=0.3) for _ in range(2)]
+    return [start(store=redis_server.url, store_timeout=0.2) for _ in range(2)]
 
 
 def test_redis_is_killed_under_load_and_given_back(
@@ -89,9 +89,7 @@ def test_redis_is_killed_under_load_and_given_back(
     assert keys_without_expiry(redis_server) == []
 
 
-def test_a_redis_that_hangs_slows_nobody_for_longer_than_store_patience(
-    nodes: list[Node], redis_server: RedisServer
-) -> None:
+def test_a_redis_that_hangs_slows_nobody_for_long(nodes: list[Node], redis_server: RedisServer) -> None:
     for node in nodes:
         node.fill("/hot")
     visitors = Visitors(nodes)
@@ -104,7 +102,7 @@ def test_a_redis_that_hangs_slows_nobody_for_longer_than_store_patience(
             visited(load, 4)
         redis_server.resume()
         visited(load, 20)
-    assert visitors.longest < 0.3 + 0.3
+    assert visitors.longest < 2 * 0.2 + 0.3, "a lookup and a lease, at most"
 
 
 @pytest.mark.parametrize("how", ["kill", "pause"])

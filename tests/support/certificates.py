@@ -1,4 +1,4 @@
-"""Throw-away certificates for https origins."""
+"""Throw-away certificates for https origins, and for Redis over TLS."""
 
 from __future__ import annotations
 

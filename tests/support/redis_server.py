@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+from tests.support.certificates import Authority
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,6 +117,32 @@ class RedisServer:
         self._process.send_signal(signal.SIGCONT)
 
     close = kill
+
+
+class RedisWithTLS(RedisServer):
+    """One server that speaks only TLS, and only with whom its authority knows. `files`: what a client needs."""
+
+    def __init__(self, folder: Path, *, password: str = "") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        authority = Authority(folder)
+        authority.server("127.0.0.1")
+        authority.server("client")
+        ours, theirs = folder / "127.0.0.1.pem", folder / "client.pem"
+        self.files = {"ca": authority.pem, "cert": theirs, "key": theirs}
+        self._password = password
+        port = free_port()
+        options = ["--port", "0", "--tls-port", str(port), "--tls-ca-cert-file", str(authority.pem)]
+        options += ["--tls-cert-file", str(ours), "--tls-key-file", str(ours)]
+        client = {"ssl": True, "ssl_ca_certs": authority.pem, "ssl_certfile": theirs, "ssl_keyfile": theirs}
+        if password:
+            options += ["--requirepass", password]
+            client["password"] = password
+        super().__init__(folder, *options, port=port, client=client)
+
+    @property
+    def url(self) -> str:
+        files = "&".join(f"{kind}={path}" for kind, path in self.files.items())
+        return f"rediss://:{self._password}@127.0.0.1:{self.port}?{files}"
 
 
 class RedisCluster:

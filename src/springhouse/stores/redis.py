@@ -15,7 +15,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import time
 from typing import Any
 
@@ -36,6 +36,8 @@ from springhouse.stores.tier import Arriving, Found, News, Purged
 from springhouse.stores.troubles import Troubles
 
 _CLOSING_S = 2.0
+_ASK_TIMES = 5
+"""How many times as long as a lookup asking for a lease may take, if that is a moment still."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,12 @@ class RedisLimits:
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     leases: LeaseLimits = field(default_factory=LeaseLimits)
     log: LogLimits = field(default_factory=LogLimits)
+
+    def with_patience(self, seconds: float) -> "RedisLimits":
+        """Return limits with which a lookup may take so long. What else a request waits for follows from that."""
+        link = replace(self.link, patience=seconds, limit=max(self.link.limit, 2 * seconds))
+        ask = max(seconds, min(self.leases.ask, _ASK_TIMES * seconds))
+        return replace(self, link=link, leases=replace(self.leases, ask=ask))
 
 
 class RedisStore:
