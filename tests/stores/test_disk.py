@@ -362,12 +362,14 @@ def spoilt(path: Path, how: str) -> None:
             data[8192:] = bytes(len(data) - 8192)
         case "noise":
             data[4096:] = os.urandom(len(data) - 4096)
+        case "schema":  # what SQLite says of it is no text
+            data[:] = data.replace(b"entries_by_key", b"\x84" * 14).replace(b"CREATE UNIQUE", b"CREATE\x84UNIQUE")
         case "cut":
             del data[len(data) // 2 :]
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("how", ["not a database", "header", "empty pages", "noise", "cut"])
+@pytest.mark.parametrize("how", ["not a database", "header", "empty pages", "noise", "schema", "cut"])
 def test_a_corrupt_database_is_set_aside(folder: Path, loop: Loop, how: str) -> None:
     said: list[str] = []
     store = Tiered(disk(folder, loop), loop)

@@ -108,6 +108,11 @@ class Database:
                 "PRAGMA synchronous=NORMAL; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
                 "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-8000; PRAGMA journal_size_limit=16777216;"
             )
+        except UnicodeDecodeError:  # what SQLite says of a damaged schema need not be text
+            db.close()
+            damaged = sqlite3.DatabaseError("its schema is damaged")
+            damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise damaged from None
         except BaseException:
             db.close()
             raise
