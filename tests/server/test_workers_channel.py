@@ -33,7 +33,7 @@ from springhouse.server.channel import (
 from springhouse.server.fleet import Fleet, combined
 from springhouse.server.workers import Backoff
 from springhouse.settings import BadSettings, Settings, as_json, from_json, load
-from springhouse.stores.purging import Everything, Groups, Keys, Prefix, Purge, Receipt, Tags
+from springhouse.stores.purging import Everything, Groups, Held, Keys, Prefix, Purge, Receipt, Tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,6 +179,22 @@ def test_a_fleet_without_anything_to_purge_answers_at_once() -> None:
 def test_receipts_are_added_up() -> None:
     assert combined([]) == Receipt(processes=0)
     assert combined([RECEIPT, RECEIPT, Receipt(1, 1, 1, "late")]) == Receipt(3, 5, 7, "no; late", processes=3)
+
+
+def test_what_workers_held_is_told_as_far_as_it_fits_a_frame() -> None:
+    held = tuple(Held(b"http://a.test/%d" % n + b"x" * 8000, b"v" * 16, n) for n in range(200))
+    wires = [Wire() for _ in range(40)]
+    for wire in wires:
+        fleet = Fleet(wire.send)
+        fleet.on_purge = lambda purge, dry_run, answered: answered(Receipt(held=held[:3]))
+        fleet.received(Apply(1, PURGE, False))
+        assert wire.sent == [Applied(1, Receipt(held=held[:3]))]
+        fleet.on_purge = lambda purge, dry_run, answered: answered(Receipt(held=held))
+        fleet.received(Apply(2, PURGE, False))
+    told = [wire.sent[1].receipt for wire in wires]
+    assert {receipt.held for receipt in told} == {held[: len(told[0].held)]}
+    assert 100 < len(told[0].held) < 200
+    assert len(framed(Answered(1, combined(told), 40))) < FRAME_MAX // 2
 
 
 # Broadcasts.
