@@ -14,7 +14,7 @@ What must stay true:
   memory may lack variants that the tier has: they are fetched again. What it has is never wrong.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import Protocol
@@ -69,7 +69,7 @@ class LayeredStore:
         self._patience = patience
         self._findings: dict[bytes, Finding] = {}
         self._deadlines: deque[Finding] = deque()
-        self._absent: dict[bytes, None] = {}
+        self._absent: OrderedDict[bytes, None] = OrderedDict()
         """Keys that the tier had nothing under when it was asked, the latest last."""
         self._rests_until = 0.0
         self._behind: list[Callable[[bool], object]] | None = None
@@ -188,7 +188,7 @@ class LayeredStore:
 
     def _is_absent(self, key: bytes) -> None:
         if len(self._absent) >= _ABSENT_MAX:
-            del self._absent[next(iter(self._absent))]
+            self._absent.popitem(last=False)
         self._absent[key] = None
 
     def _give_up(self) -> None:
