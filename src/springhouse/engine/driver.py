@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 ALLOW: Final = (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 CREDENTIALS: Final = AUTHORIZATION | COOKIE
 PENDING: Final = object()
+AT_ONCE_MAX: Final = 16 * 1024
+"""Bytes of content that are likely to come with the head."""
 """The result of a step will come by a callback."""
 
 
@@ -62,6 +64,8 @@ class Exchange:
         "flight",
         "flow",
         "has_answer",
+        "held",
+        "is_held",
         "is_over",
         "key",
         "lease",
@@ -90,6 +94,9 @@ class Exchange:
         self.epoch = 0
         self.is_over = False
         self.has_answer = False
+        self.is_held = False
+        """The entry is small, and nothing of it goes out before it is known whether its content is at hand."""
+        self.held: Reply | None = None
         self.early: list[bytes | Failure | None] | None = None
         """What came of the content while the flow waited; None stands for its end."""
         self._waits_in: Flight | None = None
@@ -110,7 +117,9 @@ class Exchange:
         except StopIteration as stop:
             self.flow = None
             reply: Reply | None = stop.value
-            if reply is not None:
+            if self.is_held:
+                self.held = reply
+            elif reply is not None:
                 self._reply(reply)
             elif self.call is not None and self.recording is None:
                 self._abandon_call()
@@ -222,14 +231,33 @@ class Exchange:
     def _record(self, step: Record) -> None:
         assert self.call is not None
         entry = self.entry = step.entry
-        self.recording = entry.content = Recording(self.call)
         flights, now = self.engine.flights, self.engine.clock()
         if not entry.is_fresh_at(now):
             flights.remember(self._own_kind(), now)
         elif flights.alone_until:
             flights.alone_until.pop(entry.key, None)  # it is worth waiting for again
+        if entry.length is not None and entry.length <= AT_ONCE_MAX and not (self.flight and self.flight.waiters):
+            self.is_held = True
+        else:
+            self._begin_recording(entry)
+
+    def _begin_recording(self, entry: Entry) -> None:
+        assert self.call is not None
+        self.recording = entry.content = Recording(self.call)
         if self.flight is not None:
-            flights.share(self.flight, entry)
+            self.engine.flights.share(self.flight, entry)
+
+    def _hold_no_longer(self) -> None:
+        """Let out what was held: the content comes in pieces, or later, or there is no room for it."""
+        entry, reply = self.entry, self.held
+        assert entry is not None
+        data, entry.content = entry.content, b""
+        self.is_held, self.held = False, None
+        self._begin_recording(entry)
+        if reply is not None:
+            self._reply(reply)
+        if data:
+            self.content(data)
 
     def _replace(self, step: Replace) -> None:
         if self.engine.fence.lets_through(step.new, self.epoch):
@@ -315,6 +343,23 @@ class Exchange:
         if lease is not None and leases is not None:
             leases.release(lease, alone=alone)
 
+    def _store_at_once(self) -> bool:
+        """Store held content, and answer, if it is whole and there is room for it."""
+        entry, store = self.entry, self.engine.store
+        assert entry is not None
+        size = len(entry.content)
+        if size != entry.length or not store.reserve(size):
+            return False
+        store.release(size)
+        self.call = None
+        if self.engine.fence.lets_through(entry, self.epoch):
+            store.put(entry)
+        self._land(None)
+        reply, self.held, self.is_held = self.held, None, False
+        if reply is not None:
+            self._reply(reply)
+        return True
+
     # The reply.
 
     def _reply(self, reply: Reply) -> None:
@@ -370,7 +415,7 @@ class Exchange:
         elif self.reader is not None:
             self.reader.leave()
             self._stop_if_unread()
-        elif self.flight is None and self.recording is None:
+        elif self.flight is None and self.recording is None and not self.is_held:
             self.flow = None
             self._abandon_call()
 
@@ -406,6 +451,11 @@ class Exchange:
         if self.flow is not None:
             self._keep_early(data)
             return
+        if self.is_held and self.entry is not None:
+            if len(data) == self.entry.length:
+                self.entry.content = data
+                return
+            self._hold_no_longer()
         recording = self.recording
         if recording is None:
             sink = self.sink
@@ -434,6 +484,8 @@ class Exchange:
 
     def settled(self) -> None:
         """Note that all that has arrived was reported: the client gets it now."""
+        if self.is_held:
+            self._hold_no_longer()
         if self.recording is None:
             self.sink.flush()
         else:
@@ -444,6 +496,10 @@ class Exchange:
         if self.flow is not None:
             self._keep_early(None)
             return
+        if self.is_held:
+            if self._store_at_once():
+                return
+            self._hold_no_longer()
         self.call = None
         recording, entry = self.recording, self.entry
         if recording is None:
@@ -464,6 +520,8 @@ class Exchange:
         if self.flow is not None and self.has_answer:
             self._keep_early(failure)
             return
+        if self.is_held:
+            self._hold_no_longer()
         call, self.call = self.call, None
         if call is not None and not self.has_answer and self.flow is None:
             self._take_up(call)

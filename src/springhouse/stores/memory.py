@@ -115,7 +115,8 @@ class MemoryStore:
         """Store an entry whose content is complete, in place of those it supersedes."""
         record = self._record(entry.key)
         self._set(record, with_entry(record.variants, entry, self.options.max_variants))
-        self._shrink()
+        if self.used > self.budget:
+            self._shrink()
 
     def adopt(self, key: bytes, variants: tuple[Entry, ...]) -> None:
         """Hold what a slower tier has under the key."""
@@ -207,7 +208,8 @@ class MemoryStore:
     def _drop(self, record: Record) -> None:
         del self.records[record.key]
         self._queue.remove(record)
-        self._labels.change(record.key, record.labels, frozenset())
+        if record.labels:
+            self._labels.change(record.key, record.labels, frozenset())
         self.used -= record.cost
 
     def _shrink(self) -> None:
@@ -225,6 +227,7 @@ def _ignore(_purge: Purge) -> None:
 
 def cost_of(entry: Entry) -> int:
     """Return the bytes an entry occupies, content included; twice its head, which is also kept encoded."""
-    head = sum([len(name) + 2 * len(value) for name, value in entry.fields])
-    labels = sum(_LABEL_BYTES + 2 * len(label) for label in entry.tags + entry.groups)
-    return _ENTRY_BYTES + _FIELD_BYTES * len(entry.fields) + head + labels + len(entry.content)
+    fields, labels = entry.fields, entry.tags + entry.groups
+    head = sum([len(name) + 2 * len(value) for name, value in fields])
+    size = _ENTRY_BYTES + _FIELD_BYTES * len(fields) + head + len(entry.content)
+    return size + sum([_LABEL_BYTES + 2 * len(label) for label in labels]) if labels else size
