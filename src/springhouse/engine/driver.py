@@ -15,7 +15,6 @@ from springhouse.engine.recordings import Reader, Recording
 from springhouse.engine.sinks import NOWHERE, Sink
 from springhouse.engine.stored import StoredReader
 from springhouse.exchange.flow import Flow, refresh
-from springhouse.exchange.passing import is_plain, pass_on, taken_up
 from springhouse.exchange.reply import BYPASS, VIA, Reply, Source, date_field, problem
 from springhouse.exchange.steps import (
     Answer,
@@ -32,6 +31,7 @@ from springhouse.exchange.steps import (
     Result,
     Send,
 )
+from springhouse.exchange.straight import concluded, is_plain, may_lead, taken_up
 from springhouse.http.fields import AUTHORIZATION, COOKIE
 from springhouse.http.messages import Request, Response
 from springhouse.rules.entry import Entry
@@ -116,24 +116,20 @@ class Exchange:
                 result = performed
         except StopIteration as stop:
             self.flow = None
-            reply: Reply | None = stop.value
-            if self.is_held:
-                self.held = reply
-            elif reply is not None:
-                self._reply(reply)
-            elif self.call is not None and self.recording is None:
-                self._abandon_call()
+            self._conclude(stop.value)
 
-    def pass_straight(self) -> bool:
-        """Send the request on at once if the pass guard can foretell the flow's way; see `exchange.passing`."""
-        engine, request = self.engine, self.request
+    def go_straight(self) -> bool:
+        """Send the request on at once if it can be foretold that the flow would; see `exchange.straight`."""
+        engine, request, key = self.engine, self.request, self.key
         flights = engine.flights
-        if (
-            not is_plain(request)
-            or not flights.goes_alone(self._own_kind(), engine.clock())
-            or self.key in flights.by_key
-            or engine.store.lookup(self.key)
-        ):
+        if not is_plain(request) or key in flights.by_key:
+            return False
+        if flights.alone_until and flights.goes_alone(self._own_kind(), engine.clock()):
+            if engine.store.lookup(key):
+                return False
+        elif may_lead(request) and engine.store.lacks(key):
+            self.flight = flights.lead(key)
+        else:
             return False
         self.epoch = engine.fence.epoch
         self.call = engine.pool.send(request, request.fields, None, self)
@@ -141,7 +137,16 @@ class Exchange:
 
     def _take_up(self, call: Call) -> None:
         """Take the flow up where it waits for the answer to what was sent without it."""
-        self.flow = taken_up(self.request, self.key, call.requested_at, self.engine.options)
+        leads = self.flight is not None
+        self.flow = taken_up(self.request, self.key, call.requested_at, self.engine.options, leads=leads)
+
+    def _conclude(self, reply: Reply | None) -> None:
+        if self.is_held:
+            self.held = reply
+        elif reply is not None:
+            self._reply(reply)
+        elif self.call is not None and self.recording is None:
+            self._abandon_call()
 
     def _lookup(self, step: Lookup) -> object:
         engine = self.engine
@@ -437,14 +442,15 @@ class Exchange:
             return
         self.has_answer = True
         now = engine.clock()
-        if self.flow is None:
-            reply = pass_on(self.request, response, length, now, engine.options)
-            if reply is not None:
-                self._reply(reply)
-                return
-            self._take_up(call)
-        assert self.flow is not None
-        self.run(self.flow, Answer(response, call.requested_at, now, length))
+        answer = Answer(response, call.requested_at, now, length)
+        if self.flow is not None:
+            self.run(self.flow, answer)
+            return
+        leads = self.flight is not None
+        step, reply = concluded(self.request, self.key, answer, engine.options, leads=leads)
+        if step is not None:
+            _PERFORM[type(step)](self, step)
+        self._conclude(reply)
 
     def content(self, data: bytes) -> None:
         """Take some of the answer's content."""

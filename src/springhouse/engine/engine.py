@@ -64,7 +64,7 @@ class Engine:
             for desk in self._desks:
                 if desk.takes(request):
                     return desk.handle(request, content, sink)
-        if not (self.flights.alone_until and exchange.pass_straight()):
+        if not exchange.go_straight():
             exchange.run(respond(request, key, self.options), None)
         return exchange
 

@@ -75,6 +75,9 @@ class Store(Protocol):
     def leases(self) -> Leasing | None:
         """Who of several nodes fetches a key; None where nodes do not share."""
 
+    def lacks(self, key: bytes) -> bool:
+        """Say whether nothing is stored under the key, as far as that is known without asking anybody."""
+
     def lookup(self, key: bytes) -> tuple[Entry, ...]:
         """Return what memory has under the key."""
 

@@ -177,7 +177,6 @@ def _plain(request: Request) -> Request:
 
 def _fetch(request: Request, errand: Errand, options: Options) -> Flow:
     """Ask the origin and do with its answer what the rules say."""
-    asked = errand.entry if request.method == b"GET" else None
     answer = yield Send(request, _fields_to_send(request, errand))
     if isinstance(answer, Failure):
         if errand.leads:
@@ -186,11 +185,23 @@ def _fetch(request: Request, errand: Errand, options: Options) -> Flow:
     assert isinstance(answer, Answer)
     if request.method == b"HEAD":
         return (yield from _head_answered(request, errand, answer, options))
+    step, reply = conclude(request, errand, answer, options)
+    if step is not None:
+        yield step
+    if reply is None:
+        errand.entry = None
+        return (yield from _fetch(request, errand, options))
+    return reply
+
+
+def conclude(request: Request, errand: Errand, answer: Answer, options: Options) -> tuple[Step | None, Reply | None]:
+    """Return the step that the answer to a GET makes necessary, if any, and the reply; None: ask again, unconditionally."""
+    response, asked = answer.response, errand.entry
     outcome = absorb(
         request,
         errand.key,
         asked,
-        answer.response,
+        response,
         requested_at=answer.requested_at,
         received_at=answer.received_at,
         options=options,
@@ -198,24 +209,18 @@ def _fetch(request: Request, errand: Errand, options: Options) -> Flow:
     match outcome:
         case Keep(entry, _):
             entry.length = answer.length
-            yield Record(entry)
-            return _fetched(request, answer, errand, entry)
+            return Record(entry), _fetched(request, answer, errand, entry)
         case Freshen(old, entry, kept, _):
-            yield Replace(old, kept)
-            return _fetched(request, answer, errand, entry, is_stored=kept is entry)
-        case Discard() if answer.response.status == 304 and asked is not None and conditions(asked):
-            # A 304 about something that is not stored here is no answer to the client: ask again, without conditions.
-            errand.entry = None
-            return (yield from _fetch(request, errand, options))
+            return Replace(old, kept), _fetched(request, answer, errand, entry, is_stored=kept is entry)
+        case Discard() if response.status == 304 and asked is not None and conditions(asked):
+            return None, None  # a 304 about something that is not stored here is no answer to the client
         case Discard(_, reason, lasting):
-            if errand.leads:
-                yield Release(errand.key, lasting=lasting)
-            return _passed_on(request, answer, errand, detail=reason)
+            release = Release(errand.key, lasting=lasting) if errand.leads else None
+            return release, _passed_on(request, answer, errand, detail=reason)
         case ServeStale(entry, reason):
-            if errand.leads:
-                failure = Failure("http_response_status", reason.text, answer.response.status, answer.received_at)
-                yield Release(errand.key, failure=failure)
-            return _stale_instead(request, entry, errand, answer.received_at, answer.response.status)
+            failure = Failure("http_response_status", reason.text, response.status, answer.received_at)
+            release = Release(errand.key, failure=failure) if errand.leads else None
+            return release, _stale_instead(request, entry, errand, answer.received_at, response.status)
         case _:
             assert_never(outcome)
 

@@ -106,6 +106,10 @@ class LayeredStore:
         """Return what memory has under the key; () also says that only `find` knows."""
         return () if self.is_behind() else self.memory.lookup(key)
 
+    def lacks(self, _key: bytes) -> bool:
+        """Say that one has to `find` out."""
+        return False
+
     @property
     def is_shared(self) -> bool:
         """Other processes see what is in the tier."""

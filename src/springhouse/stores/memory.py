@@ -77,6 +77,10 @@ class MemoryStore:
             record.hot = prepare(record.variants, self.options)
         return record.variants
 
+    def lacks(self, key: bytes) -> bool:
+        """Say whether nothing is stored under the key."""
+        return key not in self.records
+
     @property
     def is_shared(self) -> bool:
         """Whether other processes see what is stored here."""

@@ -77,6 +77,10 @@ class OpenableStore:
     def _store(self) -> MemoryStore | LayeredStore:
         return self._layered or self.memory
 
+    def lacks(self, key: bytes) -> bool:
+        """Say whether nothing is stored under the key, as far as that is known at once."""
+        return self._store.lacks(key)
+
     def lookup(self, key: bytes) -> tuple[Entry, ...]:
         """Return what memory has under the key."""
         return self._store.lookup(key)
