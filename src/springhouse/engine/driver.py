@@ -31,7 +31,7 @@ from springhouse.exchange.steps import (
     Result,
     Send,
 )
-from springhouse.exchange.straight import concluded, is_plain, may_lead, taken_up
+from springhouse.exchange.straight import concluded, is_plain, may_lead, pass_on, taken_up
 from springhouse.http.fields import AUTHORIZATION, COOKIE
 from springhouse.http.messages import Request, Response
 from springhouse.rules.entry import Entry
@@ -442,11 +442,16 @@ class Exchange:
             return
         self.has_answer = True
         now = engine.clock()
+        leads = self.flight is not None
+        if self.flow is None and not leads:
+            reply = pass_on(self.request, response, length, now, engine.options)
+            if reply is not None:
+                self._reply(reply)
+                return
         answer = Answer(response, call.requested_at, now, length)
         if self.flow is not None:
             self.run(self.flow, answer)
             return
-        leads = self.flight is not None
         step, reply = concluded(self.request, self.key, answer, engine.options, leads=leads)
         if step is not None:
             _PERFORM[type(step)](self, step)

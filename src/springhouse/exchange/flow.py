@@ -207,7 +207,8 @@ def conclude(request: Request, errand: Errand, answer: Answer, options: Options)
         options=options,
     )
     match outcome:
-        case Keep(entry, _):
+        case Keep():  # no more than the class is compared: this is where every miss comes along
+            entry = outcome.entry
             entry.length = answer.length
             return Record(entry), _fetched(request, answer, errand, entry)
         case Freshen(old, entry, kept, _):

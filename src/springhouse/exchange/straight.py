@@ -13,7 +13,7 @@ from springhouse.exchange.flow import Errand, Flow, conclude, respond
 from springhouse.exchange.reply import MISS, Reply
 from springhouse.exchange.steps import Answer, Claim, Claimed, Found, Send, Step
 from springhouse.http import fields as f
-from springhouse.http.messages import Request
+from springhouse.http.messages import Request, Response
 from springhouse.rules import policy, reasons
 from springhouse.rules.options import Options
 from springhouse.rules.storing import forbids_storing
@@ -32,22 +32,28 @@ def may_lead(request: Request) -> bool:
     return not request.bits & (CONDITIONS | f.RANGE)
 
 
+def pass_on(
+    request: Request, response: Response, length: int | None, received_at: float, options: Options
+) -> Reply | None:
+    """Return the reply to a plain request that goes alone, if the answer forbids storing it outright; else None."""
+    if not forbids_storing(policy.of(response), options):
+        return None
+    return replies.from_origin(
+        request,
+        response,
+        length,
+        received_at=received_at,
+        x_cache=MISS,
+        cache_status=_status_of(response.status),
+        reason=reasons.NO_STORE,
+        withheld=options.withheld,
+    )
+
+
 def concluded(
     request: Request, key: bytes, answer: Answer, options: Options, *, leads: bool
 ) -> tuple[Step | None, Reply | None]:
     """Return the step that the answer to a plain request makes necessary, and the reply."""
-    response = answer.response
-    if not leads and forbids_storing(policy.of(response), options):  # so frequent that it has a way of its own
-        return None, replies.from_origin(
-            request,
-            response,
-            answer.length,
-            received_at=answer.received_at,
-            x_cache=MISS,
-            cache_status=_status_of(response.status),
-            reason=reasons.NO_STORE,
-            withheld=options.withheld,
-        )
     return conclude(request, Errand(key, reasons.URI_MISS, None, options.withheld, leads), answer, options)
 
 

@@ -52,7 +52,7 @@ def of(response: Response) -> Policy:
         directives = targeted or surrogate_directives(combined(response.fields, b"surrogate-control"))
         if directives:
             return replace(policy_of(directives), uses_expires=False)
-    return _worded(combined(response.fields, b"cache-control")) if response.bits & CACHE_CONTROL else NONE
+    return _worded(response.combined(b"cache-control", CACHE_CONTROL)) if response.bits & CACHE_CONTROL else NONE
 
 
 @lru_cache(maxsize=1024)

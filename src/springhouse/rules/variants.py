@@ -23,7 +23,7 @@ def names(response: Response) -> tuple[bytes, ...]:
 
 def selector(request: Request, vary: Sequence[bytes]) -> Selector:
     """Return the request's normalised values for the names; None where it has no such field."""
-    return tuple(normalised(request, name) for name in vary)
+    return tuple([normalised(request, name) for name in vary])
 
 
 def normalised(request: Request, name: bytes) -> bytes | None:

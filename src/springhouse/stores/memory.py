@@ -201,7 +201,7 @@ class MemoryStore:
     def _set(self, record: Record, variants: tuple[Entry, ...]) -> None:
         record.variants = variants
         record.hot = None  # made at the first hit: most of what is stored is never asked for again
-        if record.labels or any(entry.tags or entry.groups for entry in variants):
+        if record.labels or [entry for entry in variants if entry.tags or entry.groups]:
             labels = frozenset[bytes]().union(*map(labels_of, variants))
             self._labels.change(record.key, record.labels, labels)
             record.labels = labels

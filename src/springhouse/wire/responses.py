@@ -41,7 +41,7 @@ class ResponseReader:
     __slots__ = (
         "announced",
         "bits", "failure", "fields", "framing", "head_bytes", "head_limit", "in_head", "is_keep_alive", "length",
-        "method", "parser", "reason", "remainder",
+        "method", "once", "parser", "reason", "remainder",
     )  # fmt: skip
 
     def __init__(self, head_limit: int) -> None:
@@ -67,6 +67,7 @@ class ResponseReader:
         self.announced: bytes | None = None
         self.fields: list[Field] = []
         self.bits = 0
+        self.once: dict[int, bytes | None] = {}
 
     def interim_received(self, response: Response) -> None:
         """Take a 1xx other than 101."""
@@ -126,6 +127,7 @@ class ResponseReader:
                     self.announced = value.rstrip(b" \t")
                 elif bit == CONNECTION and value not in PLAIN_CONNECTION:
                     bit |= NOMINATES
+            self.once[bit] = None if bit & self.bits else value
             self.bits |= bit
         self.fields.append((name, value))
 
@@ -139,7 +141,7 @@ class ResponseReader:
             self.failure = "its reason phrase has control characters"
             return
         status: int = self.parser.get_status_code()
-        response = Response(status, self.fields, reason=self.reason, bits=self.bits)
+        response = Response(status, self.fields, reason=self.reason, bits=self.bits, once=self.once)
         if status < 200 and status != 101:
             if status < 100:
                 self.failure = "its status is none"
