@@ -1,4 +1,4 @@
-"""The pass guard does what the flow would do, and leaves to the flow what it cannot foretell."""
+"""The straight way does what the flow would do, and leaves to the flow what it cannot foretell."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tests.exchange.test_hit import OPTIONS, REQUEST_FIELDS, RESPONSE_FIELDS
 from tests.support.heads import KEY, NOW, fields, get, ok
 
 from springhouse.exchange.flow import respond
-from springhouse.exchange.passing import is_plain, pass_on, taken_up
-from springhouse.exchange.steps import Answer, Failure, Found, Lookup, Result, Send, Step
+from springhouse.exchange.steps import Answer, Claim, Claimed, Failure, Found, Lookup, Result, Send, Step
+from springhouse.exchange.straight import concluded, is_plain, may_lead, pass_on, taken_up
 from springhouse.http.messages import Request, Response
 from springhouse.rules.options import Options
 
@@ -41,12 +41,15 @@ lengths = st.sampled_from([None, 0, 3])
 DELAYS = st.sampled_from([0.0, 0.5, 1000.0])
 
 
-def sent_by_the_flow(request: Request, options: Options) -> tuple[Flow, Step]:
-    """Return the flow of a request that goes alone and finds nothing, and the step it then waits in."""
+def sent_by_the_flow(request: Request, options: Options, *, leads: bool) -> tuple[Flow, Step]:
+    """Return the flow of a request that finds nothing, and the step in which it then waits."""
     flow = respond(request, KEY, options)
     step = next(flow)
     if isinstance(step, Lookup):
-        step = flow.send(Found((), NOW, goes_alone=True))
+        step = flow.send(Found((), NOW, goes_alone=not leads))
+    if isinstance(step, Claim):
+        assert leads
+        step = flow.send(Claimed.LEAD)
     return flow, step
 
 
@@ -72,37 +75,53 @@ def in_words(ending: tuple[list[str], Reply | None]) -> tuple[object, ...]:
 
 
 @settings(max_examples=1500, deadline=None)
-@given(requests, responses, lengths, DELAYS, st.sampled_from(OPTIONS))
+@given(requests, responses, lengths, DELAYS, st.sampled_from(OPTIONS), st.booleans())
 def test_the_guard_agrees_with_the_flow(
-    request: Request, response: Response, length: int | None, delay: float, options: Options
+    request: Request, response: Response, length: int | None, delay: float, options: Options, leads: bool
 ) -> None:
-    if not is_plain(request):
+    if not is_plain(request) or (leads and not may_lead(request)):
         event("not plain")
         return
-    flow, step = sent_by_the_flow(request, options)
+    flow, step = sent_by_the_flow(request, options, leads=leads)
     assert isinstance(step, Send)
     assert step.request is request
     assert step.fields is request.fields
-    ending = ends(flow, Answer(response, NOW, NOW + delay, length))
-    reply = pass_on(request, response, length, NOW + delay, options)
-    event("passes it on" if reply else "leaves it to the flow")
-    if reply is not None:
-        assert ending == ([], reply)
-    taken = ends(taken_up(request, KEY, NOW, options), Answer(response, NOW, NOW + delay, length))
+    answer = Answer(response, NOW, NOW + delay, length)
+    ending = ends(flow, answer)
+    step, reply = concluded(request, KEY, answer, options, leads=leads)
+    event(type(step).__name__)
+    assert in_words(([] if step is None else [type(step).__name__], reply)) == in_words(ending)
+    passed = None if leads else pass_on(request, response, length, NOW + delay, options)
+    event("passed on" if passed else "thought about")
+    if passed is not None:
+        assert ending == ([], passed)
+    taken = ends(taken_up(request, KEY, NOW, options, leads=leads), answer)
     assert in_words(taken) == in_words(ending)
 
 
 @given(requests, st.sampled_from(OPTIONS))
-def test_a_failure_is_answered_alike(request: Request, options: Options) -> None:
-    if is_plain(request):
+def test_what_may_lead_does(request: Request, options: Options) -> None:
+    if is_plain(request) and may_lead(request):
+        flow = respond(request, KEY, options)
+        next(flow)
+        assert isinstance(flow.send(Found((), NOW)), Claim)
+
+
+@given(requests, st.sampled_from(OPTIONS), st.booleans())
+def test_a_failure_is_answered_alike(request: Request, options: Options, leads: bool) -> None:
+    if is_plain(request) and (not leads or may_lead(request)):
         failure = Failure("connection_refused", "The origin refused the connection", 502, NOW)
-        flow, _ = sent_by_the_flow(request, options)
-        assert ends(taken_up(request, KEY, NOW, options), failure) == ends(flow, failure)
+        flow, _ = sent_by_the_flow(request, options, leads=leads)
+        assert ends(taken_up(request, KEY, NOW, options, leads=leads), failure) == ends(flow, failure)
 
 
 def test_the_guard_sees_to_what_is_usual() -> None:
-    request = get("User-Agent: x", "Cookie: a=1", "Authorization: y", 'If-None-Match: "1"', "Range: bytes=0-1")
+    request = get("User-Agent: x", "Cookie: a=1", "Authorization: y")
     assert is_plain(request)
+    assert may_lead(request)
     for response in (ok("Cache-Control: no-store"), ok("Cache-Control: private, no-store", status=304)):
         assert pass_on(request, response, 3, NOW, OPTIONS[0])
     assert not pass_on(request, ok("Cache-Control: private"), 3, NOW, OPTIONS[0])
+    for line in ('If-None-Match: "1"', "Range: bytes=0-1"):
+        assert is_plain(get(line))
+        assert not may_lead(get(line))

@@ -1,9 +1,12 @@
 """Heads of requests and responses (RFC 9110 §6, RFC 9112 §6.3)."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.support.heads import get, ok
 
 from springhouse.http import fields as f
+from springhouse.http import headers
 from springhouse.http.messages import IDEMPOTENT_METHODS, SAFE_METHODS, Response, may_have_content
 
 
@@ -38,3 +41,28 @@ def test_may_have_content(method: bytes, status: int, expected: bool) -> None:
 def test_methods() -> None:
     assert {b"GET", b"HEAD", b"OPTIONS", b"TRACE"} < SAFE_METHODS < IDEMPOTENT_METHODS  # RFC 9110 §9.2.1, §9.2.2
     assert SAFE_METHODS | {b"PUT", b"DELETE"} == IDEMPOTENT_METHODS
+
+
+ALONE = {name: bit for name, bit in f.BITS.items() if list(f.BITS.values()).count(bit) == 1}
+"""Fields with a bit to themselves: those that may be asked for by name and bit."""
+lines = st.lists(
+    st.tuples(
+        st.sampled_from([b"ETag", b"etag", b"Date", b"dATE", b"Age", b"Cache-Control", b"cache-control", b"TE", b"X"]),
+        st.sampled_from([b"a", b"b, c", b" d\t", b""]),
+    ),
+    max_size=6,
+)
+
+
+@given(lines)
+def test_values_are_those_of_the_fields(received: list[tuple[bytes, bytes]]) -> None:
+    response = Response(200, received)
+    for name, bit in ALONE.items():
+        assert response.value(name, bit) == headers.first(received, name)
+        assert response.combined(name, bit) == headers.combined(received, name)
+
+
+@given(lines, st.sampled_from([b"close", b"Keep-Alive", b"x, close", b"keep-alive, close"]), st.integers(0, 6))
+def test_bits_are_those_of_the_fields(received: list[tuple[bytes, bytes]], connection: bytes, at: int) -> None:
+    received.insert(at, (b"Connection", connection))
+    assert Response(200, received).bits == headers.bits_of(received)

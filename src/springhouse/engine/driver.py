@@ -241,7 +241,7 @@ class Exchange:
             flights.remember(self._own_kind(), now)
         elif flights.alone_until:
             flights.alone_until.pop(entry.key, None)  # it is worth waiting for again
-        if entry.length is not None and entry.length <= AT_ONCE_MAX and not (self.flight and self.flight.waiters):
+        if entry.length is not None and entry.length <= AT_ONCE_MAX:
             self.is_held = True
         else:
             self._begin_recording(entry)

@@ -195,7 +195,8 @@ def _fetch(request: Request, errand: Errand, options: Options) -> Flow:
 
 
 def conclude(request: Request, errand: Errand, answer: Answer, options: Options) -> tuple[Step | None, Reply | None]:
-    """Return the step that the answer to a GET makes necessary, if any, and the reply; None: ask again, unconditionally."""
+    """Return the step that the answer to a GET makes necessary, if any, and the reply; no reply: ask again, without
+    conditions."""
     response, asked = answer.response, errand.entry
     outcome = absorb(
         request,

@@ -1,9 +1,9 @@
-"""The straight way: of a plain GET about whose key nothing is stored, and which either leads or goes alone.
+"""The straight way: of a plain GET under whose key nothing is stored, and which either leads or goes alone.
 
-The flow would find nothing, send the request on as it is and wait for the answer. Where that can be foretold, it is done
-without the flow, and what the answer comes to is concluded as the flow does. A guard, never a second rule book, like
-`exchange.hit`: when no answer comes, the flow is taken up where it would wait for one. A property test holds the two
-together.
+The flow would find nothing, send the request on as it is and wait for the answer. Where that can be foretold, it is
+done without the flow, and what becomes of the answer is concluded as in the flow. A guard, never a second rule book,
+like `exchange.hit`: when no answer comes, the flow is taken up where it would wait for one. A property test holds the
+two together.
 """
 
 from functools import lru_cache

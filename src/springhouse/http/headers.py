@@ -35,6 +35,22 @@ def bits_of(fields: Iterable[Field]) -> int:
     return bits
 
 
+def sort(fields: Iterable[Field]) -> tuple[int, dict[int, bytes | None]]:
+    """Return the OR of the bits of a response's fields, and by bit the value where only one field has it, else None."""
+    bits = 0
+    found: dict[int, bytes | None] = {}
+    for name, value in fields:
+        bit = bit_of_spelling(name)
+        if bit is None:
+            bit = learn(name)
+        if bit:
+            found[bit] = None if bit & bits else value
+            bits |= bit
+    if bits & CONNECTION and found[CONNECTION] not in PLAIN_CONNECTION:
+        bits |= NOMINATES
+    return bits, found
+
+
 def first(fields: Iterable[Field], name: bytes) -> bytes | None:
     """Return the value of the first field of that lower-case name, without surrounding white space."""
     size = len(name)

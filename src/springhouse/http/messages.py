@@ -1,7 +1,5 @@
 """Requests and responses as the rules see them: the head only; content streams elsewhere (RFC 9110 §6)."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from springhouse.http import headers
@@ -77,27 +75,15 @@ class Request:
 
 
 class Response:
-    """The head of a response. `fields` are as received; `bits` the OR of their bits.
+    """The head of a response. `fields` are as received; `bits` the OR of their bits."""
 
-    `once`: by bit the values of fields that occur only once, as far as whoever read them has noted that.
-    """
+    __slots__ = ("_once", "bits", "fields", "reason", "status")
 
-    __slots__ = ("bits", "fields", "once", "reason", "status")
-
-    def __init__(
-        self,
-        status: int,
-        fields: list[Field],
-        *,
-        reason: bytes | None = None,
-        bits: int | None = None,
-        once: Mapping[int, bytes | None] = MappingProxyType({}),
-    ) -> None:
+    def __init__(self, status: int, fields: list[Field], *, reason: bytes | None = None) -> None:
         self.status = status
         self.fields = fields
         self.reason = REASON_PHRASES.get(status, b"") if reason is None else reason
-        self.bits = headers.bits_of(fields) if bits is None else bits
-        self.once = once
+        self.bits, self._once = headers.sort(fields)
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
@@ -106,14 +92,14 @@ class Response:
         """Return the first value of a field of the table, None when its bit is not set."""
         if not self.bits & bit:
             return None
-        only = self.once.get(bit)
+        only = self._once.get(bit)
         return headers.first(self.fields, name) if only is None else only.strip(b" \t")
 
     def combined(self, name: bytes, bit: int) -> bytes | None:
         """Return all values of a field of the table as one list (RFC 9110 §5.2), None when its bit is not set."""
         if not self.bits & bit:
             return None
-        only = self.once.get(bit)
+        only = self._once.get(bit)
         return headers.combined(self.fields, name) if only is None else only.strip(b" \t")
 
 

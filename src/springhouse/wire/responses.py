@@ -9,15 +9,9 @@ from enum import Enum
 import httptools
 
 from springhouse.http.fields import (
-    CONNECTION,
     CONTENT_LENGTH,
-    NOMINATES,
-    PLAIN_CONNECTION,
     TRANSFER_ENCODING,
-    WATCHED,
     Field,
-    bit_of_spelling,
-    learn,
 )
 from springhouse.http.headers import combined, is_value, members
 from springhouse.http.messages import REASON_PHRASES, Response, may_have_content
@@ -39,9 +33,8 @@ class ResponseReader:
     """Feeds bytes to llhttp and gathers one response after another; see the file's head."""
 
     __slots__ = (
-        "announced",
-        "bits", "failure", "fields", "framing", "head_bytes", "head_limit", "in_head", "is_keep_alive", "length",
-        "method", "once", "parser", "reason", "remainder",
+        "failure", "fields", "framing", "head_bytes", "head_limit", "in_head", "is_keep_alive", "length",
+        "method", "parser", "reason", "remainder",
     )  # fmt: skip
 
     def __init__(self, head_limit: int) -> None:
@@ -64,10 +57,7 @@ class ResponseReader:
 
     def _begin(self) -> None:
         self.reason = b""
-        self.announced: bytes | None = None
         self.fields: list[Field] = []
-        self.bits = 0
-        self.once: dict[int, bytes | None] = {}
 
     def interim_received(self, response: Response) -> None:
         """Take a 1xx other than 101."""
@@ -116,20 +106,8 @@ class ResponseReader:
         self.reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.in_head:
-            return  # a trailer field: dropped
-        bit = bit_of_spelling(name)
-        if bit != 0:
-            if bit is None:
-                bit = learn(name)
-            if bit & WATCHED:
-                if bit == CONTENT_LENGTH:
-                    self.announced = value.rstrip(b" \t")
-                elif bit == CONNECTION and value not in PLAIN_CONNECTION:
-                    bit |= NOMINATES
-            self.once[bit] = None if bit & self.bits else value
-            self.bits |= bit
-        self.fields.append((name, value))
+        if self.in_head:  # else it is a trailer field: dropped
+            self.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self.failure is not None:
@@ -141,7 +119,7 @@ class ResponseReader:
             self.failure = "its reason phrase has control characters"
             return
         status: int = self.parser.get_status_code()
-        response = Response(status, self.fields, reason=self.reason, bits=self.bits, once=self.once)
+        response = Response(status, self.fields, reason=self.reason)
         if status < 200 and status != 101:
             if status < 100:
                 self.failure = "its status is none"
@@ -152,7 +130,7 @@ class ResponseReader:
         if status == 101 and not self.parser.should_upgrade():
             self.failure = "it switches protocols without naming one"
             return
-        self._settle_framing(status)
+        self._settle_framing(response)
         if self.failure is None:
             self.answer_received(response)
             if self.framing is Framing.NONE and status != 101:
@@ -168,23 +146,24 @@ class ResponseReader:
         if not self.in_head and self.failure is None and self.framing in (Framing.LENGTH, Framing.CHUNKED):
             self.answer_complete()
 
-    def _settle_framing(self, status: int) -> None:
+    def _settle_framing(self, response: Response) -> None:
         """Find what ends the content. A transfer coding other than chunked cannot be undone here."""
         if self.head_bytes > self.head_limit and sum(len(n) + len(v) + 4 for n, v in self.fields) > self.head_limit:
             self.failure = f"its header section is larger than {self.head_limit} bytes"
         self.is_keep_alive = self.parser.should_keep_alive()
-        announced = self.announced
+        announced = response.value(b"content-length", CONTENT_LENGTH)
         if announced is not None:
             self.length = int(announced) if announced.isdigit() else None
-        if self.bits & TRANSFER_ENCODING:
+        is_coded = response.bits & TRANSFER_ENCODING
+        if is_coded:
             if members((combined(self.fields, b"transfer-encoding") or b"").lower()) != [b"chunked"]:
                 self.failure = "it uses a transfer coding other than chunked"
             self.length = None
             if self.parser.get_http_version() == "1.0":
                 self.is_keep_alive = False  # RFC 9112 §6.1
-        if not may_have_content(self.method, status):
+        if not may_have_content(self.method, response.status):
             self.framing = Framing.NONE
-        elif self.bits & TRANSFER_ENCODING:
+        elif is_coded:
             self.framing = Framing.CHUNKED
         else:
             self.framing = Framing.CLOSE if announced is None else Framing.LENGTH
