@@ -188,3 +188,24 @@ def test_the_queue_moves_on_when_a_connection_breaks(origin: Origin, serve: Serv
         proxy.await_heard_from(client)
     gate.open()
     assert [client.answer().status for client in clients] == [502, 200, 200]
+
+
+@pytest.mark.parametrize(("limit", "statuses"), [(100, [502, 502, 502]), (1, [502, 503, 503])])
+def test_what_the_pool_breaks_off_as_it_closes_is_not_sent_again(
+    origin: Origin, serve: Serve, limit: int, statuses: list[int]
+) -> None:
+    """Else a connection is opened that nobody closes any more."""
+    proxy = serve(origin_connections=limit)
+    origin.on("/a", answer(b"x", cache_control=PASS))
+    origin.otherwise = gated(origin.gate(), answer(b"x"))
+    assert proxy.get("/a").status == 200
+    clients = [proxy.connect() for _ in range(3)]
+    for number, client in enumerate(clients):
+        client.send(request("GET", f"/{number}"))
+    proxy.await_heard()
+    origin.await_requests(1 + min(3, limit))
+    connections = origin.connections
+    proxy.call(proxy.engine.pool.close)
+    assert [client.answer().status for client in clients] == statuses
+    assert proxy.call(lambda: proxy.engine.pool.open) == 0
+    assert origin.connections == connections

@@ -270,13 +270,17 @@ class Pool:
             connection.close()
 
     def close(self) -> None:
-        """Close idle connections and stop the sweep; calls under way are broken off."""
+        """Close idle connections and stop the sweep; calls under way are broken off, and not sent again."""
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
         for connection in [*self.idle, *self._let_go]:
             connection.abort()
+        waiting, self.waiting = self.waiting, deque()
+        for call in waiting:
+            self.broken(call, "connection_limit_reached", "All connections to the origin were busy, and are being closed")
         for call in list(self.calls):
+            call.was_retried = True
             if call.connection is not None:
                 call.connection.close()
         for task in self._connecting:
