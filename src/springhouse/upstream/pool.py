@@ -278,7 +278,7 @@ class Pool:
             connection.abort()
         waiting, self.waiting = self.waiting, deque()
         for call in waiting:
-            self.broken(call, "connection_limit_reached", "All connections to the origin were busy, and are being closed")
+            self.broken(call, "connection_limit_reached", "All connections to the origin are being closed")
         for call in list(self.calls):
             call.was_retried = True
             if call.connection is not None:
