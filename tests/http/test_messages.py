@@ -66,3 +66,15 @@ def test_values_are_those_of_the_fields(received: list[tuple[bytes, bytes]]) -> 
 def test_bits_are_those_of_the_fields(received: list[tuple[bytes, bytes]], connection: bytes, at: int) -> None:
     received.insert(at, (b"Connection", connection))
     assert Response(200, received).bits == headers.bits_of(received)
+
+
+@given(lines, st.sampled_from([[], [b"close"], [b"x, close"]]), st.sampled_from([0, f.AGE, f.DATE | f.ETAG]))
+def test_fields_to_pass_on(received: list[tuple[bytes, bytes]], connections: list[bytes], also: int) -> None:
+    received += [(b"Connection", value) for value in connections] + [(b"X-Cache", b"HIT"), (b"Content-Length", b"1")]
+    response = Response(200, received)
+    drop = also | f.X_CACHE | f.CONTENT_LENGTH
+    expected = headers.end_to_end(received, headers.bits_of(received), drop)
+    passed = response.end_to_end(also)
+    assert passed == expected
+    passed.clear()
+    assert response.end_to_end(also) == expected, "each is given a list of its own"

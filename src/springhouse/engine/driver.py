@@ -253,7 +253,7 @@ class Exchange:
             self.engine.flights.share(self.flight, entry)
 
     def _hold_no_longer(self) -> None:
-        """Let out what was held: the content comes in pieces, or later, or there is no room for it."""
+        """Let out what was held: the content comes in pieces, or later."""
         entry, reply = self.entry, self.held
         assert entry is not None
         data, entry.content = entry.content, b""
@@ -344,21 +344,18 @@ class Exchange:
         if flight is not None:
             self.engine.flights.land(flight, outcome)
         lease, self.lease = self.lease, None
-        leases = self.engine.store.leases
-        if lease is not None and leases is not None:
+        if lease is not None and (leases := self.engine.store.leases) is not None:
             leases.release(lease, alone=alone)
 
     def _store_at_once(self) -> bool:
-        """Store held content, and answer, if it is whole and there is room for it."""
-        entry, store = self.entry, self.engine.store
+        """Store held content, and answer, if it is whole."""
+        entry, engine = self.entry, self.engine
         assert entry is not None
-        size = len(entry.content)
-        if size != entry.length or not store.reserve(size):
+        if len(entry.content) != entry.length:
             return False
-        store.release(size)
         self.call = None
-        if self.engine.fence.lets_through(entry, self.epoch):
-            store.put(entry)
+        if engine.fence.lets_through(entry, self.epoch):
+            engine.store.put(entry)
         self._land(None)
         reply, self.held, self.is_held = self.held, None, False
         if reply is not None:

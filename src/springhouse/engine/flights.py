@@ -85,7 +85,8 @@ class Flights:
             flights.remove(flight)
             if not flights:
                 del self.by_key[flight.key]
-        self._wake(flight, outcome)
+        if flight.waiters:
+            self._wake(flight, outcome)
 
     def expel(self, what: Selection) -> None:
         """Let nobody find what is arriving and selected any more; those who wait look again.

@@ -262,12 +262,7 @@ def _fetched(request: Request, answer: Answer, errand: Errand, entry: Entry, *, 
     """Answer from the entry that was just stored or confirmed."""
     confirmed = answer.response.status == 304
     status = replies.status_of_forward(
-        errand.why,
-        answer.response.status,
-        entry.status,
-        stored=is_stored,
-        collapsed=errand.collapsed,
-        ttl=entry.ttl_at(answer.received_at),
+        errand.why, answer.response.status, entry.status, is_stored, errand.collapsed, entry.ttl_at(answer.received_at)
     )
     ours = Ours(
         REVALIDATED if confirmed else MISS,

@@ -13,7 +13,6 @@ from msgspec import json
 from springhouse.http import dates
 from springhouse.http import fields as f
 from springhouse.http.fields import Field
-from springhouse.http.headers import end_to_end
 from springhouse.http.messages import REASON_PHRASES, Request, Response, may_have_content
 from springhouse.http.structured import text
 from springhouse.rules.entry import Entry
@@ -152,7 +151,7 @@ def as_received(response: Response, withheld: int, received_at: float, entry: En
     """
     if entry is not None and not response.bits & (f.AGE | f.SET_COOKIE) and not entry.is_redacted:
         return entry.fields
-    fields = end_to_end(response.fields, response.bits, f.X_CACHE | f.CONTENT_LENGTH | withheld)
+    fields = response.end_to_end(withheld)
     if not response.bits & f.DATE:
         fields.append(date_field(received_at))
     return fields

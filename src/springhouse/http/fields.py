@@ -137,6 +137,9 @@ WATCHED: Final = SINGLETONS | CONNECTION
 CONNECTION_SPECIFIC: Final = CONNECTION | HOP_BY_HOP | TRANSFER_ENCODING | UPGRADE | PROXY_ONLY
 """Never forwarded as they came (RFC 9110 §7.6.1)."""
 
+MADE_ANEW: Final = CONTENT_LENGTH | X_CACHE
+"""Of a response: each message gets its own."""
+
 _SPELLINGS_MAX = 4096
 _spellings: dict[bytes, int] = {**BITS, **{name.title(): bit for name, bit in BITS.items()}}
 bit_of_spelling = _spellings.get

@@ -7,6 +7,7 @@ from functools import lru_cache
 from springhouse.http.fields import (
     CONNECTION,
     CONNECTION_SPECIFIC,
+    MADE_ANEW,
     NOMINATES,
     PLAIN_CONNECTION,
     REPEATED,
@@ -22,6 +23,9 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 
+_NOT_PASSED = CONNECTION_SPECIFIC | MADE_ANEW
+
+
 def bits_of(fields: Iterable[Field]) -> int:
     """OR the bits of all fields, with REPEATED when a singleton occurs twice."""
     bits = 0
@@ -35,20 +39,29 @@ def bits_of(fields: Iterable[Field]) -> int:
     return bits
 
 
-def sort(fields: Iterable[Field]) -> tuple[int, dict[int, bytes | None]]:
-    """Return the OR of the bits of a response's fields, and by bit the value where only one field has it, else None."""
+def sort(fields: Iterable[Field]) -> tuple[int, dict[int, bytes | None], list[Field]]:
+    """Return three things about a response's fields that are wanted of each.
+
+    The OR of their bits; by bit the value where only one field has it, else None; and those that may be forwarded, if
+    Connection nominates no others.
+    """
     bits = 0
     found: dict[int, bytes | None] = {}
-    for name, value in fields:
+    passed: list[Field] = []
+    for field in fields:
+        name, value = field
         bit = bit_of_spelling(name)
         if bit is None:
             bit = learn(name)
         if bit:
             found[bit] = None if bit & bits else value
             bits |= bit
+            if bit & _NOT_PASSED:
+                continue
+        passed.append(field)
     if bits & CONNECTION and found[CONNECTION] not in PLAIN_CONNECTION:
         bits |= NOMINATES
-    return bits, found
+    return bits, found, passed
 
 
 def first(fields: Iterable[Field], name: bytes) -> bytes | None:

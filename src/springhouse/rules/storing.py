@@ -6,16 +6,18 @@ from springhouse.http.fields import (
     AGE,
     AUTHORIZATION,
     CACHE_CONTROL,
+    CACHE_GROUPS,
     CONTENT_LENGTH,
     CONTENT_LOCATION,
     DATE,
     ETAG,
     LAST_MODIFIED,
     SET_COOKIE,
-    X_CACHE,
+    TAGS,
+    VARY,
     Field,
 )
-from springhouse.http.headers import combined, end_to_end
+from springhouse.http.headers import combined
 from springhouse.http.messages import Request, Response
 from springhouse.rules import keys, labels, reasons, variants
 from springhouse.rules import policy as policies
@@ -57,15 +59,17 @@ def keep(
         return reasons.AUTHORIZATION  # a TTL of ours may be for everybody; what the origin timed is not
     entry = Entry(key, response.status, response.reason, stored_fields(response, policy, received_at, options))
     entry.is_redacted = bool(policy.withheld)
-    entry.vary = variants.names(response)
-    entry.selector = variants.selector(request, entry.vary)
+    if response.bits & VARY:
+        entry.vary = variants.names(response)
+        entry.selector = variants.selector(request, entry.vary)
     entry.requested_at, entry.received_at = requested_at, received_at
     entry.date = span.date
     entry.etag = response.value(b"etag", ETAG)
     modified = response.value(b"last-modified", LAST_MODIFIED)
     entry.last_modified = modified if dates.parse(modified, received_at) is not None else None
     entry.authorized = bool(request.bits & AUTHORIZATION)
-    entry.tags, entry.groups = labels.tags_of(response), labels.groups_of(response)
+    if response.bits & (TAGS | CACHE_GROUPS):
+        entry.tags, entry.groups = labels.tags_of(response), labels.groups_of(response)
     _set_lifetime(entry, span, policy, forced=span.given and options.force_ttl and response.status == 200)
     return entry if is_reusable(entry) else reasons.NOT_REUSABLE
 
@@ -144,8 +148,7 @@ def stored_fields(response: Response, policy: Policy, received_at: float, option
 
     Age, X-Cache and Content-Length are left out (they are made anew for each use); what the options withhold, too.
     """
-    also = AGE | X_CACHE | CONTENT_LENGTH | options.withheld | (SET_COOKIE if options.set_cookie == "strip" else 0)
-    fields = end_to_end(response.fields, response.bits, also)
+    fields = response.end_to_end(AGE | options.withheld | (SET_COOKIE if options.set_cookie == "strip" else 0))
     if policy.withheld:
         fields = [f for f in fields if f[0].lower() not in policy.withheld]
     if not response.bits & DATE:

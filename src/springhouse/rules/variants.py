@@ -77,7 +77,5 @@ def with_entry(variants: Sequence[Entry], entry: Entry, limit: int) -> tuple[Ent
 
     It supersedes entries chosen by the same values of the same fields.
     """
-    if not variants:
-        return (entry,)
     others = [e for e in variants if (e.vary, e.selector) != (entry.vary, entry.selector)]
     return (entry, *others[: limit - 1])

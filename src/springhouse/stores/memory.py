@@ -118,7 +118,8 @@ class MemoryStore:
     def put(self, entry: Entry) -> None:
         """Store an entry whose content is complete, in place of those it supersedes."""
         record = self._record(entry.key)
-        self._set(record, with_entry(record.variants, entry, self.options.max_variants))
+        variants = record.variants
+        self._set(record, with_entry(variants, entry, self.options.max_variants) if variants else (entry,))
         if self.used > self.budget:
             self._shrink()
 
