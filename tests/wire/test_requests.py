@@ -115,6 +115,15 @@ def test_what_a_request_says() -> None:
     assert request.bits == f.HOST | f.COOKIE | f.CONTENT_LENGTH
 
 
+@pytest.mark.parametrize(
+    "lines", [(), (b"Connection: keep-alive",), (b"Proxy-Connection: keep-alive",), (b"Connection: close",)]
+)
+@pytest.mark.parametrize("minor_version", [0, 1])
+def test_its_version(minor_version: int, lines: tuple[bytes, ...]) -> None:
+    """Whatever keeps the connection, or ends it."""
+    assert first(asking(b"GET / HTTP/1.%d" % minor_version, *lines)).minor_version == minor_version
+
+
 @pytest.mark.parametrize("data", TAKEN)
 def test_bits_are_those_of_the_fields(data: bytes) -> None:
     request = first(data)

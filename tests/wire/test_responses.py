@@ -73,6 +73,8 @@ def test_framing(
 BROKEN = [
     ("no response", b"GET", b"nonsense\r\n\r\n"),
     ("HTTP/0.9", b"GET", b"<html>"),
+    ("HTTP/2.0", b"GET", saying(b"HTTP/2.0 200 OK", CL5, b"Connection: keep-alive", body=b"hello")),
+    ("HTTP/2.0 after an interim response", b"GET", CONTINUE + saying(b"HTTP/2.0 200 OK", CL5, body=b"hello")),
     ("CL and TE", b"GET", saying(OK, CL5, CHUNKED, body=HELLO)),
     ("two lengths", b"GET", saying(OK, CL5, b"Content-Length: 6", body=b"hello!")),
     ("two lengths alike", b"GET", saying(OK, CL5, CL5, body=b"hello")),

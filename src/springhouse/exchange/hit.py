@@ -65,7 +65,7 @@ class Hot:
         fields = list(entry.fields)
         if may_have_content(b"GET", entry.status):
             fields.append((b"Content-Length", b"%d" % len(self.content)))
-        self.before = response_head(entry.status, entry.reason, [*fields, VIA]) + b"Age: "
+        self.before = response_head(entry.status, entry.reason, [*fields, VIA], b"Age: ")
         self.age: int | None = None
         """What the head says; None before the first hit."""
         self.head = b""
@@ -100,8 +100,8 @@ class Hot:
 
     def _head(self, status: int, fields: list[Field], now: float) -> bytes:
         age = max(0, int(now - self.born_at))
-        head = response_head(status, REASON_PHRASES[status], [*fields, VIA])
-        return b"%bAge: %b" % (head, _TAIL % (age, self.lifetime - age))
+        tail = b"Age: " + _TAIL % (age, self.lifetime - age)
+        return response_head(status, REASON_PHRASES[status], [*fields, VIA], tail)
 
 
 class HotVariants:

@@ -43,6 +43,9 @@ class _Parsed:
     def get_http_version(self) -> str:
         return self.version
 
+    def should_keep_alive(self) -> bool:
+        return self.version == "1.1"
+
     def should_upgrade(self) -> bool:
         return False
 

@@ -134,6 +134,8 @@ SINGLETONS: Final = HOST | CONTENT_LENGTH | TRANSFER_ENCODING
 WATCHED: Final = SINGLETONS | CONNECTION
 """Fields whose value or number matters as soon as they are met."""
 
+KEEPS_ALIVE: Final = CONNECTION | HOP_BY_HOP
+"""Fields by which HTTP/1.0 may ask to keep a connection; without them only HTTP/1.1 does."""
 CONNECTION_SPECIFIC: Final = CONNECTION | HOP_BY_HOP | TRANSFER_ENCODING | UPGRADE | PROXY_ONLY
 """Never forwarded as they came (RFC 9110 §7.6.1)."""
 

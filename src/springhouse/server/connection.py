@@ -8,7 +8,7 @@ of the parser or of the exchange. Time-outs are found by the server's sweep, whi
 import asyncio
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 from springhouse.engine.driver import Exchange, refuse
 from springhouse.exchange.reply import HIT
@@ -34,22 +34,17 @@ _BY_QUEUE, _BY_CONTENT, _BY_HELD = 1, 2, 4
 """Why reading is paused."""
 
 
-class Turn(NamedTuple):
-    """A request, or why it is refused, waiting to be answered."""
-
-    request: Request | None
-    content: RequestContent | None
-    keeps_alive: bool
-    refusal: Refusal | None = None
+Turn = tuple[Request | Refusal, RequestContent | None, bool]
+"""A request, or why it is refused, waiting to be answered; its content; whether another request may follow."""
 
 
 class Connection(RequestReader, asyncio.Protocol):
     """A client's connection."""
 
     __slots__ = (
-        "_awaits_upgrade", "_content", "_drained", "_has_ended", "_held", "_holds", "_is_ending", "_is_starting",
-        "_queue", "_tunnel", "answering", "exchange", "is_busy", "is_stirred", "peer", "server", "started_at",
-        "transport", "writer",
+        "_awaits_upgrade", "_content", "_content_of_answered", "_drained", "_has_ended", "_held", "_holds",
+        "_is_ending", "_is_starting", "_queue", "_tunnel", "answering", "exchange", "is_busy", "is_stirred", "peer",
+        "server", "started_at", "transport", "writer",
     )  # fmt: skip
 
     writer: ReplyWriter
@@ -60,7 +55,7 @@ class Connection(RequestReader, asyncio.Protocol):
         self.server = server
         self.peer = ""
         self.exchange: Exchange | None = None
-        self.answering: Turn | None = None
+        self.answering: Request | Refusal | None = None
         self.started_at = 0.0
         self.is_busy = False
         """A request is being answered."""
@@ -69,6 +64,7 @@ class Connection(RequestReader, asyncio.Protocol):
         self._queue: deque[Turn] = deque()
         self._content: RequestContent | None = None
         """Of the request that is being received."""
+        self._content_of_answered: RequestContent | None = None
         self._tunnel: RequestContent | None = None
         self._held: bytes | None = None
         """What came behind a request to upgrade, until the origin has answered it."""
@@ -167,7 +163,7 @@ class Connection(RequestReader, asyncio.Protocol):
         return (
             parser.get_method() == b"GET"
             and parser.should_keep_alive()
-            and parser.get_http_version() == "1.1"
+            and self.is_http_1_1()
             and len(self.fields) <= self.limits.fields
         )
 
@@ -210,11 +206,10 @@ class Connection(RequestReader, asyncio.Protocol):
             self._content = RequestContent(_ContentSource(self), self.announced_length() or None)
             self._drained = 0
         self._awaits_upgrade = bool(request.bits & UPGRADE)
-        turn = Turn(request, self._content, keeps_alive)
         if not (self.is_busy or self._queue or self._is_starting or self.writer.paused):
-            self._answer(turn)
+            self._answer(request, self._content, keeps_alive)
             return
-        self._queue.append(turn)
+        self._queue.append((request, self._content, keeps_alive))
         if len(self._queue) > QUEUE_MAX:
             self.hold(_BY_QUEUE)
         self._take_turns()
@@ -225,43 +220,44 @@ class Connection(RequestReader, asyncio.Protocol):
             return
         self._is_starting = True
         while self._queue and not self.is_busy and not self.writer.paused and not self.transport.is_closing():
-            self._answer(self._queue.popleft())
+            self._answer(*self._queue.popleft())
         self._is_starting = False
         if self._holds & _BY_QUEUE and len(self._queue) <= QUEUE_MAX // 2:
             self.release(_BY_QUEUE)
 
-    def _answer(self, turn: Turn) -> None:
+    def _answer(self, asked: Request | Refusal, content: RequestContent | None, keeps_alive: bool) -> None:
         self.is_busy = True
-        self.answering = turn
+        self.answering = asked
+        self._content_of_answered = content
         if self.server.access_log is not None:
             self.started_at = self.server.clock()
-        if turn.request is not None:
-            request = turn.request
-            keeps_alive = turn.keeps_alive and not (self._is_ending and not self._queue)
-            self.writer.expect(request.method, minor_version=request.minor_version, keeps_alive=keeps_alive)
-            exchange = self.server.engine.handle(request, turn.content, self.writer)
-            if self.is_busy:
-                self.exchange = exchange
-        elif turn.refusal is not None:
+        if isinstance(asked, Refusal):
             self.writer.expect(b"GET", minor_version=1, keeps_alive=False)
-            refuse(self.writer, turn.refusal.status, turn.refusal.detail)
+            refuse(self.writer, asked.status, asked.detail)
+            return
+        if self._is_ending and not self._queue:
+            keeps_alive = False
+        self.writer.expect(asked.method, minor_version=asked.minor_version, keeps_alive=keeps_alive)
+        exchange = self.server.engine.handle(asked, content, self.writer)
+        if self.is_busy:
+            self.exchange = exchange
 
     def replied(self, *, may_go_on: bool) -> None:
         """Note that an answer is complete; take the next turn or close."""
-        turn = self.answering
+        asked, content = self.answering, self._content_of_answered
         self.exchange = None
         self.is_busy = False
         self.is_stirred = True
         server = self.server
         reply = self.writer.reply
         if server.access_log is not None and reply is not None:
-            method = turn.request.method if turn is not None and turn.request is not None else b"-"
+            method = asked.method if isinstance(asked, Request) else b"-"
             reason = reply.reason.name if reply.reason is not None else ""
             seconds = server.clock() - self.started_at
             self._log(method, reply.status, self.writer.sent, reply.x_cache, reason, seconds)
-        self.answering = None
-        if turn is not None and turn.content is not None:
-            turn.content.detach()
+        self.answering = self._content_of_answered = None
+        if content is not None:
+            content.detach()
         if not may_go_on or server.is_draining:
             self._end_gently()
         elif self._queue:
@@ -270,8 +266,8 @@ class Connection(RequestReader, asyncio.Protocol):
             self._not_upgraded()
 
     def _log(self, method: bytes, status: int, size: int, x_cache: bytes, reason: str, seconds: float) -> None:
-        turn = self.answering
-        target = turn.request.target if turn is not None and turn.request is not None else self.target
+        asked = self.answering
+        target = asked.target if isinstance(asked, Request) else self.target
         line = Line(
             at=self.server.clock(),
             peer=self.peer,
@@ -312,12 +308,12 @@ class Connection(RequestReader, asyncio.Protocol):
         """Take no more requests: the one that is being received is refused, when its turn has come."""
         self._is_ending = True
         if self._content is None:
-            self._queue.append(Turn(None, None, False, refusal))
+            self._queue.append((refusal, None, False))
         elif self._content.is_unwanted:
             self._end_gently()  # it has its answer
         elif self._queue:
             self._content = None
-            self._queue[-1] = Turn(None, None, False, refusal)
+            self._queue[-1] = (refusal, None, False)
         else:
             self._break_upload(refusal)
         self._take_turns()
@@ -411,7 +407,7 @@ class Connection(RequestReader, asyncio.Protocol):
     def turn_away(self, why: str) -> None:
         """Answer 503 before any request, and close."""
         self._is_ending = True
-        self._queue.append(Turn(None, None, False, Refusal(503, why)))
+        self._queue.append((Refusal(503, why), None, False))
         self._take_turns()
 
     @property

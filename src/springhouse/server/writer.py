@@ -74,8 +74,7 @@ class ReplyWriter:
         """Pass a 1xx on; HTTP/1.0 has none (RFC 9110 §15.2)."""
         if not self._is_http_1_0 and not self.is_started:
             fields = [*end_to_end(response.fields, response.bits), VIA]
-            head = encode.response_head(response.status, response.reason, fields)
-            self._outbox.write(self._transport, head + b"\r\n")
+            self._outbox.write(self._transport, encode.response_head(response.status, response.reason, fields))
 
     def start(self, reply: Reply) -> None:
         """Write the head, and settle how the content is framed."""
@@ -104,13 +103,13 @@ class ReplyWriter:
             lines.append(_CLOSE)
         elif self._is_http_1_0:
             lines.append(_KEEP_ALIVE)
-        self._out.append(encode.response_head(status, reply.phrase, lines) + b"\r\n")
+        self._out.append(encode.response_head(status, reply.phrase, lines))
 
     def _switch(self, reply: Reply, lines: list[Field]) -> None:
         """Write a 101; what follows is no HTTP."""
         self._has_content = True
         self.keeps_alive = False
-        self._out.append(encode.response_head(reply.status, reply.phrase, lines) + b"\r\n")
+        self._out.append(encode.response_head(reply.status, reply.phrase, lines))
         self.flush()
         self._owner.switched()
 

@@ -207,7 +207,7 @@ class Pool:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self.loop_time = self._loop.time
-        framing = _framing(request, content)
+        framing = _framing(request, content) if content is not None or request.bits & CONTENT_LENGTH else None
         head = self.forwarding.head_for(request, fields, self.origin, framing)
         call = Call(self, request, head, content, receiver)
         self.calls.add(call)

@@ -62,17 +62,13 @@ class Origin:
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority.decode()}{self.base.decode()}"
 
-    def authority_for(self, request: Request) -> bytes:
-        """Return the Host the origin is asked with."""
-        return request.authority if self.preserve_host and request.authority else self.authority
-
     def target_for(self, request: Request) -> bytes:
         """Return the target the origin is asked for."""
         return request.target if request.target == b"*" else self.base + request.target
 
     def key(self, request: Request) -> bytes:
         """Return the request's cache key: what the origin will be asked, byte for byte."""
-        return self.key_prefix(request.authority) + request.target
+        return (self.key_prefix(request.authority) if self.preserve_host else self.prefix) + request.target
 
     def key_prefix(self, authority: bytes) -> bytes:
         """Return what stands before the target in the key of requests for an authority."""
@@ -113,13 +109,12 @@ class Forwarding:
         if request.method in (b"GET", b"HEAD"):
             also |= f.OVERRIDING  # not part of the key, so not part of the request
         passed = end_to_end(fields, bits, also)
-        passed.insert(0, (b"Host", origin.authority_for(request) if origin.preserve_host else origin.authority))
         told = request.authority if origin.preserve_host else b""
         if framing is None and not trusted and not bits & _ADDED_TO:
             ours = _usual(request.peer, request.scheme, told, request.minor_version, self.instance)
         else:
             ours = encode.lines(self._ours(request, fields, told, framing, trusted=trusted))
-        return encode.request_head(request.method, origin.target_for(request), passed, ours)
+        return encode.request_head(request.method, origin.target_for(request), told or origin.authority, passed, ours)
 
     def _ours(
         self, request: Request, fields: list[Field], told: bytes, framing: Field | None, *, trusted: bool

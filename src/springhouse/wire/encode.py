@@ -10,14 +10,14 @@ _CRLF = b"\r\n".join
 LAST_CHUNK = b"0\r\n\r\n"
 
 
-def response_head(status: int, reason: bytes, fields: Iterable[Field]) -> bytes:
-    """Return a status line and header section, without the blank line that ends it."""
-    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, _CRLF(map(_COLON, fields)))
+def response_head(status: int, reason: bytes, fields: Iterable[Field], more: bytes = b"\r\n") -> bytes:
+    """Return a status line and header section; `more` is what follows the fields' lines, else a blank line."""
+    return _CRLF([b"HTTP/1.1 %d %b" % (status, reason), *map(_COLON, fields), more])
 
 
-def request_head(method: bytes, target: bytes, fields: Iterable[Field], more: bytes = b"") -> bytes:
-    """Return a whole request head, blank line included; `more` are lines that follow the fields."""
-    return b"%b %b HTTP/1.1\r\n%b\r\n%b\r\n" % (method, target, _CRLF(map(_COLON, fields)), more)
+def request_head(method: bytes, target: bytes, host: bytes, fields: Iterable[Field], more: bytes = b"") -> bytes:
+    """Return a whole request head, Host first, blank line included; `more` are lines that follow the fields."""
+    return _CRLF([b"%b %b HTTP/1.1\r\nHost: %b" % (method, target, host), *map(_COLON, fields), more, b""])
 
 
 def lines(fields: Iterable[Field]) -> bytes:

@@ -18,6 +18,7 @@ from springhouse.http.fields import (
     CONTENT_LENGTH,
     EXPECT,
     HOST,
+    KEEPS_ALIVE,
     NOMINATES,
     PLAIN_CONNECTION,
     REPEATED,
@@ -235,16 +236,16 @@ class RequestReader:
     def request(self, peer: str, scheme: bytes) -> Request | None:
         """Return the request whose head was received, None (and `refusal` set) when it is not to be taken."""
         method: bytes = self.parser.get_method()
-        version: str = self.parser.get_http_version()
-        if version == "1.1" and self.bits & HOST_FRAMING_OR_UPGRADE == HOST and self._is_plain(method):
+        bits = self.bits
+        if bits & HOST_FRAMING_OR_UPGRADE == HOST and self.is_http_1_1() and self._is_plain(method):
             return Request(
-                method, self.target, self.fields, bits=self.bits, authority=self.host.lower(), scheme=scheme, peer=peer
+                method, self.target, self.fields, bits=bits, authority=self.host.lower(), scheme=scheme, peer=peer
             )
+        version: str = self.parser.get_http_version()
         if version not in ("1.1", "1.0"):
             self.refuse(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here")
             return None
         minor = 1 if version == "1.1" else 0
-        bits = self.bits
         if not self._is_within_limits() or (bits & FRAMING and not self._is_framed_well(minor)):
             return None
         authority = self._authority(minor)
@@ -270,6 +271,11 @@ class RequestReader:
             has_content=self._has_content(),
             peer=peer,
         )
+
+    def is_http_1_1(self) -> bool:
+        """Say whether the head is one of HTTP/1.1: what keeps its connection without saying so is, and is not asked."""
+        parser = self.parser
+        return bool(not self.bits & KEEPS_ALIVE and parser.should_keep_alive()) or parser.get_http_version() == "1.1"
 
     def _has_content(self) -> bool:
         return bool(self.bits & TRANSFER_ENCODING) or self.announced_length() > 0

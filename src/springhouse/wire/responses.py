@@ -33,8 +33,8 @@ class ResponseReader:
     """Feeds bytes to llhttp and gathers one response after another; see the file's head."""
 
     __slots__ = (
-        "failure", "fields", "framing", "head_bytes", "head_limit", "in_head", "is_keep_alive", "length",
-        "method", "parser", "reason", "remainder",
+        "failure", "fields", "framing", "head_bytes", "head_limit", "in_head", "is_http_1_1", "is_keep_alive",
+        "length", "method", "parser", "reason", "remainder",
     )  # fmt: skip
 
     def __init__(self, head_limit: int) -> None:
@@ -51,6 +51,8 @@ class ResponseReader:
         self.method = method
         self.framing: Framing | None = None
         self.length: int | None = None
+        self.is_http_1_1 = False
+        """It was seen to be; else llhttp is asked, which is dear."""
         self.is_keep_alive = False
         self.head_bytes = 0
         self.in_head = True
@@ -78,6 +80,7 @@ class ResponseReader:
     def feed(self, data: bytes) -> None:
         """Parse bytes; `failure` is set when they are not a valid answer."""
         if self.in_head:
+            self.is_http_1_1 = not self.head_bytes and data.startswith(b"HTTP/1.1 ")
             self.head_bytes += len(data)
         try:
             self.parser.feed_data(data)
@@ -112,7 +115,7 @@ class ResponseReader:
     def on_headers_complete(self) -> None:
         if self.failure is not None:
             return
-        if self.parser.get_http_version() not in _VERSIONS:
+        if not self.is_http_1_1 and self.parser.get_http_version() not in _VERSIONS:
             self.failure = "it is of another version of HTTP"
             return
         if self.reason not in _USUAL_REASONS and not is_value(self.reason):
@@ -121,6 +124,7 @@ class ResponseReader:
         status: int = self.parser.get_status_code()
         response = Response(status, self.fields, reason=self.reason)
         if status < 200 and status != 101:
+            self.is_http_1_1 = False  # another head may follow
             if status < 100:
                 self.failure = "its status is none"
             else:
