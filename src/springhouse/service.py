@@ -41,8 +41,7 @@ def options_of(settings: Settings) -> Options:
         ttl_despite_credentials=settings.ttl_despite_credentials,
         ttl_despite_no_store=settings.ttl_despite_no_store,
         set_cookie=settings.set_cookie,
-        # An object never takes more than half of memory, or all of what may wait to be written.
-        max_object=min(settings.max_object, settings.memory // (2 if settings.store == "memory" else 4)),
+        max_object=_max_object(settings),
         max_variants=settings.max_variants,
         withheld=0 if settings.expose_tags else TAGS,
     )
@@ -69,6 +68,17 @@ def engine_of(
 
 _WAITING_LEAST = 32 * 2**20
 _DISK_TIMEOUT_S = 1.0
+
+
+def _max_object(settings: Settings) -> int:
+    """Return how large an object may be: at most half of memory or of the disk, if it is kept there."""
+    if settings.store == "memory":
+        return min(settings.max_object, settings.memory // 2)
+    return min(settings.max_object, settings.disk_size // 2) if _is_on_disk(settings) else settings.max_object
+
+
+def _is_on_disk(settings: Settings) -> bool:
+    return settings.store.startswith("disk")
 
 
 class CannotStore(BadSettings):
@@ -102,7 +112,7 @@ def store_of(settings: Settings, options: Options, clock: Clock) -> Store:
 def tier_of(settings: Settings, clock: Clock = wall) -> "DiskStore | RedisStore":
     """Return what stands behind memory, opened on the running loop. Raises Unusable and ValueError."""
     secret = settings.store_secret.get_secret_value().encode()
-    if settings.store.startswith("disk"):
+    if _is_on_disk(settings):
         limits = DiskLimits(
             budget=settings.disk_size,
             variants_max=settings.max_variants,
@@ -131,12 +141,12 @@ def _patience_of(tier: "DiskStore | RedisStore", settings: Settings) -> float:
 
 
 def _waiting_max(settings: Settings) -> int:
-    """Return how many bytes of --memory may wait to be written: at least one of the largest objects should fit."""
-    return min(max(_WAITING_LEAST, settings.max_object), settings.memory // 4)
+    """Return how many bytes of --memory may wait to be written: at least one of the largest that are put whole."""
+    return min(max(_WAITING_LEAST, _whole_max(settings)), settings.memory // 4)
 
 
 def _whole_max(settings: Settings) -> int:
-    """Return how large content may be that is held in memory; larger is streamed from where it is stored."""
+    """Return how large content may be that is held in memory; larger is streamed to and from where it is stored."""
     return settings.memory // 32
 
 
@@ -195,7 +205,8 @@ def add_classic(engine: Engine, settings: Settings) -> None:
         token=settings.token.get_secret_value(),
         has_origin=bool(settings.origin) or not isinstance(engine.pool, Pool),
     )
-    desk = ClassicDesk(engine, options, pool_for, settings.max_object)
+    gathered_max = min(settings.max_object, settings.memory // 4)  # it is wrapped in memory
+    desk = ClassicDesk(engine, options, pool_for, gathered_max)
     engine.add_desk(desk)
     engine.in_its_words = desk.in_its_words
 

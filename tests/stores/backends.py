@@ -143,6 +143,10 @@ class Layered:
         self.store.close()
 
 
+def nobody() -> None:
+    """Stands where somebody is told how arriving content gets on."""
+
+
 def disk(folder: Path, loop: Loop, limits: DiskLimits = LIMITS, **more: Any) -> DiskStore:
     """Open a disk store."""
     return DiskStore(folder, limits, deliver=loop.deliver, troubles=Troubles(lambda text: None), **more)

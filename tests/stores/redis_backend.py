@@ -54,8 +54,8 @@ class Ferried:
     def replace(self, old: Entry, new: Entry) -> None:
         self._tell(self.store.replace, old, new)
 
-    def arrive(self, key: bytes) -> Any:
-        return self.thread.call(self.store.arrive, key)
+    def arrive(self, key: bytes, told: Callable[[], None]) -> Any:
+        return self.thread.call(self.store.arrive, key, lambda: self._ferry.deliver(told))
 
     def purge(self, purge: Purge, done: Any = None, *, held: Any = (), dry_run: bool = False) -> None:
         back = None if done is None else lambda receipt: self._ferry.deliver(done, receipt)

@@ -23,6 +23,7 @@ from tests.stores.backends import (
     disk,
     image,
     make_entry,
+    nobody,
 )
 
 from springhouse.stores import database, writer
@@ -145,12 +146,12 @@ def _target(number: str) -> str:
 def test_content_is_stored_while_it_arrives(opened: Open, folder: Path, loop: Loop) -> None:
     store = opened()
     content = os.urandom(CHUNK + 1000)
-    arriving = store.tier.arrive()
+    arriving = store.tier.arrive(KEY, nobody)
     for start in range(0, len(content), 10_000):
         arriving.write(content[start : start + 10_000])
-    assert arriving.size == len(content)
+    assert arriving.length == len(content)
     flush(store)
-    assert arriving.backlog == 0
+    assert arriving.reached == len(content)
     assert loop.result(lambda done: arriving.read(5, 100, done)) == content[5:105]
     assert store.lookup(KEY) == ()
     entry = make_entry(KEY)
@@ -164,8 +165,8 @@ def test_content_is_stored_while_it_arrives(opened: Open, folder: Path, loop: Lo
 
 def test_content_that_never_became_whole_leaves_nothing(opened: Open, folder: Path) -> None:
     store = opened()
-    arriving = store.tier.arrive()
-    arriving.write(b"x" * STREAMED)
+    arriving = store.tier.arrive(KEY, nobody)
+    arriving.write(b"x" * CHUNK)
     flush(store)
     assert len(bodies(folder)) == 1
     arriving.abandon()
@@ -175,7 +176,7 @@ def test_content_that_never_became_whole_leaves_nothing(opened: Open, folder: Pa
 
 def test_arriving_content_may_be_empty(opened: Open, loop: Loop) -> None:
     store = opened()
-    store.tier.arrive().commit(make_entry(KEY))
+    store.tier.arrive(KEY, nobody).commit(make_entry(KEY))
     assert content_of(store.lookup(KEY)[0], loop) == b""
 
 
@@ -518,15 +519,16 @@ def test_bodies_of_nobody_are_swept_when_the_store_opens(folder: Path, loop: Loo
 
 def test_bodies_under_way_are_not_swept(opened: Open, folder: Path, loop: Loop) -> None:
     first = opened()
-    arriving = first.tier.arrive()
-    arriving.write(b"x" * STREAMED)
+    arriving = first.tier.arrive(KEY, nobody)
+    arriving.write(b"x" * CHUNK)
     flush(first)
+    assert len(bodies(folder)) == 1
     second = opened()
     for store in (first, second):
         store.loop.result(lambda done, store=store: store.tier._readers.submit(
             lambda connection: (store.tier._sweep(connection), loop.deliver(done, None))))  # fmt: skip
     arriving.commit(make_entry(KEY))
-    assert content_of(first.lookup(KEY)[0], loop) == b"x" * STREAMED
+    assert content_of(first.lookup(KEY)[0], loop) == b"x" * CHUNK
 
 
 # Trouble with the disk.

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec import msgpack
 from tests.stores.audit import audit
-from tests.stores.backends import IN_FILE, NOW, STREAMED, Loop, Tiered, content_of, disk, layered_disk, make_entry
+from tests.stores.backends import (
+    IN_FILE,
+    NOW,
+    STREAMED,
+    Loop,
+    Tiered,
+    content_of,
+    disk,
+    layered_disk,
+    make_entry,
+    nobody,
+)
 
 from springhouse.stores import operations
 from springhouse.stores.purging import Everything, Keys, Prefix, Purge, Tags
@@ -96,7 +107,7 @@ def test_what_was_fetched_before_a_purge_elsewhere_is_not_stored(
     neighbour(f"purge {KEY.decode()}")
     store.put(make_entry(KEY))  # it has not been told of the purge: the entry may be older
     store.put(make_entry(OTHER))
-    arriving = store.tier.arrive()
+    arriving = store.tier.arrive(KEY, nobody)
     arriving.write(b"x" * STREAMED)
     arriving.commit(make_entry(KEY))
     loop.result(lambda done: store.tier.lookup(OTHER, done))

@@ -18,11 +18,24 @@ if TYPE_CHECKING:
 
     from springhouse.rules.entry import Entry
     from springhouse.stores.purging import Held
-    from springhouse.stores.tier import Found, News, Purged
+    from springhouse.stores.tier import Found, News, Purged, Told
 
 KEY, OTHER = b"http://a.test/1", b"http://a.test/2"
 WHOLE_MAX = 1_000
 PATIENCE = 1.0
+
+
+class Arrived:
+    """Content that has arrived in the tier, and is still to be committed."""
+
+    def __init__(self) -> None:
+        self.committed: list[Entry] = []
+
+    def __len__(self) -> int:
+        return 1
+
+    def commit(self, entry: Entry) -> None:
+        self.committed.append(entry)
 
 
 class SlowTier:
@@ -52,7 +65,7 @@ class SlowTier:
     def replace(self, old: Entry, new: Entry) -> None:
         self.replaced.append((old, new))
 
-    def arrive(self) -> None:
+    def arrive(self, key: bytes, told: Told, /) -> None:
         return None
 
     def purge(
@@ -227,12 +240,28 @@ def test_a_lookup_is_made_again_when_its_key_has_changed(store: LayeredStore, ti
         case "replace":
             store.replace(old, new)
         case "commit":
-            store.committed(KEY)
+            arrived = make_entry(KEY)
+            arrived.content = Arrived()
+            store.put(arrived)
     tier.answer(old)
     assert asked == []
     tier.answer(new)
     assert asked == [(new,)]
     assert Asked(store) == [(new,)]
+
+
+def test_what_has_arrived_in_the_tier_is_committed_there_and_not_held_in_memory(
+    store: LayeredStore, tier: SlowTier
+) -> None:
+    Asked(store)
+    tier.answer()
+    store.put(make_entry(KEY))
+    entry = make_entry(KEY)
+    entry.content = Arrived()
+    store.put(entry)
+    assert entry.content.committed == [entry]
+    assert [put.content for put in tier.puts] == [b"hello"]
+    assert store.records == {}
 
 
 def test_a_freshened_entry_replaces_in_memory_and_tier(store: LayeredStore, tier: SlowTier) -> None:

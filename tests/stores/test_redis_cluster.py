@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.stores.backends import make_entry
+from tests.stores.backends import make_entry, nobody
 from tests.stores.redis_backend import PATIENT, asked, content_of, eventually, node, unique
 from tests.support.redis_server import RedisCluster, keys_without_expiry
 
@@ -68,7 +68,7 @@ def test_a_stream_and_a_lease_in_a_cluster(cluster: RedisCluster) -> None:
                 lease = await asked(one.leases.acquire, key(n))
                 assert isinstance(lease, Lease)
                 assert await asked(two.leases.acquire, key(n)) is Verdict.HELD
-                arriving = one.arrive(key(n))
+                arriving = one.arrive(key(n), nobody)
                 arriving.write(b"x" * 2_000_000)
                 arriving.commit(make_entry(key(n), b""))
                 one.leases.release(lease)

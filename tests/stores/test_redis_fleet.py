@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.stores.backends import NOW, make_entry
+from tests.stores.backends import NOW, make_entry, nobody
 from tests.stores.redis_backend import PATIENT, asked, eventually, node, unique
 from tests.support.redis_server import keys_without_expiry
 
@@ -66,7 +66,7 @@ def test_what_was_fetched_before_a_purge_by_another_does_not_come_back(shared_re
     async def test() -> None:
         async with AsyncExitStack() as stack:
             one, two = await fleet(stack, shared_redis, 2)
-            large = one.arrive(KEY)
+            large = one.arrive(KEY, nobody)
             large.write(b"x" * 2**20)
             await asked(two.purge, Purge(what))
             one.put(tagged())

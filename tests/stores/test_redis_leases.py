@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from tests.stores.backends import make_entry
+from tests.stores.backends import make_entry, nobody
 from tests.stores.redis_backend import PATIENT, asked, eventually, node, unique
 from tests.support.redis_server import keys_without_expiry
 
@@ -110,7 +110,7 @@ def test_a_late_write_is_refused_even_before_its_heir_has_stored_anything(shared
             dead.leases._keeper.cancel()
             assert await asked(heir.leases.wait, KEY) is Verdict.FREE
             assert isinstance(await asked(heir.leases.acquire, KEY), Lease)
-            large = dead.arrive(KEY)
+            large = dead.arrive(KEY, nobody)
             large.write(b"x" * 2**20)
             large.commit(make_entry(KEY, b""))
             await asked(dead.flush)

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 import pytest
-from tests.stores.backends import make_entry
+from tests.stores.backends import make_entry, nobody
 from tests.stores.redis_backend import PATIENT, asked, content_of, eventually, node
 
 from springhouse.stores.purging import Everything, Keys, Purge, Tags
@@ -122,15 +122,15 @@ def test_content_that_takes_too_long_is_found_as_a_stream(
 def test_what_is_arriving_when_redis_dies_is_not_stored(redis_server: RedisServer) -> None:
     async def test() -> None:
         async with node(redis_server, HASTY) as store:
-            arriving = store.arrive(KEY)
+            arriving = store.arrive(KEY, nobody)
             assert arriving is not None
             arriving.write(b"x" * 2**20)
-            await eventually(lambda: arriving.backlog < 2**18)
+            await eventually(lambda: len(arriving) - arriving.reached < 2**18)
             redis_server.kill()
             arriving.write(b"x" * 2**22)
-            await eventually(lambda: arriving.backlog == 0)
+            await eventually(lambda: arriving.has_failed)
             arriving.write(b"x")
-            assert (arriving.size, arriving.backlog) == (5 * 2**20 + 1, 0)
+            assert (arriving.length, arriving.is_full) == (5 * 2**20 + 1, False)
             redis_server.start()
             await eventually(lambda: store.is_up)
             arriving.commit(make_entry(KEY, b""))
@@ -233,7 +233,7 @@ def test_a_store_that_never_reaches_redis_can_be_used_and_closed() -> None:
         store = RedisStore("redis://127.0.0.1:1", HASTY, troubles=Troubles(said.append))
         store.put(make_entry(KEY))
         assert await asked(store.lookup, KEY) == ()
-        assert store.arrive(KEY) is None
+        assert store.arrive(KEY, nobody) is None
         assert not store.has_news()
         assert (await asked(store.purge, Purge(Everything()))).failure
         await asked(store.flush)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.stores.backends import NOW, make_entry
+from tests.stores.backends import NOW, make_entry, nobody
 from tests.stores.redis_backend import PATIENT, asked, content_of, eventually, node, unique
 from tests.support.redis_server import RedisServer, keys_without_expiry
 
@@ -51,12 +51,12 @@ def test_arriving_content_is_found_only_once_it_is_whole(shared_redis: RedisServ
 
     async def test() -> None:
         async with node(shared_redis, prefix=prefix) as store:
-            arriving = store.arrive(KEY)
+            arriving = store.arrive(KEY, nobody)
             assert arriving is not None
             for start in range(0, len(LARGE), 100_000):
                 arriving.write(LARGE[start : start + 100_000])
-            await eventually(lambda: arriving.backlog < CHUNK)
-            assert arriving.size == len(LARGE)
+            await eventually(lambda: len(arriving) - arriving.reached < CHUNK)
+            assert arriving.length == len(LARGE)
             assert await asked(arriving.read, CHUNK + 10, 100) == LARGE[CHUNK + 10 : CHUNK + 110]
             assert await asked(store.lookup, KEY) == ()
             assert names(shared_redis, prefix).keys() == {b"c", b"last", b"nodes", b"read"}
@@ -72,7 +72,7 @@ def test_arriving_content_is_found_only_once_it_is_whole(shared_redis: RedisServ
 def test_arriving_content_of_any_length_is_stored(shared_redis: RedisServer, length: int) -> None:
     async def test() -> None:
         async with node(shared_redis, prefix=unique()) as store:
-            arriving = store.arrive(KEY)
+            arriving = store.arrive(KEY, nobody)
             assert arriving is not None
             arriving.write(LARGE[:length])
             arriving.commit(make_entry(KEY, b""))
@@ -88,10 +88,10 @@ def test_content_that_broke_off_leaves_nothing(shared_redis: RedisServer) -> Non
 
     async def test() -> None:
         async with node(shared_redis, prefix=prefix) as store:
-            arriving = store.arrive(KEY)
+            arriving = store.arrive(KEY, nobody)
             assert arriving is not None
             arriving.write(LARGE)
-            await eventually(lambda: arriving.backlog < len(LARGE))
+            await eventually(lambda: arriving.reached)
             arriving.abandon()
             await asked(store.flush)
             assert b"c" not in names(shared_redis, prefix)
@@ -108,10 +108,10 @@ def test_memory_for_what_waits_to_be_written_is_bounded(shared_redis: RedisServe
                 store.put(make_entry(b"http://a.test/%d" % n, LARGE[: 2**20]))
             assert store._waiting <= limits.waiting_max
             assert store.troubles.counts["crowded"] == 16
-            assert store.arrive(KEY) is None
+            assert store.arrive(KEY, nobody) is None
             await asked(store.flush)
             assert store._waiting == 0
-            assert store.arrive(KEY) is not None
+            assert store.arrive(KEY, nobody) is not None
 
     asyncio.run(test())
 

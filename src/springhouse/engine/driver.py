@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from springhouse.engine.clock import wall
 from springhouse.engine.flights import Flight
+from springhouse.engine.keeping import Keeping
 from springhouse.engine.ports import Call
 from springhouse.engine.recordings import Reader, Recording
 from springhouse.engine.sinks import NOWHERE, Sink
@@ -59,14 +60,14 @@ class Exchange:
         "content_of_request",
         "early",
         "engine",
-        "entry",
         "epoch",
         "flight",
         "flow",
         "has_answer",
         "held",
-        "is_held",
+        "held_reply",
         "is_over",
+        "keeping",
         "key",
         "lease",
         "reader",
@@ -88,15 +89,16 @@ class Exchange:
         self.flight: Flight | None = None
         """The flight this exchange leads."""
         self.lease: Lease | None = None
-        self.entry: Entry | None = None
+        self.keeping: Keeping | None = None
+        """Stores what is recorded, as long as it can."""
         self.recording: Recording | None = None
         self.reader: Reader | StoredReader | None = None
         self.epoch = 0
         self.is_over = False
         self.has_answer = False
-        self.is_held = False
-        """The entry is small, and nothing of it goes out before it is known whether its content is at hand."""
-        self.held: Reply | None = None
+        self.held: Entry | None = None
+        """It is small, and nothing of it goes out before it is known whether its content is at hand."""
+        self.held_reply: Reply | None = None
         self.early: list[bytes | Failure | None] | None = None
         """What came of the content while the flow waited; None stands for its end."""
         self._waits_in: Flight | None = None
@@ -141,8 +143,8 @@ class Exchange:
         self.flow = taken_up(self.request, self.key, call.requested_at, self.engine.options, leads=leads)
 
     def _conclude(self, reply: Reply | None) -> None:
-        if self.is_held:
-            self.held = reply
+        if self.held is not None:
+            self.held_reply = reply
         elif reply is not None:
             self._reply(reply)
         elif self.call is not None and self.recording is None:
@@ -235,29 +237,31 @@ class Exchange:
 
     def _record(self, step: Record) -> None:
         assert self.call is not None
-        entry = self.entry = step.entry
+        entry = step.entry
         flights, now = self.engine.flights, self.engine.clock()
         if not entry.is_fresh_at(now):
             flights.remember(self._own_kind(), now)
         elif flights.alone_until:
             flights.alone_until.pop(entry.key, None)  # it is worth waiting for again
         if entry.length is not None and entry.length <= AT_ONCE_MAX:
-            self.is_held = True
+            self.held = entry
         else:
             self._begin_recording(entry)
 
     def _begin_recording(self, entry: Entry) -> None:
         assert self.call is not None
-        self.recording = entry.content = Recording(self.call)
+        engine = self.engine
+        self.keeping = Keeping(engine.store, entry, engine.options.max_object, self.call)
+        self.recording = self.keeping.recording
         if self.flight is not None:
-            self.engine.flights.share(self.flight, entry)
+            engine.flights.share(self.flight, entry)
 
     def _hold_no_longer(self) -> None:
         """Let out what was held: the content comes in pieces, or later."""
-        entry, reply = self.entry, self.held
+        entry, reply = self.held, self.held_reply
         assert entry is not None
         data, entry.content = entry.content, b""
-        self.is_held, self.held = False, None
+        self.held = self.held_reply = None
         self._begin_recording(entry)
         if reply is not None:
             self._reply(reply)
@@ -349,7 +353,7 @@ class Exchange:
 
     def _store_at_once(self) -> bool:
         """Store held content, and answer, if it is whole."""
-        entry, engine = self.entry, self.engine
+        entry, engine = self.held, self.engine
         assert entry is not None
         if len(entry.content) != entry.length:
             return False
@@ -357,7 +361,8 @@ class Exchange:
         if engine.fence.lets_through(entry, self.epoch):
             engine.store.put(entry)
         self._land(None)
-        reply, self.held, self.is_held = self.held, None, False
+        reply = self.held_reply
+        self.held = self.held_reply = None
         if reply is not None:
             self._reply(reply)
         return True
@@ -417,13 +422,13 @@ class Exchange:
         elif self.reader is not None:
             self.reader.leave()
             self._stop_if_unread()
-        elif self.flight is None and self.recording is None and not self.is_held:
+        elif self.flight is None and self.recording is None and self.held is None:
             self.flow = None
             self._abandon_call()
 
     def _stop_if_unread(self) -> None:
         recording = self.recording
-        if recording is not None and not recording.is_kept and not recording.readers:
+        if recording is not None and self.keeping is None and not recording.readers:
             self._abandon_call()
 
     # What the pool reports.
@@ -459,9 +464,9 @@ class Exchange:
         if self.flow is not None:
             self._keep_early(data)
             return
-        if self.is_held and self.entry is not None:
-            if len(data) == self.entry.length:
-                self.entry.content = data
+        if self.held is not None:
+            if len(data) == self.held.length:
+                self.held.content = data
                 return
             self._hold_no_longer()
         recording = self.recording
@@ -471,17 +476,17 @@ class Exchange:
             if sink.paused and self.call is not None:
                 self.call.pause()
             return
-        if recording.is_kept:
-            limit = self.engine.options.max_object
-            is_too_large = limit is not None and recording.size + len(data) > limit
-            if is_too_large or not self.engine.store.reserve(len(data)):
-                self._keep_no_longer(recording)
+        keeping = self.keeping
+        if keeping is not None and not keeping.has_room(len(data)):
+            self._keep_no_longer(keeping)
         recording.feed(data)
-        self._stop_if_unread()
+        if self.keeping is None:
+            self._stop_if_unread()
 
-    def _keep_no_longer(self, recording: Recording) -> None:
-        self.engine.store.release(recording.size)
-        recording.keep_no_longer()
+    def _keep_no_longer(self, keeping: Keeping) -> None:
+        self.keeping = None
+        keeping.give_up()
+        keeping.recording.keep_no_longer()
         self.engine.flights.remember(self._own_kind(), self.engine.clock())
         self._land(None, alone=True)
 
@@ -492,7 +497,7 @@ class Exchange:
 
     def settled(self) -> None:
         """Note that all that has arrived was reported: the client gets it now."""
-        if self.is_held:
+        if self.held is not None:
             self._hold_no_longer()
         if self.recording is None:
             self.sink.flush()
@@ -504,22 +509,18 @@ class Exchange:
         if self.flow is not None:
             self._keep_early(None)
             return
-        if self.is_held:
+        if self.held is not None:
             if self._store_at_once():
                 return
             self._hold_no_longer()
         self.call = None
-        recording, entry = self.recording, self.entry
+        recording, keeping = self.recording, self.keeping
         if recording is None:
             if self.flow is None:
                 self._end()
             return
-        if recording.is_kept and entry is not None:
-            self.engine.store.release(recording.size)
-            entry.content = b"".join(recording.chunks)
-            entry.length = recording.size
-            if self.engine.fence.lets_through(entry, self.epoch):
-                self.engine.store.put(entry)
+        if keeping is not None:
+            keeping.store(is_current=self.engine.fence.lets_through(keeping.entry, self.epoch))
         self._land(None)
         recording.finish()
 
@@ -528,7 +529,7 @@ class Exchange:
         if self.flow is not None and self.has_answer:
             self._keep_early(failure)
             return
-        if self.is_held:
+        if self.held is not None:
             self._hold_no_longer()
         call, self.call = self.call, None
         if call is not None and not self.has_answer and self.flow is None:
@@ -540,8 +541,8 @@ class Exchange:
         if recording is None:
             self.sink.abort()
             return
-        if recording.is_kept:
-            self.engine.store.release(recording.size)
+        if self.keeping is not None:
+            self.keeping.give_up()
         self._land(None)
         recording.fail()
 

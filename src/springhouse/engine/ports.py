@@ -10,7 +10,7 @@ from springhouse.rules.entry import Entry
 from springhouse.stores.leasing import Leasing
 from springhouse.stores.memory import Record
 from springhouse.stores.purging import Held, Purge, Receipt
-from springhouse.stores.tier import Found, Purged
+from springhouse.stores.tier import Arriving, Found, Purged, Told
 from springhouse.upstream.content import RequestContent
 from springhouse.upstream.pool import Receiver
 from springhouse.upstream.routing import Forwarding
@@ -89,6 +89,16 @@ class Store(Protocol):
 
     def replace(self, old: Entry, new: Entry) -> None:
         """Put a freshened entry in the old one's place; nothing happens when the old one has gone."""
+
+    @property
+    def whole_max(self) -> int:
+        """How large content may be, in bytes, that is put whole; what is larger should `arrive`."""
+
+    def arrive(self, key: bytes, told: Told) -> Arriving | None:
+        """Begin to store content behind memory while it arrives; None while that cannot be. See `tier.Tier`.
+
+        When it is whole it is put as the content of its entry.
+        """
 
     def reserve(self, size: int) -> bool:
         """Count content that is arriving and make room for it; False when it is too much."""

@@ -1,29 +1,37 @@
 """Content that is arriving and being kept, and those who read it meanwhile.
 
 A recording is an entry's `content` until it is whole. Readers join at any time and start at byte 0; each goes at its
-client's pace, none holds another up. While it is kept nothing is dropped and the origin is not held back: what may
-arrive is bounded by the size an object may have. When it grows beyond that it is kept no longer: new readers cannot
-join, what all have read is dropped, and the origin waits for the slowest.
+client's pace, none holds another up. While it is kept, the origin is not held back for any of them. It is held in
+memory; or, when it is spooled, what has reached a slow store is dropped here, and read back from there for who comes
+late or is slow. Then the origin waits for that store, if it must.
+
+When it grows beyond what can be kept, it is kept no longer: new readers cannot join, what all have read is dropped, and
+the origin waits for the slowest.
 """
 
 from springhouse.engine.sinks import Sink
+from springhouse.stores.tier import Arriving
 from springhouse.upstream.content import Pausable
 
 WINDOW = 256 * 1024
+READ_BACK = 256 * 1024
 
 
 class Reader:
     """Pumps a recording into a sink: the bytes from `start` up to `stop` (None: all there will be)."""
 
-    __slots__ = ("at", "is_over", "left", "recording", "sink", "skip")
+    __slots__ = ("at", "is_over", "is_reading_back", "left", "offset", "recording", "sink", "skip")
 
     def __init__(self, recording: "Recording", sink: Sink, start: int, stop: int | None) -> None:
         self.recording = recording
         self.sink = sink
         self.at = 0
         """Number of the chunk to send next."""
+        self.offset = 0
+        """Where that chunk begins; or where to go on, if it is gone."""
         self.skip = start
         self.left = None if stop is None else stop - start
+        self.is_reading_back = False
         self.is_over = False
         """It has ended, broken off or left. The sink may still ask for more, and others may still pump it."""
 
@@ -36,8 +44,14 @@ class Reader:
             and self.left != 0
             and not self.is_over
         ):
+            if self.at < recording.dropped:
+                if self._has_caught_up():
+                    continue
+                return
+            data = recording.chunks[self.at - recording.dropped]
             self.at += 1
-            self._send(recording.chunks[self.at - 1 - recording.dropped])
+            self.offset += len(data)
+            self._send(data)
         if self.is_over:
             return
         if self.left == 0 or (recording.is_complete and self.at == recording.dropped + len(recording.chunks)):
@@ -54,6 +68,33 @@ class Reader:
             data = part
         if data:
             self.sink.write(data)
+
+    def _has_caught_up(self) -> bool:
+        """Say whether what comes next is in memory, and see to it that it can be if it is not: read what is gone."""
+        recording = self.recording
+        wanted = self.offset + self.skip
+        if wanted >= recording.held_from:
+            self.at, self.offset, self.skip = recording.dropped, recording.held_from, wanted - recording.held_from
+            return True
+        if not self.is_reading_back and recording.arriving is not None:
+            size = min(READ_BACK, recording.held_from - wanted)
+            self.is_reading_back = True
+            recording.arriving.read(wanted, size if self.left is None else min(size, self.left), self._read_back)
+        return False
+
+    def _read_back(self, data: bytes | None) -> None:
+        self.is_reading_back = False
+        if self.is_over:
+            return
+        if not data:
+            self.leave()
+            self.sink.abort()
+            return
+        self.offset, self.skip = self.offset + self.skip + len(data), 0
+        if self.left is not None:
+            self.left -= len(data)
+        self.sink.write(data)
+        self.resume()
 
     def pause(self) -> None:
         """Nothing to do: `pump` looks at the sink."""
@@ -89,7 +130,8 @@ class Recording:
     """Chunks of content with their readers. `origin` is held back when it is not kept and a reader lags."""
 
     __slots__ = (
-        "chunks", "dropped", "is_broken", "is_complete", "is_held_back", "is_kept", "origin", "readers", "size",
+        "arriving", "chunks", "dropped", "held_from", "is_broken", "is_complete", "is_held_back", "is_kept", "origin",
+        "readers", "size",
     )  # fmt: skip
 
     def __init__(self, origin: Pausable) -> None:
@@ -97,6 +139,8 @@ class Recording:
         self.chunks: list[bytes] = []
         self.dropped = 0
         """Number of chunks that are gone."""
+        self.held_from = 0
+        """Where the first chunk begins that is not."""
         self.size = 0
         """Bytes that have arrived."""
         self.is_kept = True
@@ -104,6 +148,8 @@ class Recording:
         self.is_broken = False
         self.is_held_back = False
         self.readers: list[Reader] = []
+        self.arriving: Arriving | None = None
+        """Where what is gone can be read."""
 
     def join(self, sink: Sink, start: int = 0, stop: int | None = None) -> Reader:
         """Send the bytes from `start` up to `stop` to the sink, as they arrive.
@@ -111,7 +157,7 @@ class Recording:
         Whoever found the entry in time, but joins when its beginning is gone or it broke off, is broken off as well.
         """
         reader = Reader(self, sink, start, stop)
-        if self.dropped or self.is_broken:
+        if self.is_broken or (self.dropped and self.arriving is None):
             reader.is_over = True
             sink.abort()
             return reader
@@ -130,10 +176,19 @@ class Recording:
         """Take a chunk from the origin."""
         self.chunks.append(data)
         self.size += len(data)
+        arriving = self.arriving
+        if arriving is not None and self.is_kept:
+            arriving.write(data)
         for reader in tuple(self.readers):
             reader.pump()
-        if not self.is_kept:
+        if arriving is not None or not self.is_kept:
             self.settle()
+
+    def spool(self, arriving: Arriving) -> None:
+        """Let all of it go to a slow store as well."""
+        self.arriving = arriving
+        for chunk in self.chunks:
+            arriving.write(chunk)
 
     def flush(self) -> None:
         """Let readers' clients have what has arrived."""
@@ -146,11 +201,13 @@ class Recording:
         self.origin = _NOBODY  # it refers back to here
         for reader in tuple(self.readers):
             reader.pump()
+        self.settle()
 
     def fail(self) -> None:
         """Break off for all readers: the content will never be whole."""
         self.origin = _NOBODY
         self.is_broken = True
+        self._abandon()
         readers, self.readers = self.readers, []
         for reader in readers:
             if not reader.is_over:
@@ -163,17 +220,45 @@ class Recording:
         self.settle()
 
     def settle(self) -> None:
-        """Drop what all readers have sent, and hold the origin back or let it go on."""
-        if self.is_kept:
+        """Drop what need not be held, and hold the origin back or let it go on."""
+        arriving = self.arriving
+        if not self.is_kept:
+            self._drop_what_all_have()
+            must_wait = self.size - self.held_from > WINDOW
+        elif arriving is not None:
+            self._drop_what_reached(arriving.reached)
+            must_wait = arriving.is_full
+        else:
             return
-        ends = self.dropped + len(self.chunks)
-        slowest = min((reader.at for reader in self.readers), default=ends)
-        del self.chunks[: slowest - self.dropped]
-        self.dropped = slowest
-        lagging = sum(map(len, self.chunks)) > WINDOW
-        if lagging != self.is_held_back:
-            self.is_held_back = lagging
-            if lagging:
+        if must_wait != self.is_held_back:
+            self.is_held_back = must_wait
+            if must_wait:
                 self.origin.pause()
             else:
                 self.origin.resume()
+
+    def _drop_what_all_have(self) -> None:
+        ends = self.dropped + len(self.chunks)
+        slowest = min((reader.at for reader in self.readers), default=ends)
+        if slowest >= self.dropped:
+            self._abandon()
+            self._drop(slowest - self.dropped)
+
+    def _drop_what_reached(self, offset: int) -> None:
+        count, end = 0, self.held_from
+        for chunk in self.chunks:
+            end += len(chunk)
+            if end > offset:
+                break
+            count += 1
+        self._drop(count)
+
+    def _drop(self, count: int) -> None:
+        self.held_from += sum(map(len, self.chunks[:count]))
+        del self.chunks[:count]
+        self.dropped += count
+
+    def _abandon(self) -> None:
+        arriving, self.arriving = self.arriving, None
+        if arriving is not None:
+            arriving.abandon()

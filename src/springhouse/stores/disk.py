@@ -29,12 +29,12 @@ from springhouse.stores.codec import Codec
 from springhouse.stores.database import Connection, Database, Unusable
 from springhouse.stores.files import Bodies, Deliver
 from springhouse.stores.finding import Finder, Readers
+from springhouse.stores.incoming import PIECE, Incoming
 from springhouse.stores.operations import (
     Counting,
     Desk,
     Dropped,
     Forget,
-    Incoming,
     Operation,
     Purging,
     Put,
@@ -44,7 +44,7 @@ from springhouse.stores.operations import (
 )
 from springhouse.stores.purging import Everything, Held, Keys, Purge, Receipt, remaining
 from springhouse.stores.shared import Shared
-from springhouse.stores.tier import Arriving, Found, News, Purged
+from springhouse.stores.tier import BACKLOG_MAX, Arriving, Found, News, Purged, Told
 from springhouse.stores.troubles import Troubles
 from springhouse.stores.writer import Writer
 
@@ -174,17 +174,24 @@ class DiskStore:
         """Put a freshened entry in the old one's place; see Tier."""
         self._submit(Replace(old, new, self._seen), old.key)
 
-    def arrive(self) -> Arriving | None:
+    def arrive(self, _key: bytes, told: Told, /) -> Arriving | None:
         """Begin to store content that is arriving; see Tier."""
         if self._writer.waiting > self.limits.waiting_max // 2:
-            self.troubles.report("slow", "the disk is slower than the origin: a response was not stored")
+            self.troubles.report("slow", "the disk is slower than the origin: a large response has to wait in memory")
             return None
         return Incoming(
             self._desk,
+            told,
             submit=self._submit,
             run=self._readers.run,
             since=lambda: self._seen,
+            backlog_max=self._backlog_max,
         )
+
+    def _backlog_max(self) -> int:
+        """Return how much of one arriving content may wait to be written: less when there is much in all."""
+        is_crowded = self._writer.waiting > self.limits.waiting_max // 2
+        return min(PIECE if is_crowded else BACKLOG_MAX, self.limits.waiting_max // 4)
 
     def purge(
         self, purge: Purge, done: Purged | None = None, *, held: Sequence[Held] = (), dry_run: bool = False

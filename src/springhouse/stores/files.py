@@ -31,26 +31,42 @@ _NAME = re.compile(r"[0-9a-f]{12}-[0-9a-f]{1,16}(\.part)?")
 
 
 class PartFile:
-    """A body being written. Used by one thread at a time, but for `read`."""
+    """A body being written. Used by one thread at a time, but for `read`. It is open until it is let go of."""
 
-    __slots__ = ("_digester", "_fd", "name", "path")
+    __slots__ = ("_digester", "_fd", "_lock", "name", "path")
 
     def __init__(self, path: Path, name: str) -> None:
         self.name = name
         self.path = path
+        self._fd = -1
+        self._lock = Lock()
         self._digester = digests.Digester()
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        self._fd = os.open(path, flags, 0o600)
 
     def write(self, data: bytes) -> None:
         """Append. Raises OSError."""
         view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        with self._lock:
+            while view:
+                view = view[os.write(self._fd, view) :]
         self._digester.update(data)
 
+    def __del__(self) -> None:
+        self.close()
+
     def read(self, start: int, size: int) -> bytes:
-        """Read what was written."""
-        return _read_at(self._fd, start, size)
+        """Read what was written. Raises OSError."""
+        with self._lock:
+            return _read_at(self._fd, start, size)
+
+    def rename(self, path: Path) -> None:
+        """Give the file its name. Nothing more can be written. Raises OSError."""
+        with self._lock:
+            self.close()  # not everywhere may an open file be renamed
+            os.replace(self.path, path)
+            self.path = path
+            self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
 
     def digests(self) -> bytes:
         """Return the digests of what was written."""
@@ -86,19 +102,18 @@ class Bodies:
 
     def finish(self, part: PartFile) -> None:
         """Give a body that is whole its name. Its row must follow, then `settled`. Raises OSError."""
-        part.close()
-        os.replace(part.path, self.path(part.name))
+        part.rename(self.path(part.name))
 
     def settled(self, name: str) -> None:
         """Note that a body has its row, or will never have one."""
         self._unfinished.discard(name)
 
     def discard(self, part: PartFile) -> None:
-        """Remove a body that will not be stored."""
-        part.close()
-        for path in (part.path, self.path(part.name)):
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
+        """Remove a body that will not be stored. Who reads it goes on, where open files may be removed."""
+        if sys.platform == "win32":
+            part.close()
+        with suppress(OSError):
+            part.path.unlink(missing_ok=True)
         self.settled(part.name)
 
     def remove(self, name: str) -> None:

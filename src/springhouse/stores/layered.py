@@ -23,7 +23,7 @@ from springhouse.rules.entry import Entry
 from springhouse.stores.leasing import Leasing
 from springhouse.stores.memory import MemoryStore
 from springhouse.stores.purging import Everything, Held, Keys, Purge, Receipt, counted, remaining
-from springhouse.stores.tier import Arriving, Found, Purged, Tier
+from springhouse.stores.tier import Arriving, Found, Purged, Tier, Told
 
 _ABSENT_MAX = 16_384
 REST = 5.0
@@ -256,16 +256,20 @@ class LayeredStore:
     # What changes the store.
 
     def put(self, entry: Entry) -> None:
-        """Store an entry whose content is complete, in place of those it supersedes."""
-        key = entry.key
+        """Store an entry whose content is complete, in place of those it supersedes; it may be what had `arrive`d."""
+        key, content = entry.key, entry.content
+        is_whole = isinstance(content, bytes)
         was_absent = key in self._absent
         self._absent.pop(key, None)
         self._repeat(key)
-        if len(entry.content) > self.whole_max:
+        if not is_whole or len(content) > self.whole_max:
             self.memory.forget((key,))
         elif was_absent or key in self.memory.records:
             self.memory.put(entry)
-        self.tier.put(entry)
+        if is_whole:
+            self.tier.put(entry)
+        else:
+            content.commit(entry)
 
     def replace(self, old: Entry, new: Entry) -> None:
         """Put a freshened entry in the old one's place; nothing happens when the old one has gone."""
@@ -276,15 +280,9 @@ class LayeredStore:
             self.memory.forget((old.key,))  # it was evicted and found again meanwhile: other objects, the same entries
         self.tier.replace(old, new)
 
-    def arrive(self) -> Arriving | None:
-        """Begin to store content in the tier while it arrives; None where that cannot be. See Tier."""
-        return self.tier.arrive()
-
-    def committed(self, key: bytes) -> None:
-        """Note that an entry whose content had arrived in the tier was committed there."""
-        self._absent.pop(key, None)
-        self._repeat(key)
-        self.memory.forget((key,))
+    def arrive(self, key: bytes, told: Told) -> Arriving | None:
+        """Begin to store content in the tier while it arrives; None while that cannot be. See Tier."""
+        return self.tier.arrive(key, told)
 
     def forget(self, keys: Iterable[bytes]) -> int:
         """Remove the keys here and, in a moment, everywhere; return how many memory had."""

@@ -29,7 +29,7 @@ from springhouse.stores.purging import (
     selects,
     variant_of,
 )
-from springhouse.stores.tier import Found, Purged
+from springhouse.stores.tier import Found, Purged, Told
 
 _RECORD_BYTES = 620
 _ENTRY_BYTES = 1150
@@ -183,6 +183,14 @@ class MemoryStore:
                 return [self.records[key] for key in self._labels.keys(labels_named(what))]
             case Prefix() | Everything():
                 return list(self.records.values())
+
+    @property
+    def whole_max(self) -> int:
+        """All that finds room is held whole."""
+        return self.budget
+
+    def arrive(self, _key: bytes, _told: Told) -> None:
+        """Nothing stands behind memory to which content could go while it arrives."""
 
     def reserve(self, size: int) -> bool:
         """Count content that is arriving and make room for it; False when arriving content alone is too much."""

@@ -11,7 +11,7 @@ from springhouse.stores.layered import LayeredStore
 from springhouse.stores.leasing import Leasing
 from springhouse.stores.memory import MemoryStore, Record
 from springhouse.stores.purging import Held, Purge
-from springhouse.stores.tier import Found, Purged
+from springhouse.stores.tier import Arriving, Found, Purged, Told
 
 
 class OpenableStore:
@@ -90,12 +90,22 @@ class OpenableStore:
         return self._store.find(key, done)
 
     def put(self, entry: Entry) -> None:
-        """Store an entry whose content is complete."""
-        self._store.put(entry)
+        """Store an entry whose content is complete. What was arriving in a slow part that has been closed is lost."""
+        if self._layered is not None or isinstance(entry.content, bytes):
+            self._store.put(entry)
 
     def replace(self, old: Entry, new: Entry) -> None:
         """Put a freshened entry in the old one's place."""
         self._store.replace(old, new)
+
+    @property
+    def whole_max(self) -> int:
+        """How large content may be that is put whole."""
+        return self._store.whole_max
+
+    def arrive(self, key: bytes, told: Told) -> Arriving | None:
+        """Begin to store content in the slow part while it arrives; None while that cannot be."""
+        return self._store.arrive(key, told)
 
     def reserve(self, size: int) -> bool:
         """Make room in memory for content that is arriving."""

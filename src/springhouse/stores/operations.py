@@ -10,7 +10,6 @@ asks is done in order.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 
@@ -23,7 +22,7 @@ from springhouse.stores.files import Bodies, Deliver, PartFile
 from springhouse.stores.purging import Held, Purge, Receipt, variant_of
 from springhouse.stores.rows import NewRow, Rows, row_of
 from springhouse.stores.shared import Shared
-from springhouse.stores.tier import Purged, Read
+from springhouse.stores.tier import Purged
 from springhouse.stores.troubles import Troubles
 
 purge_decoder = msgpack.Decoder(Purge)
@@ -56,6 +55,8 @@ class Operation:
     """It must be done, even when nothing else can be."""
     is_lasting = False
     """It must survive a power failure once it is settled."""
+    has_rows = True
+    """It reads or writes the database; what does not needs no transaction."""
 
     def prepare(self, desk: Desk) -> None:
         pass
@@ -110,6 +111,7 @@ class Put(Operation):
         self.part = desk.bodies.create()
         self.part.write(content)
         desk.bodies.finish(self.part)
+        self.part.close()
         return self.part.digests()
 
     def apply(self, rows: Rows, desk: Desk) -> None:
@@ -140,111 +142,6 @@ class Dropped(Put):
 
     def prepare(self, desk: Desk) -> None:
         pass
-
-
-class Incoming:
-    """Content on its way to a file while it arrives; see `tier.Arriving`. The writer's thread does the work."""
-
-    __slots__ = ("_desk", "_read_later", "_since", "_submit", "has_failed", "part", "reached", "size")
-
-    def __init__(
-        self,
-        desk: Desk,
-        *,
-        submit: Callable[..., object],
-        run: Callable[[Callable[[], None]], None],
-        since: Callable[[], int],
-    ) -> None:
-        self._desk = desk
-        self._submit = submit
-        self._read_later = run
-        self._since = since
-        self.size = 0
-        self.reached = 0
-        """Bytes in the file; the writer's thread counts."""
-        self.part: PartFile | None = None
-        self.has_failed = False
-
-    @property
-    def backlog(self) -> int:
-        """Bytes that are not in the file yet; 0 when writing has failed."""
-        return 0 if self.has_failed else self.size - self.reached
-
-    def write(self, data: bytes) -> None:
-        """Take some content."""
-        self.size += len(data)
-        self._submit(Append(self, data))
-
-    def commit(self, entry: Entry) -> None:
-        """Store the entry, with what was written as its content."""
-        stored = copy(entry)  # who is being served from it still needs the content it has
-        stored.content, stored.length = b"", self.size
-        self._submit(Commit(self, stored, self._since()), entry.key)
-
-    def abandon(self) -> None:
-        """Store nothing."""
-        self._submit(Abandon(self))
-
-    def read(self, start: int, size: int, done: Read) -> None:
-        """Read what has reached the file."""
-
-        def work() -> None:
-            data = None
-            with suppress(OSError):
-                if self.part is not None:
-                    data = self.part.read(start, min(size, digests.CHUNK)) or None
-            self._desk.deliver(done, data)
-
-        self._read_later(work)
-
-
-class Append(Operation):
-    """Writes a piece of arriving content."""
-
-    def __init__(self, incoming: Incoming, data: bytes) -> None:
-        self.incoming = incoming
-        self.data = data
-        self.size = len(data)
-
-    def prepare(self, desk: Desk) -> None:
-        incoming = self.incoming
-        if incoming.has_failed:
-            return
-        try:
-            if incoming.part is None:
-                incoming.part = desk.bodies.create()
-            incoming.part.write(self.data)
-            incoming.reached += len(self.data)
-        except OSError as error:
-            incoming.has_failed = True
-            desk.troubles.report("write", f"a body cannot be written, it was not stored: {error}")
-
-
-class Commit(Put):
-    """Stores an entry whose content has been written by Append."""
-
-    def __init__(self, incoming: Incoming, entry: Entry, since: int) -> None:
-        super().__init__(entry, since)
-        self.incoming = incoming
-
-    def _body(self, desk: Desk) -> bytes | None:
-        self.part, self.incoming.part = self.incoming.part, None
-        if self.part is None or self.incoming.has_failed:
-            return b"" if self.incoming.size == 0 else None
-        desk.bodies.finish(self.part)
-        return self.part.digests()
-
-
-class Abandon(Operation):
-    """Removes what Append has written."""
-
-    def __init__(self, incoming: Incoming) -> None:
-        self.incoming = incoming
-
-    def settle(self, desk: Desk, *, done: bool) -> None:
-        part, self.incoming.part = self.incoming.part, None
-        if part is not None:
-            desk.bodies.discard(part)
 
 
 class Replace(Operation):

@@ -24,7 +24,7 @@ from springhouse.stores import digests, purging
 from springhouse.stores.codec import Codec, CodecError
 from springhouse.stores.purging import Held, Keys, Purge, Receipt, remaining
 from springhouse.stores.redis_address import Address
-from springhouse.stores.redis_contents import Body, RedisArriving, proof_of
+from springhouse.stores.redis_contents import ArrivingEnds, Body, RedisArriving, proof_of
 from springhouse.stores.redis_finding import Answer, Finder, read_whole
 from springhouse.stores.redis_layout import Layout, Lifetimes, stamp_of, variant_of
 from springhouse.stores.redis_leases import LeaseLimits, Leases
@@ -32,7 +32,7 @@ from springhouse.stores.redis_link import Away, Link, LinkLimits, Patience, Refu
 from springhouse.stores.redis_log import LogLimits, PurgeLog
 from springhouse.stores.redis_purging import Pending, Purger
 from springhouse.stores.redis_scripts import DROP, PUT
-from springhouse.stores.tier import Arriving, Found, News, Purged
+from springhouse.stores.tier import BACKLOG_MAX, Arriving, Found, News, Purged, Told
 from springhouse.stores.troubles import Troubles
 
 _CLOSING_S = 2.0
@@ -253,32 +253,35 @@ class RedisStore:
         except (Away, Refused):
             return
 
-    def arrive(self, key: bytes = b"") -> Arriving | None:
-        """Begin to store content that is arriving, under this key; see Tier. None when the key is not known."""
-        if not key or not self._link.is_up or self._waiting > self.limits.waiting_max // 2:
+    def arrive(self, key: bytes, told: Told, /) -> Arriving | None:
+        """Begin to store content that is arriving; see Tier."""
+        if not self._link.is_up or self._waiting > self.limits.waiting_max // 2:
             return None
-        return RedisArriving(
-            self._layout.base(key), link=self._link, spawn=self._spawn, commit=self._commit, settled=self._settled
+        ends = ArrivingEnds(
+            told=told,
+            commit=self._commit,
+            settled=self._settled,
+            backlog_max=max(digests.CHUNK, min(BACKLOG_MAX, self.limits.waiting_max // 4)),
         )
+        return RedisArriving(Body(self._layout.base(key)), ends, link=self._link, spawn=self._spawn)
 
     def _settled(self, size: int) -> None:
         self._waiting -= size
 
     def _commit(self, arriving: RedisArriving, entry: Entry) -> None:
         stored = copy(entry)  # who is being served from it still needs the content it has
-        stored.content, stored.length = b"", arriving.size
+        stored.content, stored.length = b"", arriving.length
         self._in_order(entry.key, self._finish(arriving, stored, self._now(stored)))
 
     async def _finish(self, arriving: RedisArriving, entry: Entry, moment: "_Moment") -> None:
-        content = await arriving.finish()
-        if content is not None:
-            self._waiting += len(content)
-            await self._put(entry, content, moment)
-        elif arriving.is_whole and arriving.body.base == self._layout.base(entry.key):
-            try:
-                await self._write(entry, arriving.body.digests(), moment, _of_put(b"", arriving.body))
-            except (Away, Refused):
-                return
+        try:
+            if await arriving.is_written():
+                body = arriving.body if arriving.length else None
+                await self._write(entry, arriving.digests, moment, _of_put(b"", body))
+        except (Away, Refused):
+            pass  # counted where it happened; what was written expires
+        finally:
+            arriving.end()
 
     # Purges.
 

@@ -7,6 +7,7 @@ written after the last chunk, by a script that counts them.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from springhouse.rules.entry import Entry
 from springhouse.stores import digests
 from springhouse.stores.redis_link import Away, Link, Refused
 from springhouse.stores.redis_scripts import CHUNK
-from springhouse.stores.tier import Read
+from springhouse.stores.tier import Read, Told
 
 UNFINISHED_MS: Final = 60_000
 _AT_ONCE: Final = 4
@@ -113,44 +114,77 @@ class RedisContent:
         return b"".join(found) if proved else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrivingEnds:
+    """Whom arriving content deals with. `settled` is told how many bytes the store need not count any longer, negative:
+    how many more. `backlog_max`: bytes that may wait to be written, at least a chunk."""
+
+    told: Told
+    commit: Commit
+    settled: Callable[[int], None]
+    backlog_max: int
+
+
 class RedisArriving:
     """An Arriving: content on its way to Redis, at most one chunk of it in flight."""
 
-    __slots__ = ("_commit", "_content", "_has_failed", "_link", "_settled", "_spawn", "_writer", "body", "size")
+    __slots__ = (
+        "_content",
+        "_ends",
+        "_has_ended",
+        "_link",
+        "_spawn",
+        "_told",
+        "_writer",
+        "body",
+        "has_failed",
+        "length",
+    )
 
-    def __init__(
-        self, base: bytes, *, link: Link, spawn: Spawn, commit: Commit, settled: Callable[[int], None]
-    ) -> None:
-        self.size = 0
-        self.body = Body(base)
+    def __init__(self, body: Body, ends: ArrivingEnds, *, link: Link, spawn: Spawn) -> None:
+        self.length = 0
+        self.body = body
+        self.has_failed = False
+        self._ends = ends
+        self._told = ends.told
         self._link = link
         self._spawn = spawn
-        self._commit = commit
-        self._settled = settled
-        """Is told how many bytes the store need not count any longer; negative: how many more."""
         self._content = bytearray()
         """What has not been written."""
-        self._has_failed = False
         self._writer: asyncio.Future[None] | None = None
+        self._has_ended = asyncio.Event()
+
+    def __len__(self) -> int:
+        return self.length
 
     @property
-    def backlog(self) -> int:
-        """Bytes that have not reached Redis; 0 when writing has failed."""
-        return len(self._content)
+    def reached(self) -> int:
+        """Bytes that have reached Redis."""
+        return self.body.length
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether too much waits to be written."""
+        return len(self._content) > self._ends.backlog_max
+
+    @property
+    def digests(self) -> bytes:
+        """The digests of what has reached Redis."""
+        return self.body.digests()
 
     def write(self, data: bytes) -> None:
         """Take some content."""
-        self.size += len(data)
-        if self._has_failed:
+        self.length += len(data)
+        if self.has_failed:
             return
         self._content += data
-        self._settled(-len(data))
+        self._ends.settled(-len(data))
         if len(self._content) >= digests.CHUNK and self._writer is None:
             self._writer = asyncio.get_running_loop().create_future()
             self._spawn(self._write(self._writer))
 
     async def _write(self, writer: "asyncio.Future[None]") -> None:
-        while len(self._content) >= digests.CHUNK and not self._has_failed:
+        while len(self._content) >= digests.CHUNK and not self.has_failed:
             await self._write_chunk()
         self._writer = None
         writer.set_result(None)
@@ -161,42 +195,36 @@ class RedisArriving:
             await self.body.add(self._link, chunk)
         except (Away, Refused):
             self._fail()
-        if not self._has_failed:
+        if not self.has_failed:
             del self._content[: len(chunk)]
-            self._settled(len(chunk))
+            self._ends.settled(len(chunk))
+            self._told()
 
     def _fail(self) -> None:
-        self._has_failed = True
-        self._settled(len(self._content))
+        self.has_failed = True
+        self._ends.settled(len(self._content))
         self._content.clear()
+        self._told()
 
     def commit(self, entry: Entry) -> None:
         """Store the entry; see Arriving."""
-        self._commit(self, entry)
+        self._ends.commit(self, entry)
 
-    async def finish(self) -> bytes | None:
-        """Write what is left; return the content instead when it is small; None when writing has failed or did now."""
+    async def is_written(self) -> bool:
+        """Write what is left; say whether all of it is in Redis."""
         while self._writer is not None:
             await self._writer
-        if self._has_failed:
-            return None
-        if self.body.chunks == 0:
-            content = bytes(self._content)
-            self._fail()
-            return content
         if self._content:
             await self._write_chunk()
-        return None
-
-    @property
-    def is_whole(self) -> bool:
-        """Say whether all of it is in chunks in Redis."""
-        return not self._has_failed and self.body.length == self.size
+        return not self.has_failed and self.body.length == self.length
 
     def abandon(self) -> None:
         """Store nothing."""
+        is_begun = self.body.chunks or self._writer is not None
+        self._told = _ignore
         self._fail()
-        if self.body.chunks or self._writer is not None:
+        self.end()
+        if is_begun:
             self._spawn(self._remove())
 
     async def _remove(self) -> None:
@@ -204,11 +232,26 @@ class RedisArriving:
             await self._writer
         await forgiven(self._link.command("UNLINK", self.body.key))
 
+    def end(self) -> None:
+        """Note that it is stored, or never will be."""
+        self._has_ended.set()
+        told, self._told = self._told, _ignore  # it refers to this
+        told()
+
     def read(self, start: int, size: int, done: Read) -> None:
-        """Read what has reached Redis; see Arriving."""
-        proof, length = self.body.digests(), self.body.chunks * digests.CHUNK
-        sent = RedisContent(self.body.key, length, proof, link=self._link, spawn=self._spawn, broken=self._fail)
-        sent.read(start, size, done)
+        """Read what has reached Redis, or what will have when it is stored; see Arriving."""
+        self._spawn(self._read(start, size, done))
+
+    async def _read(self, start: int, size: int, done: Read) -> None:
+        if start >= self.reached:
+            await self._has_ended.wait()
+        if start >= self.reached:
+            done(None)
+        else:
+            written = RedisContent(
+                self.body.key, self.reached, self.digests, link=self._link, spawn=self._spawn, broken=self._fail
+            )
+            written.read(start, size, done)
 
 
 async def forgiven(work: Awaitable[Any]) -> None:
@@ -228,3 +271,7 @@ async def proof_of(content: Any) -> bytes:
         parts.append(digests.digest(chunk))
         await asyncio.sleep(0)  # large content takes long
     return b"".join(parts)
+
+
+def _ignore() -> None:
+    pass

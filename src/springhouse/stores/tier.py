@@ -22,6 +22,9 @@ Purged = Callable[[Receipt], None]
 Read = Callable[["bytes | None"], None]
 """Is given some content, None when it cannot be read."""
 News = Callable[[Sequence[Purge]], None]
+Told = Callable[[], None]
+BACKLOG_MAX = 4 * 2**20
+"""Bytes of one arriving content that may wait to reach its store, if there is room for as many."""
 
 
 class StoredContent(Protocol):
@@ -36,15 +39,30 @@ class StoredContent(Protocol):
         """
 
 
-class Arriving(Protocol):
-    """Content that goes to the store while it arrives. One of `commit` and `abandon` ends it."""
+class Arriving(StoredContent, Protocol):
+    """Content that goes to the store while it arrives. One of `commit` and `abandon` ends it.
 
-    size: int
+    Once it is committed it is the content of its entry. What has reached the store can be read from the beginning, and
+    after the end as long as the store has it; what was written before a commit can be read from then on.
+    """
+
+    length: int
     """Bytes written so far."""
 
     @property
-    def backlog(self) -> int:
-        """Bytes written that have not reached the store; who writes should hold back when it grows."""
+    def reached(self) -> int:
+        """Bytes, counted from the first, that have reached the store."""
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether so much waits to reach the store that who writes should hold back, until told."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Say whether it will not be stored. What is written then is dropped; what had reached the store has."""
+
+    def __len__(self) -> int:
+        """Return `length`."""
 
     def write(self, data: bytes) -> None:
         """Take some content."""
@@ -54,9 +72,6 @@ class Arriving(Protocol):
 
     def abandon(self) -> None:
         """Store nothing."""
-
-    def read(self, start: int, size: int, done: Read) -> None:
-        """Read what was written: up to `size` bytes from `start`, which is less than `size - backlog`."""
 
 
 class Tier(Protocol):
@@ -73,8 +88,12 @@ class Tier(Protocol):
     def replace(self, old: Entry, new: Entry) -> None:
         """Put a freshened entry in the old one's place; nothing happens when the old one has gone."""
 
-    def arrive(self) -> Arriving | None:
-        """Begin to store content that is arriving; None where the store cannot, or has no room."""
+    def arrive(self, key: bytes, told: Told, /) -> Arriving | None:
+        """Begin to store content that is arriving, for an entry of this key; None while the store cannot.
+
+        `told` is called when more of it has reached the store, when it has failed, and a last time after `commit`,
+        when it is stored or never will be; not after `abandon`.
+        """
 
     def purge(
         self, purge: Purge, done: Purged | None = None, *, held: Sequence[Held] = (), dry_run: bool = False

@@ -157,6 +157,8 @@ class Writer:
 
     def _committed(self, batch: list[Operation]) -> bool:
         """Do operations in one transaction; say whether that went well."""
+        if not (self._visits or any(operation.has_rows for operation in batch)):
+            return True
         try:
             if not self._is_sound:
                 self.connection.prepare()

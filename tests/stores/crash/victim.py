@@ -14,7 +14,7 @@ import random
 import sys
 from pathlib import Path
 
-from tests.stores.backends import Loop, Tiered, disk, make_entry
+from tests.stores.backends import Loop, Tiered, disk, make_entry, nobody
 
 from springhouse.stores.disk import DiskLimits
 from springhouse.stores.purging import Keys, Purge
@@ -39,7 +39,7 @@ def store_one(store: Tiered, chance: random.Random, key: bytes, stamp: int) -> N
     if chance.random() < 0.7:
         store.put(make_entry(key, data, at=stamp))
         return
-    arriving = store.tier.arrive()
+    arriving = store.tier.arrive(key, nobody)
     if arriving is None:
         return
     for start in range(0, len(data), 100_000):
