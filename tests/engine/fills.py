@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Event
 from typing import TYPE_CHECKING
 
 from tests.engine.clients import Client, Origin
@@ -19,13 +20,34 @@ from springhouse.stores.troubles import Troubles
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from threading import Event
 
     from springhouse.engine.recordings import Reader
     from springhouse.rules.entry import Entry
 
 BUDGET, WHOLE_MAX, WAITING_MAX = 100_000, 500, 4_000
 BACKLOG_MAX = WAITING_MAX // 4
+
+
+class Hold:
+    """Keeps the thread that writes from writing."""
+
+    def __init__(self) -> None:
+        self._is_held = Event()
+        self._is_over = Event()
+
+    def work(self) -> None:
+        """Do nothing, on that thread."""
+        self._is_held.set()
+        self._is_over.wait(20.0)
+
+    def begun(self) -> Hold:
+        """Wait until it holds."""
+        assert self._is_held.wait(20.0)
+        return self
+
+    def end(self) -> None:
+        """Let it go on."""
+        self._is_over.set()
 
 
 class Stores:
@@ -50,9 +72,11 @@ class Stores:
         """Wait until all is written, and everybody told."""
         self.loop.result(lambda done: self.disk.flush(lambda: done(None)))
 
-    def hold_the_writer(self, until: Event) -> None:
-        """Let the disk do nothing for a while."""
-        self.disk._submit(Then(lambda: until.wait(20.0)))
+    def hold_the_writer(self) -> Hold:
+        """Let the disk do nothing more, once it has done what it was asked for before."""
+        hold = Hold()
+        self.disk._submit(Then(hold.work))
+        return hold
 
     def find(self, key: bytes) -> tuple[Entry, ...]:
         """Return what is under the key, wherever it is."""

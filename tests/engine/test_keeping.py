@@ -6,7 +6,6 @@ import gc
 import os
 import shutil
 import sys
-from threading import Event
 from typing import TYPE_CHECKING
 
 import pytest
@@ -73,15 +72,14 @@ def test_what_is_announced_to_be_large_goes_to_the_disk_from_the_first_byte(stor
 
 
 def test_the_origin_waits_for_the_disk(stores: Stores) -> None:
-    go_on = Event()
-    stores.hold_the_writer(go_on)
+    hold = stores.hold_the_writer().begun()
     fill = Fill(stores)
     fast, _ = fill.join()
     while not fill.origin.is_paused:
         fill.feed(LARGE[len(fill.sent) : len(fill.sent) + 100])
     assert BACKLOG_MAX < len(fill.sent) <= WHOLE_MAX + BACKLOG_MAX + 100
     assert fast.got == fill.sent, "but those who read do not wait for the disk"
-    go_on.set()
+    hold.end()
     fill.until(lambda: not fill.origin.is_paused)
     fill.feed_all(LARGE[len(fill.sent) :])
     fill.finish()
@@ -112,16 +110,22 @@ def test_who_comes_late_or_is_slow_reads_from_the_disk(stores: Stores) -> None:
 
 
 def test_what_the_disk_has_when_all_has_come_is_dropped_though_a_reader_lags(stores: Stores) -> None:
-    go_on = Event()
-    stores.hold_the_writer(go_on)
+    first = stores.hold_the_writer().begun()
     fill = Fill(stores)
     slow, _ = fill.join(room=1)
     while not fill.origin.is_paused:
         fill.feed(LARGE[len(fill.sent) : len(fill.sent) + 100])
+    second = stores.hold_the_writer()
+    first.end()
+    second.begun()
     fill.finish()
-    assert fill.held == len(fill.sent)
-    go_on.set()
+    while not stores.loop.is_idle:
+        stores.loop.once()
+    assert 0 < fill.held < len(fill.sent)
+    assert stores.reserved == 0, "what has come in whole waits in the store's own account"
+    second.end()
     fill.until(lambda: fill.held == 0)
+    assert stores.reserved == 0
     while not slow.ends:
         slow.take()
         stores.loop.once(0.01)
@@ -179,8 +183,10 @@ def test_what_is_kept_no_longer_waits_for_those_who_read_it_from_the_disk(stores
     fill.until(lambda: fill.recording.held_from > 40_000)
     while not fill.origin.is_paused:
         fill.feed(LARGE[:50_000])
+    stores.flush()
     assert len(fill.sent) > 60_000
-    assert len(stores.files()) == 1
+    assert stores.reserved == 0
+    assert [path.stat().st_size < 60_000 for path in stores.files()] == [True]
     if leaves:
         reader.leave()
     else:
@@ -195,15 +201,14 @@ def test_what_is_kept_no_longer_waits_for_those_who_read_it_from_the_disk(stores
 
 
 def test_when_the_disk_takes_nothing_it_goes_on_in_memory_while_there_is_room(stores: Stores) -> None:
-    go_on = Event()
-    stores.hold_the_writer(go_on)
+    hold = stores.hold_the_writer().begun()
     others = [Fill(stores, b"http://a.test/%d" % n, length=len(LARGE)) for n in range(2)]
     for other in others:
         other.feed(LARGE[: BACKLOG_MAX + 1])
     fill = Fill(stores, length=1000)
     fill.feed(LARGE[:700])
     assert fill.arriving is None, "too much waits already"
-    go_on.set()
+    hold.end()
     fill.until(lambda: stores.disk._writer.waiting == 0)
     fill.feed(LARGE[700:1000])
     assert fill.arriving is not None, "it is asked again"
@@ -228,15 +233,17 @@ def test_without_room_it_is_kept_no_longer(stores: Stores) -> None:
 
 def test_who_found_it_arriving_may_read_it_when_it_is_stored(stores: Stores) -> None:
     """A revalidation that began meanwhile has the entry in its hands; its content lies where it was written."""
-    go_on = Event()
     fill = Fill(stores, length=1000)
-    stores.hold_the_writer(go_on)
+    hold = stores.hold_the_writer().begun()
     fill.feed(LARGE[:1000])
     fill.finish()
     content = fill.entry.content
     found: list[bytes | None] = []
     content.read(300, 500, found.append)
-    go_on.set()
+    for _ in range(2):
+        stores.loop.result(stores.disk.totals)  # those who read have had their turn
+    assert found == []
+    hold.end()
     fill.until(lambda: found)
     assert (found, len(content)) == ([LARGE[300:800]], 1000)
 

@@ -47,6 +47,11 @@ class Loop:
     def later(self, delay: float, call: Callable[[], Any], /) -> None:
         heapq.heappush(self._timers, (time.monotonic() + delay, next(self._numbers), call))
 
+    @property
+    def is_idle(self) -> bool:
+        """Say whether nothing is delivered that has not run."""
+        return self._calls.empty()
+
     def until(self, is_so: Callable[[], Any]) -> None:
         """Run what is delivered until something is so."""
         end = time.monotonic() + PATIENCE_S

@@ -60,13 +60,13 @@ class Keeping:
         self._is_over = True
 
     def store(self, *, is_current: bool) -> None:
-        """Store what has come, which is all of it, unless it is outdated by now or could not be written."""
+        """Store what has come, which is all of it, unless it is outdated by now."""
         self.give_up()
         recording, entry, arriving = self.recording, self.entry, self._arriving
         entry.length = recording.size
         if arriving is None:
             entry.content = b"".join(recording.chunks)
-        elif is_current and not arriving.has_failed:
+        elif is_current:
             entry.content = arriving
         else:
             recording.is_kept = False  # who reads it gets the rest
