@@ -43,6 +43,7 @@ class Proxy:
         self.settings = Settings(**{"origin": origin, "port": 0, **settings})
         self._thread = LoopThread(loop)
         self._clients: list[Client] = []
+        self._is_closed = False
         try:
             self._thread.run(self._start(clock))
         except BaseException:
@@ -52,6 +53,7 @@ class Proxy:
     async def _start(self, clock: Clock) -> None:
         self.engine = engine_of(self.settings, clock)
         self.server = Server(self.engine, limits_of(self.settings))
+        self.engine.open()
         self.address: Address
         if self.settings.unix_socket is not None:
             await self.server.listen_unix(self.settings.unix_socket)
@@ -119,12 +121,23 @@ class Proxy:
 
         self.await_that(heard)
 
+    @property
+    def reserved(self) -> int:
+        """Bytes of memory that are counted for content that is arriving."""
+        store = self.engine.store
+        memory = getattr(store, "memory", store)
+        reserved: int = memory.used - sum(record.cost for record in memory.records.values())
+        return reserved
+
     def held_back(self) -> dict[str, int]:
         """Return the bytes of content that wait in the proxy's memory for clients, by client."""
         return self.call(lambda: {repr(c): c.transport.get_write_buffer_size() for c in self.server.connections})
 
     def close(self, *, was_well: bool = True) -> None:
-        """End everything. What went wrong in the loop unseen, and what was left behind, is raised here."""
+        """End everything, once. What went wrong in the loop unseen, and what was left behind, is raised here."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         for client in self._clients:
             client.close()
         self._settle(lambda: "connecting" if self.engine.pool._connecting else "")
@@ -146,7 +159,7 @@ class Proxy:
 
     def _counted(self) -> str:
         engine = self.engine
-        arriving = engine.store.used - sum(record.cost for record in engine.store.records.values())
+        arriving = self.reserved
         counted = {
             "connections": len(self.server.connections),
             "flights": len(engine.flights.by_key),
