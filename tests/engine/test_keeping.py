@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,6 +40,7 @@ def test_an_object_may_be_larger_than_memory(stores: Stores, length: int | None)
     for at in range(0, len(LARGE), 300):
         fill.feed(LARGE[at : at + 300])
         most = max(most, fill.held)
+        assert fill.keeping.has_room(0)
         assert stores.reserved == fill.held
         fill.until(lambda: not fill.origin.is_paused)
     assert most < WHOLE_MAX + BACKLOG_MAX + 600
@@ -85,6 +87,19 @@ def test_the_origin_waits_for_the_disk(stores: Stores) -> None:
     fill.finish()
     assert fast.state == (LARGE, 1, 0)
     assert content_of(stores.find(fill.entry.key)[0], stores.loop) == LARGE
+
+
+def test_what_has_reached_the_disk_makes_room_before_anybody_is_told(stores: Stores) -> None:
+    """The event loop may be late: what is dropped meanwhile takes no room."""
+    fill = Fill(stores, length=len(LARGE))
+    fill.feed(LARGE[:BUDGET // 4])
+    assert fill.arriving is not None
+    while fill.arriving.reached < len(fill.sent):
+        time.sleep(0.001)
+    for _ in range(2):
+        fill.feed(LARGE[len(fill.sent) : len(fill.sent) + 300])
+    assert stores.reserved == fill.held == 600
+    fill.fail()
 
 
 def test_who_comes_late_or_is_slow_reads_from_the_disk(stores: Stores) -> None:

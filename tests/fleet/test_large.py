@@ -47,7 +47,8 @@ def test_a_disk_that_is_full_meanwhile_costs_only_the_storing(origin: Origin, st
     """No file of the process may grow beyond four megabytes, which is as good as a full disk."""
     first = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2**22, resource.RLIM_INFINITY))"
     origin.otherwise = answer(BODY, cache_control=FRESH)
-    node = start("-c", f"{first}; {SPRINGHOUSE[1]}", "serve", store=f"disk:{tmp_path}", memory=MEMORY, max_object="1GiB")
+    limits = {"memory": MEMORY, "max_object": "1GiB"}
+    node = start("-c", f"{first}; {SPRINGHOUSE[1]}", "serve", store=f"disk:{tmp_path}", **limits)
     for _ in range(2):
         found = node.get("/a")
         assert (found.status, found.x_cache, found.body == BODY) == (200, "MISS", True)

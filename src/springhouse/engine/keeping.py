@@ -33,6 +33,7 @@ class Keeping:
     def has_room(self, size: int) -> bool:
         """Make room for content that has come, before it is recorded; False when it can be kept no longer."""
         length, arriving = self.recording.size + size, self._arriving
+        self._give_back(self.recording.held_from)
         if length > self._limit or (arriving is not None and arriving.has_failed) or not self._store.reserve(size):
             return False
         if length > self._held_up_to and arriving is None:
