@@ -92,7 +92,7 @@ def test_the_origin_waits_for_the_disk(stores: Stores) -> None:
 def test_what_has_reached_the_disk_makes_room_before_anybody_is_told(stores: Stores) -> None:
     """The event loop may be late: what is dropped meanwhile takes no room."""
     fill = Fill(stores, length=len(LARGE))
-    fill.feed(LARGE[:BUDGET // 4])
+    fill.feed(LARGE[: BUDGET // 4])
     assert fill.arriving is not None
     while fill.arriving.reached < len(fill.sent):
         time.sleep(0.001)
