@@ -119,8 +119,10 @@ def tier_of(settings: Settings, clock: Clock = wall) -> "DiskStore | RedisStore"
             whole_max=_whole_max(settings),
             waiting_max=_waiting_max(settings),
         )
-        deliver = asyncio.get_running_loop().call_soon_threadsafe
-        return DiskStore(folder_of(settings), limits, deliver=deliver, secret=secret)
+        loop = asyncio.get_running_loop()
+        return DiskStore(
+            folder_of(settings), limits, deliver=loop.call_soon_threadsafe, later=loop.call_later, secret=secret
+        )
     try:
         from springhouse.stores.redis import RedisLimits, RedisStore  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:

@@ -154,7 +154,9 @@ def nobody() -> None:
 
 def disk(folder: Path, loop: Loop, limits: DiskLimits = LIMITS, **more: Any) -> DiskStore:
     """Open a disk store."""
-    return DiskStore(folder, limits, deliver=loop.deliver, troubles=Troubles(lambda text: None), **more)
+    return DiskStore(
+        folder, limits, deliver=loop.deliver, later=loop.later, troubles=Troubles(lambda text: None), **more
+    )
 
 
 def layered_disk(folder: Path, loop: Loop, budget: int) -> Layered:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tests.stores.backends import LIMITS, NOW, VARIANTS_MAX, Layered, Loop, Tiered
 from tests.support.loops import LoopThread, uvloop_or_asyncio
 
+from springhouse.stores.leasing import Lease, Verdict
 from springhouse.stores.redis import RedisLimits, RedisStore
 from springhouse.stores.redis_contents import RedisContent
 from springhouse.stores.redis_link import LinkLimits
@@ -152,7 +153,9 @@ async def asked(ask: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
         if not answer.done():
             answer.set_result(given[0] if given else None)
 
-    ask(*arguments, back, **more)
+    at_once = ask(*arguments, back, **more)
+    if isinstance(at_once, Lease | Verdict):
+        return at_once
     async with asyncio.timeout(20):
         return await answer
 

@@ -378,7 +378,9 @@ def test_a_corrupt_database_is_set_aside(folder: Path, loop: Loop, how: str) -> 
         store.put(make_entry(b"http://a.test/%d" % n, b"x" * 1500))
     store.close()
     spoilt(folder / "entries.sqlite", how)
-    store = Tiered(DiskStore(folder, LIMITS, deliver=loop.deliver, troubles=Troubles(said.append)), loop)
+    store = Tiered(
+        DiskStore(folder, LIMITS, deliver=loop.deliver, later=loop.later, troubles=Troubles(said.append)), loop
+    )
     for n in range(200):
         found = store.lookup(b"http://a.test/%d" % n)
         assert not found or same(found, [make_entry(b"http://a.test/%d" % n, b"x" * 1500)], loop)
@@ -434,7 +436,9 @@ def test_an_older_format_is_brought_up_to_date(folder: Path, loop: Loop, monkeyp
     monkeypatch.setattr(database, "FORMAT", now + 2)
     monkeypatch.setitem(database.MIGRATIONS, now, "CREATE TABLE one(x);")
     monkeypatch.setitem(database.MIGRATIONS, now + 1, "CREATE TABLE two(x);")
-    store = Tiered(DiskStore(folder, LIMITS, deliver=loop.deliver, troubles=Troubles(said.append)), loop)
+    store = Tiered(
+        DiskStore(folder, LIMITS, deliver=loop.deliver, later=loop.later, troubles=Troubles(said.append)), loop
+    )
     assert same(store.lookup(KEY), [entry], loop)
     store.close()
     assert len(said) == 2
@@ -510,7 +514,9 @@ def test_bodies_of_nobody_are_swept_when_the_store_opens(folder: Path, loop: Loo
     for name in ("0123456789ab-1", "0123456789ab-2.part", "not one of ours"):
         (kept.parent / name).write_bytes(b"x")
     said: list[str] = []
-    store = Tiered(DiskStore(folder, LIMITS, deliver=loop.deliver, troubles=Troubles(said.append)), loop)
+    store = Tiered(
+        DiskStore(folder, LIMITS, deliver=loop.deliver, later=loop.later, troubles=Troubles(said.append)), loop
+    )
     loop.until(lambda: said)
     assert {path.name for path in bodies(folder)} == {kept.name, "not one of ours"}
     assert same(store.lookup(KEY), [make_entry(KEY, b"x" * STREAMED)], loop)
@@ -560,7 +566,7 @@ def test_putting_and_finding_go_on_when_the_loop_has_gone(folder: Path) -> None:
     def gone(*_: object) -> None:
         raise RuntimeError("Event loop is closed")
 
-    store = DiskStore(folder, LIMITS, deliver=gone, troubles=Troubles(lambda text: None))
+    store = DiskStore(folder, LIMITS, deliver=gone, later=Loop().later, troubles=Troubles(lambda text: None))
     store.put(make_entry(KEY))
     store.lookup(KEY, lambda variants: None)
     store.purge(Purge(Prefix(b"http://b")), lambda receipt: None)

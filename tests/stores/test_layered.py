@@ -50,6 +50,7 @@ class SlowTier:
         self.held: list[Sequence[Held]] = []
         self.news: Sequence[Purge] = ()
         self.told: list[News] = []
+        self.leases = None
 
     def lookup(self, key: bytes, done: Found) -> None:
         self.lookups.append((key, done))

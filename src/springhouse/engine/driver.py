@@ -69,7 +69,6 @@ class Exchange:
         "is_over",
         "keeping",
         "key",
-        "lease",
         "reader",
         "recording",
         "request",
@@ -88,7 +87,6 @@ class Exchange:
         self.call: Call | None = None
         self.flight: Flight | None = None
         """The flight this exchange leads."""
-        self.lease: Lease | None = None
         self.keeping: Keeping | None = None
         """Stores what is recorded, as long as it can."""
         self.recording: Recording | None = None
@@ -192,8 +190,7 @@ class Exchange:
             leases = self.engine.store.leases
             if leases is None or not step.wait:
                 return Claimed.LEAD
-            leases.acquire(step.key, self._lease_answered)
-            return PENDING
+            return self._claimed(leases.acquire(step.key, self._lease_answered))
         if not step.wait:
             return Claimed.ALONE
         self._waits_in = flight
@@ -201,24 +198,31 @@ class Exchange:
         return PENDING
 
     def _lease_answered(self, answer: Lease | Verdict) -> None:
-        """Go on as the nodes that share the store have settled who fetches the key."""
-        leases = self.engine.store.leases
-        if self.flow is None or leases is None:
+        if self.flow is None:
             return
-        if isinstance(answer, Lease):
-            self.lease = answer
-            self.run(self.flow, Claimed.LEAD)
-        elif answer is Verdict.HELD:
-            leases.wait(self.key, self._lease_answered)
-        elif answer is Verdict.FREE:
+        claimed: Any = self._claimed(answer)
+        if claimed is not PENDING:
+            self.run(self.flow, claimed)
+
+    def _claimed(self, answer: Lease | Verdict | None) -> object:
+        """Return the result of a claim, as the processes that share the store have settled who fetches the key."""
+        engine = self.engine
+        if answer is None:
+            return PENDING
+        if answer is Verdict.HELD and engine.store.leases is not None:
+            engine.store.leases.wait(self.key, self._lease_answered)
+            return PENDING
+        if answer is Verdict.FREE:
+            engine.store.look_behind(self.key)
             self._land(None)
-            self._woken(None)
-        elif answer is Verdict.ALONE:
-            self.engine.flights.remember(self._own_kind(), self.engine.clock())
+            return self._lookup(Lookup(self.key))
+        if answer is Verdict.ALONE:
+            engine.flights.remember(self._own_kind(), engine.clock())
             self._land(Claimed.RELEASED)
-            self.run(self.flow, Claimed.ALONE)
-        else:
-            self.run(self.flow, Claimed.LEAD)
+            return Claimed.ALONE
+        if isinstance(answer, Lease) and self.flight is not None:
+            self.flight.lease = answer
+        return Claimed.LEAD
 
     def _woken(self, news: Failure | Claimed | None) -> None:
         self._waits_in = None
@@ -276,7 +280,8 @@ class Exchange:
     def _release(self, step: Release) -> None:
         if step.lasting:
             self.engine.flights.remember(self._own_kind(), self.engine.clock())
-        self._land(step.failure or Claimed.RELEASED, alone=step.lasting)
+        told = Verdict.ALONE if step.lasting else Verdict.WITHOUT
+        self._land(step.failure or Claimed.RELEASED, told=told)
 
     def _forget(self, step: Forget) -> object:
         """Invalidate keys and groups, and go on when that is so everywhere."""
@@ -342,14 +347,12 @@ class Exchange:
         background = Exchange(engine, step.request, step.key, None, NOWHERE)
         background.run(refresh(step.request, step.key, step.entry, engine.options), None)
 
-    def _land(self, outcome: Failure | Claimed | None, *, alone: bool = False) -> None:
-        """Lead no longer. `alone`: neither here nor elsewhere need anybody wait for this key."""
+    def _land(self, outcome: Failure | Claimed | None, *, told: Verdict = Verdict.FREE) -> None:
+        """Lead no longer. `outcome`: what those who wait here are told; `told`: those who wait in other processes."""
         flight, self.flight = self.flight, None
         if flight is not None:
             self.engine.flights.land(flight, outcome)
-        lease, self.lease = self.lease, None
-        if lease is not None and (leases := self.engine.store.leases) is not None:
-            leases.release(lease, alone=alone)
+            self.engine.end_lease(flight, told)
 
     def _store_at_once(self) -> bool:
         """Store held content, and answer, if it is whole."""
@@ -488,7 +491,7 @@ class Exchange:
         keeping.give_up()
         keeping.recording.keep_no_longer()
         self.engine.flights.remember(self._own_kind(), self.engine.clock())
-        self._land(None, alone=True)
+        self._land(None, told=Verdict.ALONE)
 
     def _keep_early(self, event: bytes | Failure | None) -> None:
         if self.early is None:
@@ -543,7 +546,7 @@ class Exchange:
             return
         if self.keeping is not None:
             self.keeping.give_up()
-        self._land(None)
+        self._land(None, told=Verdict.WITHOUT)
         recording.fail()
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from springhouse.engine.clock import Clock
 from springhouse.engine.driver import Exchange, answer_options, refuse
 from springhouse.engine.fence import Fence
-from springhouse.engine.flights import Flights
+from springhouse.engine.flights import Flight, Flights
 from springhouse.engine.ports import Desk, Peers, Store, Upstream
 from springhouse.engine.sinks import Sink
 from springhouse.exchange.flow import respond
@@ -13,6 +13,7 @@ from springhouse.exchange.reply import Reply
 from springhouse.http.fields import CDN_LOOP, MAX_FORWARDS
 from springhouse.http.messages import Request
 from springhouse.rules.options import Options
+from springhouse.stores.leasing import Verdict
 from springhouse.stores.purging import Held, Purge, Receipt, variant_of
 from springhouse.stores.tier import Purged
 from springhouse.upstream.content import RequestContent
@@ -136,8 +137,16 @@ class Engine:
         ]
         if not dry_run:
             self.fence.raise_for(purge.what)
-            self.flights.expel(purge.what)
+            for flight in self.flights.expel(purge.what):
+                self.end_lease(flight)
         return arriving
+
+    def end_lease(self, flight: Flight, told: Verdict = Verdict.FREE) -> None:
+        """Let other processes fetch what a flight had the lease for, if it had one."""
+        lease, flight.lease = flight.lease, None
+        leases = self.store.leases
+        if lease is not None and leases is not None:
+            leases.release(lease, told)
 
 
 def _sum(own: Receipt, others: Receipt, processes: int) -> Receipt:

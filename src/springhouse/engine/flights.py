@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from springhouse.exchange.steps import Claimed, Failure
 from springhouse.rules.entry import Entry
+from springhouse.stores.leasing import Lease
 from springhouse.stores.purging import Keys, Prefix, Selection, selects
 
 Waiter = Callable[["Failure | Claimed | None"], None]
@@ -19,12 +20,14 @@ Waiter = Callable[["Failure | Claimed | None"], None]
 class Flight:
     """One fetch that others may wait for."""
 
-    __slots__ = ("arriving", "key", "waiters")
+    __slots__ = ("arriving", "key", "lease", "waiters")
 
     def __init__(self, key: bytes) -> None:
         self.key = key
         self.arriving: Entry | None = None
         self.waiters: list[Waiter] = []
+        self.lease: Lease | None = None
+        """The right to fetch the key for other processes, too."""
 
 
 class Flights:
@@ -88,8 +91,8 @@ class Flights:
         if flight.waiters:
             self._wake(flight, outcome)
 
-    def expel(self, what: Selection) -> None:
-        """Let nobody find what is arriving and selected any more; those who wait look again.
+    def expel(self, what: Selection) -> list[Flight]:
+        """Let nobody find what is arriving and selected any more; those who wait look again. Return these flights.
 
         A flight whose answer is still awaited may bring anything: for tags and groups it counts as selected.
         """
@@ -99,9 +102,10 @@ class Flights:
             keys = [key for key in self.by_key if key.startswith(what.prefix)]
         else:
             keys = [key for key, flights in self.by_key.items() if any(_may_be(what, flight) for flight in flights)]
-        for key in keys:
-            for flight in self.by_key.pop(key):
-                self._wake(flight, None)
+        expelled = [flight for key in keys for flight in self.by_key.pop(key)]
+        for flight in expelled:
+            self._wake(flight, None)
+        return expelled
 
     def _wake(self, flight: Flight, outcome: Failure | Claimed | None) -> None:
         waiters, flight.waiters = flight.waiters, []

@@ -73,7 +73,10 @@ class Store(Protocol):
 
     @property
     def leases(self) -> Leasing | None:
-        """Who of several nodes fetches a key; None where nodes do not share."""
+        """Who of several processes fetches a key; None where they do not share."""
+
+    def look_behind(self, key: bytes) -> None:
+        """Let the next lookup of a key find what another process has stored."""
 
     def lacks(self, key: bytes) -> bool:
         """Say whether nothing is stored under the key, as far as that is known without asking anybody."""

@@ -4,6 +4,7 @@
            bodies/xx/…      a file for each large body                                   files
            processes/…      a file for each living process, locked                       shared
            numbers, lock    what the processes tell one another                          shared
+           leases/…         which of them fetches a cold key                             disk_leases
 
 Nothing waits for the disk on the loop's thread. Lookups go to a few reader threads, everything that writes goes to one
 writer thread, in order. A lookup of a key that has writing to wait for takes its turn behind it, and so sees it; what
@@ -15,10 +16,11 @@ others find at their next lookup.
 """
 
 import sqlite3
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
@@ -27,10 +29,12 @@ from msgspec import MsgspecError
 from springhouse.rules.entry import Entry
 from springhouse.stores.codec import Codec
 from springhouse.stores.database import Connection, Database, Unusable
+from springhouse.stores.disk_leases import DiskLeases, LeaseLimits, Settled
 from springhouse.stores.files import Bodies, Deliver
 from springhouse.stores.finding import Finder, Readers
 from springhouse.stores.incoming import PIECE, Incoming
 from springhouse.stores.operations import (
+    Afterwards,
     Counting,
     Desk,
     Dropped,
@@ -44,7 +48,7 @@ from springhouse.stores.operations import (
 )
 from springhouse.stores.purging import Everything, Held, Keys, Purge, Receipt, remaining
 from springhouse.stores.shared import Shared
-from springhouse.stores.tier import BACKLOG_MAX, Arriving, Found, News, Purged, Told
+from springhouse.stores.tier import BACKLOG_MAX, Arriving, Found, Later, News, Purged, Told
 from springhouse.stores.troubles import Troubles
 from springhouse.stores.writer import Writer
 
@@ -63,10 +67,12 @@ class DiskLimits:
     waiting_max: int = 32 * 2**20
     variants_max: int = 64
     readers: int = 2
+    leases: LeaseLimits = field(default_factory=LeaseLimits)
 
 
 class DiskStore:
-    """A Tier. `deliver` calls a function on the loop's thread: `loop.call_soon_threadsafe`."""
+    """A Tier. `deliver` calls a function on the loop's thread: `loop.call_soon_threadsafe`; `later` some seconds later:
+    `loop.call_later`."""
 
     def __init__(
         self,
@@ -74,6 +80,7 @@ class DiskStore:
         limits: DiskLimits,
         *,
         deliver: Deliver,
+        later: Later,
         secret: bytes = b"",
         troubles: Troubles | None = None,
     ) -> None:
@@ -101,7 +108,17 @@ class DiskStore:
         """The number of the last operation about a key."""
         self._purges: deque[tuple[int, Purge]] = deque()
         """Purges of what may be any key, with their numbers, until they are carried out."""
+        self.leases = self._leases(folder / "leases", later)
         self._start(Codec(secret))
+
+    def _leases(self, folder: Path, later: Later) -> DiskLeases | None:
+        if sys.platform == "win32":
+            return None  # one process has the folder
+        try:
+            return DiskLeases(folder, self.limits.leases, later=later, after_writing=self._after_writing)
+        except OSError as error:
+            self.troubles.note(f"every process fetches for itself, for lack of locks in {folder}: {error}")
+            return None
 
     def _start(self, codec: Codec) -> None:
         limits = self.limits
@@ -143,10 +160,13 @@ class DiskStore:
     def lookup(self, key: bytes, done: Found) -> None:
         """Find the variants under the key; see Tier."""
         purges = self._under_way()
-        if self._last_of_key.get(key, 0) > self._writer.done:
+        if self._is_to_be_written(key):
             self._submit(Then(lambda: self._find(self._writer.connection, key, done)))
         else:
             self._readers.submit(lambda connection: self._find(connection, key, done, purges))
+
+    def _is_to_be_written(self, key: bytes) -> bool:
+        return self._last_of_key.get(key, 0) > self._writer.done
 
     def _find(self, connection: Connection, key: bytes, done: Found, purges: Sequence[Purge] = ()) -> None:
         variants = self._finder.find(connection, key)
@@ -216,6 +236,12 @@ class DiskStore:
             self._last_of_key[key] = number
         return number
 
+    def _after_writing(self, key: bytes, call: Settled) -> None:
+        if self._is_to_be_written(key):
+            self._submit(Afterwards(call))
+        else:
+            call(True)
+
     # Other processes.
 
     def has_news(self) -> bool:
@@ -280,6 +306,8 @@ class DiskStore:
         self._is_closing = True
         self._writer.close()
         self._readers.close()
+        if self.leases is not None:
+            self.leases.close()
         self._shared.close()
 
     async def aclose(self) -> None:

@@ -17,25 +17,18 @@ What must stay true:
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
-from typing import Protocol
 
 from springhouse.rules.entry import Entry
 from springhouse.stores.leasing import Leasing
 from springhouse.stores.memory import MemoryStore
 from springhouse.stores.purging import Everything, Held, Keys, Purge, Receipt, counted, remaining
-from springhouse.stores.tier import Arriving, Found, Purged, Tier, Told
+from springhouse.stores.tier import Arriving, Found, Later, Purged, Tier, Told
 
 _ABSENT_MAX = 16_384
 REST = 5.0
 """How many times `patience` to leave a tier alone that did not answer."""
 _WRITTEN_S = 1.0
 """How long another process's purge may wait for what is being written here."""
-
-
-class Later(Protocol):
-    """Calls a function on the loop's thread after some seconds: `loop.call_later`."""
-
-    def __call__(self, delay: float, call: Callable[[], object], /) -> object: ...
 
 
 class Finding:
@@ -117,9 +110,8 @@ class LayeredStore:
 
     @property
     def leases(self) -> Leasing | None:
-        """Who of several nodes fetches a key, if the tier settles that."""
-        found: Leasing | None = getattr(self.tier, "leases", None)
-        return found
+        """Who of several processes fetches a key, if the tier settles that."""
+        return self.tier.leases
 
     def is_behind(self) -> bool:
         """Say whether memory may hold what another process has purged."""
@@ -213,6 +205,10 @@ class LayeredStore:
 
     def _report_slowness(self) -> None:
         self.tier.troubles.report("slow", "the store takes too long to answer; requests go to the origin")
+
+    def look_behind(self, key: bytes) -> None:
+        """Let the next lookup ask the tier, where another process has lately stored or freshened the key."""
+        self.memory.forget((key,))
 
     # What other processes have purged.
 

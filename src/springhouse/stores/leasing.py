@@ -1,6 +1,6 @@
-"""Leases: of all nodes that miss a key, one fetches it and the others wait. What is said about them.
+"""Leases: of all processes that miss a key, one fetches it and the others wait. What is said about them.
 
-A store that nodes share may offer them; `redis_leases` does.
+A store that processes share offers them: `disk_leases` for those on one folder, `redis_leases` for those on one Redis.
 """
 
 from collections.abc import Callable
@@ -12,13 +12,14 @@ class Verdict(Enum):
     """What came of asking or waiting, when it was not a lease."""
 
     HELD = "held"
-    """Another node is fetching the key: wait."""
+    """Another process is fetching the key: wait."""
     FREE = "free"
-    """It no longer is: look up again."""
+    """It no longer is: look up again, behind memory."""
     ALONE = "alone"
     """The key has proved not shareable: fetch for yourself."""
     WITHOUT = "without"
-    """Go on without a lease: Redis is away, this process has one already, or it has taken too long."""
+    """Go on without a lease: there is none to be had, this process has one already, its holder has failed or takes too
+    long."""
 
 
 class Lease:
@@ -29,6 +30,7 @@ class Lease:
     def __init__(self, key: bytes, token: int) -> None:
         self.key = key
         self.token = token
+        """By what the store knows it."""
         self.is_lost = False
         """It has lapsed, and somebody else may have one: what is put will be refused then."""
 
@@ -40,11 +42,18 @@ Waited = Callable[[Verdict], None]
 class Leasing(Protocol):
     """Gives leases. Callbacks come on the loop's thread, and not before the call has returned."""
 
-    def acquire(self, key: bytes, done: Acquired) -> None:
-        """Ask for the lease of a key; `done` is given it, or HELD, ALONE or WITHOUT."""
+    def acquire(self, key: bytes, done: Acquired) -> Lease | Verdict | None:
+        """Ask for the lease of a key: return it, or HELD, FREE, ALONE or WITHOUT; or None, and `done` is given that.
+
+        FREE: there is none now, but another process has just stored the key.
+        """
 
     def wait(self, key: bytes, done: Waited) -> Callable[[], object]:
-        """Wait while another node holds the lease; `done` is given FREE, ALONE or WITHOUT. Return how to stop."""
+        """Wait while another process holds the lease; `done` is given FREE, ALONE or WITHOUT. Return how to stop."""
 
-    def release(self, lease: Lease, *, alone: bool = False) -> None:
-        """Give a lease up, once what was put under its key is stored. `alone`: nobody needs to wait for this key."""
+    def release(self, lease: Lease, told: Verdict = Verdict.FREE) -> None:
+        """Give a lease up; nothing happens when that is done. `told` is what those who wait are to hear.
+
+        FREE: what was put under its key, if anything, is stored by then. ALONE: nobody needs to wait for this key for
+        a while. WITHOUT: nothing came of it, and trying again one after the other would only take longer.
+        """

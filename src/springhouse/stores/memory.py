@@ -98,6 +98,9 @@ class MemoryStore:
         """Purge; count what else was `held`, too."""
         done(counted([*self.take(purge, dry_run=dry_run), *held]))
 
+    def look_behind(self, key: bytes) -> None:
+        """Nothing is behind memory."""
+
     def purge_everywhere(self, purge: Purge, done: Purged, *, held: Sequence[Held] = (), dry_run: bool = False) -> None:
         """Purge; memory is everywhere this store is."""
         self.purge_here(purge, done, held=held, dry_run=dry_run)

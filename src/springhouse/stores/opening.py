@@ -70,8 +70,12 @@ class OpenableStore:
 
     @property
     def leases(self) -> Leasing | None:
-        """Who of several nodes fetches a key."""
+        """Who of several processes fetches a key."""
         return self._store.leases
+
+    def look_behind(self, key: bytes) -> None:
+        """Let the next lookup find what another process has stored."""
+        self._store.look_behind(key)
 
     @property
     def _store(self) -> MemoryStore | LayeredStore:

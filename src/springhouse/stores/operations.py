@@ -270,6 +270,16 @@ class Then(Operation):
         self.call()
 
 
+class Afterwards(Operation):
+    """Calls a function once all that was asked for before is done, and says whether the last of it went well."""
+
+    def __init__(self, call: Callable[[bool], None]) -> None:
+        self.call = call
+
+    def settle(self, desk: Desk, *, done: bool) -> None:
+        self.call(done)
+
+
 def is_purged_since(rows: Rows, entry: Entry, since: int, shared: Shared) -> bool:
     """Say whether another process has purged the entry after purge number `since`, or may have: the log is short."""
     if rows.latest_purge <= since:

@@ -4,7 +4,7 @@ A lease is a key that expires, with a token that is greater than all before it. 
 when the holder dies it lapses, and the next to ask gets a new one. A holder that was only asleep may then still come
 back with its response: what it puts carries its token, and is refused because a later one was given.
 
-Redis is asked for a lease only when nothing is known of a key, once for each process. Without Redis everybody fetches.
+Redis is asked for a lease only when memory has nothing fresh, once for each process. Without Redis everybody fetches.
 """
 
 import asyncio
@@ -53,23 +53,20 @@ class Leases:
         self._tasks: set[asyncio.Task[None]] = set()
         self._keeper: asyncio.Task[None] | None = None
 
-    def acquire(self, key: bytes, done: Acquired) -> None:
-        """Ask for the lease of a key; `done` is given it, or HELD, ALONE or WITHOUT, but not before this returns."""
+    def acquire(self, key: bytes, done: Acquired) -> Verdict | None:
+        """Ask for the lease of a key; see Leasing."""
         if key in self._held or not self._link.is_up:
-            self._loop.call_soon(done, Verdict.WITHOUT)
-        else:
-            self._spawn(self._acquire(key, done))
+            return Verdict.WITHOUT
+        self._spawn(self._acquire(key, done))
+        return None
 
     def wait(self, key: bytes, done: Waited) -> Callable[[], object]:
-        """Wait while another node holds the lease of a key; `done` is given FREE, ALONE or WITHOUT.
-
-        Return a function that stops waiting: `done` is not called then.
-        """
+        """Wait while another node holds the lease of a key; see Leasing."""
         return self._spawn(self._wait(key, done)).cancel
 
-    def release(self, lease: Lease, *, alone: bool = False) -> None:
-        """Give a lease up, once what was put under its key is stored. `alone`: nobody needs to wait for this key."""
-        self._in_order(lease.key, self._release(lease, alone=alone))
+    def release(self, lease: Lease, told: Verdict = Verdict.FREE) -> None:
+        """Give a lease up, once what was put under its key is stored; see Leasing."""
+        self._in_order(lease.key, self._release(lease, told))
 
     def token(self, key: bytes) -> int:
         """Return the token of the lease that this process has for a key; 0 when it has none."""
@@ -98,7 +95,7 @@ class Leases:
         finally:
             timer.cancel()
         if isinstance(answer, Lease) and not waiting:
-            await self._release(answer, alone=False)
+            await self._release(answer, Verdict.FREE)
             return
         if isinstance(answer, Lease):
             self._hold(answer)
@@ -135,12 +132,12 @@ class Leases:
                 continue  # one that is not answered says nothing
         done(answer if isinstance(answer, Verdict) and answer is not Verdict.HELD else Verdict.WITHOUT)
 
-    async def _release(self, lease: Lease, *, alone: bool) -> None:
+    async def _release(self, lease: Lease, told: Verdict) -> None:
         self._drop(lease)
         base = self._layout.base(lease.key)
-        ms = int(1000 * self._limits.alone) if alone else 0
+        lasts = {Verdict.ALONE: self._limits.alone, Verdict.WITHOUT: 2 * self._limits.look}.get(told, 0)
         try:
-            await self._link.script(RELEASE, base, base, lease.key, lease.token, ms)
+            await self._link.script(RELEASE, base, base, lease.key, lease.token, told.value, int(1000 * lasts))
         except (Away, Refused):
             return  # it lapses by itself
 
@@ -180,4 +177,4 @@ class Leases:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-_VERDICTS: Final = {b"alone": Verdict.ALONE, b"held": Verdict.HELD, b"free": Verdict.FREE}
+_VERDICTS: Final = {verdict.value.encode(): verdict for verdict in Verdict}

@@ -367,11 +367,13 @@ ACQUIRE: Final = Script(
 local FENCE_MS = {FENCE_MS}
 """
     + """
--- KEY, ms; 0: only look. Returns 'alone', 'held', 'free', or the token of the lease that was given.
+-- KEY, ms; 0: only look. Returns 'alone', 'held', the token of the lease that was given, or to who looks 'free' or
+-- 'without'.
 local key, ms = ARGV[2], tonumber(ARGV[3])
-if redis.call('EXISTS', base .. 'a:' .. key) == 1 then return 'alone' end
+local told = redis.call('GET', base .. 'a:' .. key)
+if told == 'alone' then return told end
 if redis.call('EXISTS', base .. 's:' .. key) == 1 then return 'held' end
-if ms == 0 then return 'free' end
+if ms == 0 then return told or 'free' end
 local token = num(math.max(tonumber(redis.call('GET', base .. 't:' .. key) or '0') + 1, now))
 redis.call('SET', base .. 's:' .. key, token, 'PX', num(ms))
 redis.call('SET', base .. 't:' .. key, token, 'PX', FENCE_MS)
@@ -391,9 +393,10 @@ return redis.call('PEXPIRE', base .. 's:' .. ARGV[2], ARGV[4])
 RELEASE: Final = Script(
     _TIME
     + """
--- KEY, token, ms that nobody needs to wait for the key; 0: the key is shareable.
+-- KEY, token, what those who wait are told, for how many ms; 0: nothing, they look again.
 if redis.call('GET', base .. 's:' .. ARGV[2]) ~= ARGV[3] then return 0 end
-if ARGV[4] ~= '0' then redis.call('SET', base .. 'a:' .. ARGV[2], '1', 'PX', ARGV[4]) end
+if ARGV[5] == '0' then redis.call('DEL', base .. 'a:' .. ARGV[2])
+else redis.call('SET', base .. 'a:' .. ARGV[2], ARGV[4], 'PX', ARGV[5]) end
 return redis.call('DEL', base .. 's:' .. ARGV[2])
 """
 )

@@ -8,6 +8,7 @@ Alive: each process holds a lock on a file with its name, which the kernel gives
 of bodies, which begin with the name of their process, are known to be abandoned without guessing by their age.
 """
 
+import errno
 import mmap
 import os
 import sys
@@ -60,7 +61,7 @@ class Shared:
         self._lock_fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         self._alive_fd = -1
         with self.locked():
-            self._map = _mapped(folder / "numbers")
+            self._map = mapped(folder / "numbers", _SIZE)
             self._numbers = memoryview(self._map).cast("Q")
             self._alive_fd = os.open(self._instances / self.name, os.O_RDWR | os.O_CREAT, 0o600)
             _lock(self._alive_fd, wait=True)
@@ -129,11 +130,13 @@ class Shared:
         os.close(self._lock_fd)
 
 
-def _mapped(path: Path) -> mmap.mmap:
+def mapped(path: Path, size: int) -> mmap.mmap:
+    """Map a file of so many bytes, zeros where it is new. Raises OSError."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        if os.fstat(fd).st_size < _SIZE:
-            os.write(fd, bytes(_SIZE))
-        return mmap.mmap(fd, _SIZE)
+        # Written, not only made longer: what is in no block yet cannot be written to when the disk is full.
+        if os.fstat(fd).st_size < size and os.write(fd, bytes(size)) < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return mmap.mmap(fd, size)
     finally:
         os.close(fd)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from springhouse.rules.entry import Entry
+from springhouse.stores.leasing import Leasing
 from springhouse.stores.purging import Held, Purge, Receipt
 from springhouse.stores.troubles import Troubles
 
@@ -25,6 +26,12 @@ News = Callable[[Sequence[Purge]], None]
 Told = Callable[[], None]
 BACKLOG_MAX = 4 * 2**20
 """Bytes of one arriving content that may wait to reach its store, if there is room for as many."""
+
+
+class Later(Protocol):
+    """Calls a function on the loop's thread after some seconds: `loop.call_later`."""
+
+    def __call__(self, delay: float, call: Callable[[], object], /) -> object: ...
 
 
 class StoredContent(Protocol):
@@ -78,6 +85,10 @@ class Tier(Protocol):
     """A slow store."""
 
     troubles: Troubles
+
+    @property
+    def leases(self) -> Leasing | None:
+        """Who of the processes that share the store fetches a key; None where that is not settled."""
 
     def lookup(self, key: bytes, done: Found) -> None:
         """Find the variants under the key. Content is bytes, or StoredContent where it is large."""

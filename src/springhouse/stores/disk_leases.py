@@ -1,0 +1,241 @@
+"""A lease for a cold key: of all processes on a folder that miss it, one fetches it and the others wait (decision 17).
+
+A lease is a lock on one byte, at the offset that a digest of the key says. So a dead holder's is free at once, nothing
+lapses, and nothing is extended. Who waits looks at the byte again and again, which is on the loop but costs a
+microsecond.
+
+What became of a key is noted before its byte is unlocked, for those who waited, and for those who had looked it up just
+before it was stored and ask for its lease just after. These notes stand in a file that all processes map; later ones
+overwrite earlier ones of other keys, and then a key is fetched once more than it had to be.
+
+When locks do not work here, everybody goes without.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from threading import Lock
+from time import monotonic, time
+from typing import Final
+
+from springhouse.stores.byte_locks import OFFSET_BITS, ByteLocks, byte_locks
+from springhouse.stores.leasing import Acquired, Lease, Verdict, Waited
+from springhouse.stores.shared import mapped
+from springhouse.stores.tier import Later
+
+_FIRST_LOOK_S: Final = 0.002
+_SLOWER: Final = 1.5
+_TOLD_MAX: Final = 1024
+
+Settled = Callable[[bool], None]
+"""Is told whether what was put could be stored."""
+AfterWriting = Callable[[bytes, Settled], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseLimits:
+    """Times in seconds. `patience`: how long to wait for another process at most; `look`: how often at the least;
+    `alone`: how long nobody waits for a key that is not shareable; `lately`: how old a look-up may be that missed what
+    another process has stored since."""
+
+    patience: float = 10.0
+    look: float = 0.05
+    alone: float = 120.0
+    lately: float = 5.0
+
+
+class DiskLeases:
+    """The leases of one process.
+
+    `after_writing` calls a function, on any thread, when all is written that was put under a key.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        limits: LeaseLimits,
+        *,
+        later: Later,
+        after_writing: AfterWriting,
+        locks: Callable[[Path], ByteLocks] = byte_locks,
+    ) -> None:
+        """Raises OSError when there are no locks in this folder."""
+        self._limits = limits
+        self._later = later
+        self._after_writing = after_writing
+        self._locks = locks(folder)
+        try:
+            self._notes = Notes(folder / "notes")
+        except OSError:
+            self._locks.close()
+            raise
+        self._threads = Lock()  # leases are given up on the writer's thread as well
+        self._held: dict[int, Lease] = {}
+        self._leaving: dict[int, Lease] = {}
+        """Released, and locked until what was put is written."""
+        self._told: dict[int, int] = {}
+        """Which notes of keys that were stored have made somebody look again."""
+        self._is_closed = False
+
+    def acquire(self, key: bytes, done: Acquired) -> Lease | Verdict:
+        """Return the lease of a key, or HELD, FREE, ALONE or WITHOUT, at once; see Leasing."""
+        digest = _digest(key)
+        with self._threads:
+            if digest in self._held or self._is_closed:
+                return Verdict.WITHOUT
+            if self._notes.is_younger(Verdict.ALONE, digest, self._limits.alone):
+                return Verdict.ALONE
+            is_ours = self._leaving.pop(digest, None) is not None
+            try:
+                if not is_ours and not self._locks.take(digest):
+                    return Verdict.HELD
+                if not is_ours and self._was_stored_since_it_was_missed(digest):
+                    self._locks.give_up(digest)
+                    return Verdict.FREE
+            except OSError:
+                return Verdict.WITHOUT
+            lease = self._held[digest] = Lease(key, digest)
+            return lease
+
+    def _was_stored_since_it_was_missed(self, digest: int) -> bool:
+        """Say whether to look up a key again; not twice for one note, for then it was not found."""
+        if not self._notes.is_younger(Verdict.FREE, digest, self._limits.lately):
+            return False
+        note = self._notes.of(Verdict.FREE, digest)
+        return self._tell(digest, note) != note
+
+    def _tell(self, digest: int, note: int) -> int:
+        """Remember a note as known; return the one that was known before."""
+        before = self._told.pop(digest, 0)
+        if len(self._told) >= _TOLD_MAX:
+            del self._told[next(iter(self._told))]
+        self._told[digest] = note
+        return before
+
+    def wait(self, key: bytes, done: Waited) -> Callable[[], object]:
+        """Wait while another process holds the lease of a key; see Leasing."""
+        waiting = _Waiting(_digest(key), done)
+        self._later(waiting.pause, lambda: self._look(waiting))
+        return waiting.stop
+
+    def _look(self, waiting: "_Waiting") -> None:
+        if waiting.is_over or self._is_closed:
+            return
+        answer = self._outcome(waiting)
+        if answer is Verdict.HELD:
+            waiting.pause = min(_SLOWER * waiting.pause, self._limits.look)
+            self._later(waiting.pause, lambda: self._look(waiting))
+        else:
+            waiting.is_over = True
+            waiting.done(answer)
+
+    def _outcome(self, waiting: "_Waiting") -> Verdict:
+        digest, notes = waiting.digest, self._notes
+        waited = monotonic() - waiting.since
+        with self._threads:
+            is_ours = digest in self._held or digest in self._leaving
+            try:
+                if not is_ours and self._locks.is_taken(digest):
+                    return Verdict.HELD if waited < self._limits.patience else Verdict.WITHOUT
+            except OSError:
+                return Verdict.WITHOUT
+            if notes.is_younger(Verdict.ALONE, digest, self._limits.alone):
+                return Verdict.ALONE
+            self._tell(digest, notes.of(Verdict.FREE, digest))
+        if notes.is_younger(Verdict.WITHOUT, digest, waited) and not notes.is_younger(Verdict.FREE, digest, waited):
+            return Verdict.WITHOUT
+        return Verdict.FREE
+
+    def release(self, lease: Lease, told: Verdict = Verdict.FREE) -> None:
+        """Give a lease up, once what was put under its key is stored; see Leasing."""
+        with self._threads:
+            if self._held.get(lease.token) is not lease:
+                return
+            del self._held[lease.token]
+            self._leaving[lease.token] = lease
+        if told is Verdict.FREE:
+            self._after_writing(
+                lease.key, lambda stored: self._give_up(lease, Verdict.FREE if stored else Verdict.WITHOUT)
+            )
+        else:
+            self._give_up(lease, told)
+
+    def _give_up(self, lease: Lease, told: Verdict) -> None:
+        digest = lease.token
+        with self._threads:
+            if self._leaving.get(digest) is not lease:
+                return  # whoever asked for it next in this process has it
+            del self._leaving[digest]
+            self._notes.note(told, digest)
+            self._tell(digest, self._notes.of(Verdict.FREE, digest))
+            with suppress(OSError):
+                self._locks.give_up(digest)
+
+    def close(self) -> None:
+        """Give up everything, and wait for nothing any more."""
+        with self._threads:
+            self._is_closed = True
+            self._held.clear()
+            self._leaving.clear()
+            self._locks.close()
+            self._notes.close()
+
+
+class _Waiting:
+    """Somebody who waits for another process's lease."""
+
+    __slots__ = ("digest", "done", "is_over", "pause", "since")
+
+    def __init__(self, digest: int, done: Waited) -> None:
+        self.digest = digest
+        self.done = done
+        self.since = monotonic()
+        self.pause = _FIRST_LOOK_S
+        self.is_over = False
+
+    def stop(self) -> None:
+        self.is_over = True
+
+
+_SLOTS: Final = 4096
+_KINDS: Final = {Verdict.FREE: 0, Verdict.ALONE: 1, Verdict.WITHOUT: 2}
+_MS: Final = 2**32
+
+
+class Notes:
+    """For each kind of outcome a table of slots. A key has one by its digest, where the last note of all its keys
+    stands: 32 further bits of the digest, and the time in milliseconds modulo 2^32. One word, so that it is never half
+    of one and half of another."""
+
+    def __init__(self, path: Path) -> None:
+        self._map = mapped(path, 8 * _SLOTS * len(_KINDS))
+        self._words = memoryview(self._map).cast("Q")
+
+    def note(self, kind: Verdict, digest: int) -> None:
+        """Write down that this has become of a key, now."""
+        self._words[_KINDS[kind] * _SLOTS + digest % _SLOTS] = (digest // _SLOTS % _MS) * _MS + _now()
+
+    def of(self, kind: Verdict, digest: int) -> int:
+        """Return the note of that kind about a key, 0 when there is none."""
+        word = self._words[_KINDS[kind] * _SLOTS + digest % _SLOTS]
+        return word if word // _MS == digest // _SLOTS % _MS else 0
+
+    def is_younger(self, kind: Verdict, digest: int, seconds: float) -> bool:
+        """Say whether there is a note of that kind about a key, and not older than that."""
+        word = self.of(kind, digest)
+        return word != 0 and (_now() - word) % _MS <= 1000 * seconds
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._words.release()
+        self._map.close()
+
+
+def _now() -> int:
+    return int(1000 * time()) % _MS
+
+
+def _digest(key: bytes) -> int:
+    return int.from_bytes(blake2b(key, digest_size=8).digest(), "little") >> (64 - OFFSET_BITS)
