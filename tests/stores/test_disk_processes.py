@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,40 +21,16 @@ from tests.stores.backends import (
     make_entry,
     nobody,
 )
+from tests.stores.neighbour import Neighbour
 
 from springhouse.stores import operations
 from springhouse.stores.purging import Everything, Keys, Prefix, Purge, Tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
 KEY, OTHER = b"http://a.test/1", b"http://a.test/2"
-
-
-class Neighbour:
-    """A process that does what it is told."""
-
-    def __init__(self, folder: Path) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.stores.neighbour", str(folder)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "ready\n"
-
-    def __call__(self, command: str) -> str:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        return self.process.stdout.readline().strip()
-
-    def end(self) -> None:
-        self.process.communicate(timeout=20)
 
 
 @pytest.fixture

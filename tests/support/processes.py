@@ -69,6 +69,10 @@ class Running:
         self._clients.append(client)
         return client
 
+    def await_heard(self) -> None:
+        """Wait until the proxy has taken all connections and read what came over them."""
+        await_that(lambda: _is_all_read(int(self.address[1])), "all that was sent is read")
+
     def connect_to_each(self) -> dict[int, Client]:
         """Return a connection to each worker, by process id."""
         workers = self.workers
@@ -178,6 +182,14 @@ def _inode(*, local: int, remote: int) -> str:
         if columns[1].endswith(f":{local:04X}") and columns[2].endswith(f":{remote:04X}"):
             return columns[9]
     return "0"
+
+
+def _is_all_read(port: int) -> bool:
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state, queues, *_, inode = line.split()[:10]
+        if local.endswith(f":{port:04X}") and state == "01" and (inode == "0" or not queues.endswith(":00000000")):
+            return False
+    return True
 
 
 def _holders(inode: str, pids: list[int]) -> list[int]:

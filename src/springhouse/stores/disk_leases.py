@@ -59,13 +59,12 @@ class DiskLeases:
         *,
         later: Later,
         after_writing: AfterWriting,
-        locks: Callable[[Path], ByteLocks] = byte_locks,
     ) -> None:
         """Raises OSError when there are no locks in this folder."""
         self._limits = limits
         self._later = later
         self._after_writing = after_writing
-        self._locks = locks(folder)
+        self._locks: ByteLocks = byte_locks(folder)
         try:
             self._notes = Notes(folder / "notes")
         except OSError:

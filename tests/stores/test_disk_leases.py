@@ -1,0 +1,228 @@
+"""Leases between processes on one folder, with the locks of this system and with those that POSIX has everywhere."""
+
+from __future__ import annotations
+
+import errno
+import resource
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.stores.backends import Loop, disk, make_entry
+from tests.stores.neighbour import Neighbour
+
+from springhouse.stores import byte_locks, disk_leases
+from springhouse.stores.disk import DiskLimits, DiskStore
+from springhouse.stores.disk_leases import LeaseLimits, Notes
+from springhouse.stores.leasing import Lease, Verdict
+from springhouse.stores.troubles import Troubles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+KEY, OTHER = b"http://a.test/1", b"http://a.test/2"
+K = KEY.decode()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def loop() -> Loop:
+    return Loop()
+
+
+@pytest.fixture(params=["own", "process"])
+def neighbours(request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable[[], Neighbour]]:
+    started: list[Neighbour] = []
+
+    def start() -> Neighbour:
+        started.append(Neighbour(folder, request.param))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.end()
+
+
+def test_one_fetches_and_the_others_find_it(neighbours: Callable[[], Neighbour]) -> None:
+    one, two, three = neighbours(), neighbours(), neighbours()
+    assert one(f"acquire {K}") == "lease"
+    for other in (two, three):
+        assert other(f"acquire {K}") == "held"
+        assert other(f"wait {K}") == "waiting"
+    assert one(f"acquire {K}") == "without"
+    one(f"put {K} fetched")
+    one(f"release {K} free")
+    for other in (two, three):
+        assert other.answer() == "free"
+        assert other(f"get {K}") == "fetched", "it was released before it was there"
+
+
+def test_a_holder_that_is_killed_is_replaced_at_once(neighbours: Callable[[], Neighbour]) -> None:
+    one, two = neighbours(), neighbours()
+    assert one(f"acquire {K}") == "lease"
+    assert two(f"acquire {K}") == "held"
+    assert two(f"wait {K}") == "waiting"
+    one.kill()
+    assert two.answer() == "free"
+    assert two(f"acquire {K}") == "lease"
+
+
+@pytest.mark.parametrize("told", ["alone", "without"])
+def test_those_who_wait_are_told_why_it_was_in_vain(neighbours: Callable[[], Neighbour], told: str) -> None:
+    one, two, three = neighbours(), neighbours(), neighbours()
+    assert one(f"acquire {K}") == "lease"
+    for other in (two, three):
+        assert other(f"acquire {K}") == "held"
+        assert other(f"wait {K}") == "waiting"
+    one(f"release {K} {told}")
+    assert [other.answer() for other in (two, three)] == [told] * 2
+    assert neighbours()(f"acquire {K}") == ("alone" if told == "alone" else "lease")
+
+
+def test_who_had_missed_it_before_it_was_stored_looks_again_once(neighbours: Callable[[], Neighbour]) -> None:
+    one, two = neighbours(), neighbours()
+    assert two(f"get {K}") == "-"
+    assert one(f"acquire {K}") == "lease"
+    one(f"put {K} fetched")
+    one(f"release {K} free")
+    one("flush")
+    assert two(f"acquire {K}") == "free"
+    assert two(f"acquire {K}") == "lease"
+    two(f"release {K} free")
+    assert two(f"acquire {K}") == "lease", "its own note is no news to it"
+
+
+def test_a_lease_is_given_up_only_when_what_was_put_is_written(folder: Path, loop: Loop) -> None:
+    one, two = disk(folder, loop), disk(folder, loop)
+    for n in range(200):
+        key = b"http://a.test/%d" % n
+        lease = one.leases.acquire(key, print)
+        assert isinstance(lease, Lease)
+        one.put(make_entry(key, b"x" * 3000))  # a file, and then a row
+        one.leases.release(lease)
+        while isinstance(answer := two.leases.acquire(key, print), Verdict) and answer is Verdict.HELD:
+            loop.once(0.0)
+        assert loop.result(lambda done, key=key: two.lookup(key, done)), n
+        if isinstance(answer, Lease):
+            two.leases.release(answer)
+    one.close()
+    two.close()
+
+
+def test_who_cannot_write_lets_the_others_go_at_once(folder: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = disk(folder, loop), disk(folder, loop)
+    lease = one.leases.acquire(KEY, print)
+    assert two.leases.acquire(KEY, print) is Verdict.HELD
+    told: list[Verdict] = []
+    two.leases.wait(KEY, told.append)
+    monkeypatch.setattr(one._writer, "_committed", lambda batch: False)
+    one.put(make_entry(KEY))
+    one.leases.release(lease)
+    loop.until(lambda: told)
+    assert told == [Verdict.WITHOUT]
+    monkeypatch.undo()
+    one.close()
+    two.close()
+
+
+def test_what_is_released_and_asked_for_again_meanwhile_stays_with_its_process(folder: Path, loop: Loop) -> None:
+    one, two = disk(folder, loop), disk(folder, loop)
+    lease = one.leases.acquire(KEY, print)
+    one.put(make_entry(KEY))
+    one.leases.release(lease)  # it waits to be written
+    again = one.leases.acquire(KEY, print)
+    assert isinstance(again, Lease)
+    loop.result(lambda done: one.flush(lambda: done(True)))
+    assert two.leases.acquire(KEY, print) is Verdict.HELD
+    one.leases.release(again)
+    assert isinstance(two.leases.acquire(KEY, print), Lease | Verdict)
+    one.close()
+    two.close()
+
+
+def test_after_two_minutes_an_unshareable_key_may_be_shareable_again(
+    folder: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_900_000_000.0
+    monkeypatch.setattr(disk_leases, "time", lambda: now)
+    one, two = disk(folder, loop), disk(folder, loop)
+    one.leases.release(one.leases.acquire(KEY, print), Verdict.ALONE)
+    now += 119
+    assert two.leases.acquire(KEY, print) is Verdict.ALONE
+    now += 2
+    assert isinstance(two.leases.acquire(KEY, print), Lease)
+    now -= 10_000  # somebody has put the clock back
+    assert isinstance(one.leases.acquire(OTHER, print), Lease)
+    one.close()
+    two.close()
+
+
+def test_notes_of_other_keys_in_the_same_slot_say_nothing(tmp_path: Path) -> None:
+    notes = Notes(tmp_path / "notes")
+    notes.note(Verdict.ALONE, 5)
+    assert notes.is_younger(Verdict.ALONE, 5, 10)
+    assert not notes.is_younger(Verdict.ALONE, 5 + 4096, 10)
+    assert not notes.is_younger(Verdict.FREE, 5, 10)
+    notes.note(Verdict.ALONE, 5 + 4096)
+    assert not notes.is_younger(Verdict.ALONE, 5, 10)
+    notes.close()
+
+
+@pytest.mark.parametrize("method", ["take", "is_taken"])
+def test_when_locks_fail_everybody_goes_without(
+    folder: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    one, two = disk(folder, loop), disk(folder, loop)
+    assert isinstance(one.leases.acquire(KEY, print), Lease)
+
+    def fail(*_: object) -> bool:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(byte_locks.OpenFileLocks, method, fail)
+    assert two.leases.acquire(KEY, print) is (Verdict.HELD if method == "is_taken" else Verdict.WITHOUT)
+    if method == "is_taken":
+        assert loop.result(lambda done: two.leases.wait(KEY, done)) is Verdict.WITHOUT
+    one.close()
+    two.close()
+
+
+def test_a_folder_without_locks_is_used_all_the_same(folder: Path, loop: Loop) -> None:
+    folder.mkdir()
+    (folder / "leases").write_text("in the way")
+    said: list[str] = []
+    store = DiskStore(folder, DiskLimits(), deliver=loop.deliver, later=loop.later, troubles=Troubles(said.append))
+    assert store.leases is None
+    assert len(said) == 1
+    assert "every process fetches for itself" in said[0]
+    store.put(make_entry(KEY))
+    assert loop.result(lambda done: store.lookup(KEY, done))
+    store.close()
+
+
+def test_descriptors_are_closed(folder: Path, loop: Loop) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limit[1]))
+    try:
+        for _ in range(30):
+            disk(folder, loop).close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+
+def test_nobody_is_told_anything_after_the_end(folder: Path, loop: Loop) -> None:
+    one = disk(folder, loop)
+    two = disk(folder, loop, DiskLimits(leases=LeaseLimits(patience=0.05)))
+    assert isinstance(one.leases.acquire(KEY, print), Lease)
+    told: list[Verdict] = []
+    two.leases.wait(KEY, told.append)
+    two.close()
+    assert two.leases.acquire(OTHER, print) is Verdict.WITHOUT
+    one.close()
+    for _ in range(5):
+        loop.once(0.03)
+    assert told == []
