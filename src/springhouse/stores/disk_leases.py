@@ -222,9 +222,9 @@ class Notes:
         return word if word // _MS == digest // _SLOTS % _MS else 0
 
     def is_younger(self, kind: Verdict, digest: int, seconds: float) -> bool:
-        """Say whether there is a note of that kind about a key, and not older than that."""
+        """Say whether there is a note of that kind about a key, and not older than that, give or take a millisecond."""
         word = self.of(kind, digest)
-        return word != 0 and (_now() - word) % _MS <= 1000 * seconds
+        return word != 0 and (_now() - word) % _MS <= 1000 * seconds + 1
 
     def close(self) -> None:
         """Let go of the file."""
