@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.exchange.transcripts import ALONE, KEY, LEAD, RELEASED, Row, answer, check, failure, found, play
+from tests.exchange.transcripts import AGAIN, ALONE, KEY, LEAD, RELEASED, Row, answer, check, failure, found, play
 from tests.support.heads import BARE, get, ok, stored
 
 from springhouse.exchange.flow import refresh, respond
@@ -38,6 +38,13 @@ ROWS = [
         [("lookup", found()), ("claim", found(ARRIVED_STALE, after=65)), (SEND, answer(ok(status=304), after=65)),
          ("replace", None)], 200, "REVALIDATED",
         "springhouse; fwd=stale; fwd-status=304; stored; collapsed=?0; ttl=0", r.VALIDATED, "§4"),
+    Row("another process has just stored it: a hit like any", get(),
+        [("lookup", found()), ("claim", AGAIN), ("lookup", found(FRESH))], 200, "HIT",
+        "springhouse; hit; ttl=60", r.FRESH, "§4.2"),
+    Row("another process stored it before it became stale: claims again", get(),
+        [("lookup", found(STALE, after=65)), ("claim", AGAIN), ("lookup", found(STALE, after=65)), ("claim", LEAD),
+         (SEND, answer(ok(status=304), after=65)), ("replace", None)], 200, "REVALIDATED",
+        "springhouse; fwd=stale; fwd-status=304; stored; ttl=60", r.VALIDATED, "§4.3.3"),
     Row("released", get(),
         [("lookup", found()), ("claim", RELEASED), ("send", answer(ok("Cache-Control: private")))], 200, "MISS",
         "springhouse; fwd=uri-miss; collapsed=?0; detail=private", r.PRIVATE, "§4"),

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from springhouse.rules.options import Options
     from springhouse.rules.reasons import Reason
 
-__all__ = ["ALONE", "BARE", "KEY", "LEAD", "NOW", "RELEASED", "Row", "answer", "failure", "found", "get", "ok", "play",
-           "stored", "table"]  # fmt: skip
+__all__ = ["AGAIN", "ALONE", "BARE", "KEY", "LEAD", "NOW", "RELEASED", "Row", "answer", "failure", "found", "get", "ok",
+           "play", "stored", "table"]  # fmt: skip
 
-LEAD, ALONE, RELEASED = Claimed.LEAD, Claimed.ALONE, Claimed.RELEASED
+LEAD, AGAIN, ALONE, RELEASED = Claimed.LEAD, Claimed.AGAIN, Claimed.ALONE, Claimed.RELEASED
 _SHOWN = IF_NONE_MATCH | IF_MODIFIED_SINCE | RANGE | IF_RANGE
 
 Script = list[tuple[str, Result]]

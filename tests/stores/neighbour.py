@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from time import monotonic
 
 from tests.stores.backends import Loop, content_of, layered_disk, make_entry
 
@@ -41,7 +42,7 @@ def main(folder: Path, locks: str = "own") -> None:
         elif what == b"told":
             answer = str(len(told))
         elif what == b"acquire":
-            acquired = subject.tier.leases.acquire(words[0], print)
+            acquired = subject.tier.leases.acquire(words[0], print, since=monotonic())
             answer = "lease" if isinstance(acquired, Lease) else acquired.value
             if isinstance(acquired, Lease):
                 held[words[0]] = acquired

@@ -7,6 +7,7 @@ import threading
 from contextlib import asynccontextmanager
 from hashlib import sha1
 from secrets import token_hex
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from tests.stores.backends import LIMITS, NOW, VARIANTS_MAX, Layered, Loop, Tiered
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from springhouse.rules.entry import Entry
     from springhouse.stores.purging import Purge
+    from springhouse.stores.tier import Tier
 
 PATIENT = LinkLimits(patience=5.0, limit=10.0, rest=0.05)
 """For tests that are not about time, on a machine that may be busy."""
@@ -158,6 +160,11 @@ async def asked(ask: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
         return at_once
     async with asyncio.timeout(20):
         return await answer
+
+
+async def acquired(store: Tier, key: bytes, since: float | None = None) -> Any:
+    """Ask for a lease, having looked up its key just now or at a certain time."""
+    return await asked(store.leases.acquire, key, since=monotonic() if since is None else since)
 
 
 async def content_of(entry: Entry) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import resource
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,6 +33,11 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def loop() -> Loop:
     return Loop()
+
+
+def acquired(store: DiskStore, key: bytes, since: float | None = None) -> Lease | Verdict:
+    """Ask for a lease, having looked up its key just now or at a certain time."""
+    return store.leases.acquire(key, print, since=monotonic() if since is None else since)
 
 
 @pytest.fixture(params=["own", "process"])
@@ -97,15 +103,25 @@ def test_who_had_missed_it_before_it_was_stored_looks_again_once(neighbours: Cal
     assert two(f"acquire {K}") == "lease", "its own note is no news to it"
 
 
+def test_all_who_had_missed_it_at_the_same_time_look_again(folder: Path, loop: Loop) -> None:
+    one, two = disk(folder, loop), disk(folder, loop)
+    before = monotonic()
+    one.leases.release(acquired(one, KEY))
+    assert [acquired(two, KEY, before) for _ in range(3)] == [Verdict.FREE] * 3
+    assert isinstance(acquired(two, KEY), Lease), "this one has looked up since"
+    one.close()
+    two.close()
+
+
 def test_a_lease_is_given_up_only_when_what_was_put_is_written(folder: Path, loop: Loop) -> None:
     one, two = disk(folder, loop), disk(folder, loop)
     for n in range(200):
         key = b"http://a.test/%d" % n
-        lease = one.leases.acquire(key, print)
+        lease = acquired(one, key)
         assert isinstance(lease, Lease)
         one.put(make_entry(key, b"x" * 3000))  # a file, and then a row
         one.leases.release(lease)
-        while isinstance(answer := two.leases.acquire(key, print), Verdict) and answer is Verdict.HELD:
+        while isinstance(answer := acquired(two, key), Verdict) and answer is Verdict.HELD:
             loop.once(0.0)
         assert loop.result(lambda done, key=key: two.lookup(key, done)), n
         if isinstance(answer, Lease):
@@ -116,8 +132,8 @@ def test_a_lease_is_given_up_only_when_what_was_put_is_written(folder: Path, loo
 
 def test_who_cannot_write_lets_the_others_go_at_once(folder: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = disk(folder, loop), disk(folder, loop)
-    lease = one.leases.acquire(KEY, print)
-    assert two.leases.acquire(KEY, print) is Verdict.HELD
+    lease = acquired(one, KEY)
+    assert acquired(two, KEY) is Verdict.HELD
     told: list[Verdict] = []
     two.leases.wait(KEY, told.append)
     monkeypatch.setattr(one._writer, "_committed", lambda batch: False)
@@ -132,15 +148,15 @@ def test_who_cannot_write_lets_the_others_go_at_once(folder: Path, loop: Loop, m
 
 def test_what_is_released_and_asked_for_again_meanwhile_stays_with_its_process(folder: Path, loop: Loop) -> None:
     one, two = disk(folder, loop), disk(folder, loop)
-    lease = one.leases.acquire(KEY, print)
+    lease = acquired(one, KEY)
     one.put(make_entry(KEY))
     one.leases.release(lease)  # it waits to be written
-    again = one.leases.acquire(KEY, print)
+    again = acquired(one, KEY)
     assert isinstance(again, Lease)
     loop.result(lambda done: one.flush(lambda: done(True)))
-    assert two.leases.acquire(KEY, print) is Verdict.HELD
+    assert acquired(two, KEY) is Verdict.HELD
     one.leases.release(again)
-    assert isinstance(two.leases.acquire(KEY, print), Lease | Verdict)
+    assert isinstance(acquired(two, KEY), Lease | Verdict)
     one.close()
     two.close()
 
@@ -151,25 +167,35 @@ def test_after_two_minutes_an_unshareable_key_may_be_shareable_again(
     now = 1_900_000_000.0
     monkeypatch.setattr(disk_leases, "time", lambda: now)
     one, two = disk(folder, loop), disk(folder, loop)
-    one.leases.release(one.leases.acquire(KEY, print), Verdict.ALONE)
+    one.leases.release(acquired(one, KEY), Verdict.ALONE)
     now += 119
-    assert two.leases.acquire(KEY, print) is Verdict.ALONE
+    assert acquired(two, KEY) is Verdict.ALONE
     now += 2
-    assert isinstance(two.leases.acquire(KEY, print), Lease)
+    assert isinstance(acquired(two, KEY), Lease)
     now -= 10_000  # somebody has put the clock back
-    assert isinstance(one.leases.acquire(OTHER, print), Lease)
+    assert isinstance(acquired(one, OTHER), Lease)
     one.close()
     two.close()
 
 
-def test_notes_of_other_keys_in_the_same_slot_say_nothing(tmp_path: Path) -> None:
+def test_notes_of_other_keys_say_nothing(tmp_path: Path) -> None:
     notes = Notes(tmp_path / "notes")
     notes.note(Verdict.ALONE, 5)
     assert notes.is_younger(Verdict.ALONE, 5, 10)
     assert not notes.is_younger(Verdict.ALONE, 5 + 4096, 10)
     assert not notes.is_younger(Verdict.FREE, 5, 10)
-    notes.note(Verdict.ALONE, 5 + 4096)
-    assert not notes.is_younger(Verdict.ALONE, 5, 10)
+    notes.close()
+
+
+def test_the_oldest_note_goes_when_a_bucket_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_900_000_000.0
+    monkeypatch.setattr(disk_leases, "time", lambda: now)
+    notes = Notes(tmp_path / "notes")
+    keys = [5 + n * 4096 for n in range(5)]
+    for key in (*keys[:4], keys[0], keys[4]):
+        now += 0.01
+        notes.note(Verdict.FREE, key)
+    assert [notes.is_younger(Verdict.FREE, key, 10) for key in keys] == [True, False, True, True, True]
     notes.close()
 
 
@@ -178,13 +204,13 @@ def test_when_locks_fail_everybody_goes_without(
     folder: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     one, two = disk(folder, loop), disk(folder, loop)
-    assert isinstance(one.leases.acquire(KEY, print), Lease)
+    assert isinstance(acquired(one, KEY), Lease)
 
     def fail(*_: object) -> bool:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(byte_locks.OpenFileLocks, method, fail)
-    assert two.leases.acquire(KEY, print) is (Verdict.HELD if method == "is_taken" else Verdict.WITHOUT)
+    assert acquired(two, KEY) is (Verdict.HELD if method == "is_taken" else Verdict.WITHOUT)
     if method == "is_taken":
         assert loop.result(lambda done: two.leases.wait(KEY, done)) is Verdict.WITHOUT
     one.close()
@@ -217,11 +243,11 @@ def test_descriptors_are_closed(folder: Path, loop: Loop) -> None:
 def test_nobody_is_told_anything_after_the_end(folder: Path, loop: Loop) -> None:
     one = disk(folder, loop)
     two = disk(folder, loop, DiskLimits(leases=LeaseLimits(patience=0.05)))
-    assert isinstance(one.leases.acquire(KEY, print), Lease)
+    assert isinstance(acquired(one, KEY), Lease)
     told: list[Verdict] = []
     two.leases.wait(KEY, told.append)
     two.close()
-    assert two.leases.acquire(OTHER, print) is Verdict.WITHOUT
+    assert acquired(two, OTHER) is Verdict.WITHOUT
     one.close()
     for _ in range(5):
         loop.once(0.03)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from tests.stores.backends import make_entry
-from tests.stores.redis_backend import PATIENT, asked, eventually, node, unique
+from tests.stores.redis_backend import PATIENT, acquired, asked, eventually, node, unique
 from tests.support.redis_server import keys_without_expiry
 
 from springhouse.stores import disk_leases, redis_leases
@@ -87,7 +88,7 @@ def test_exactly_one_of_many_gets_it(fleet: Fleet) -> None:
             stores = await fleet(stack, 8)
             for n in range(20):
                 key = b"http://a.test/%d" % n
-                answers = await asyncio.gather(*(asked(store.leases.acquire, key) for store in stores))
+                answers = await asyncio.gather(*(acquired(store, key) for store in stores))
                 assert sum(isinstance(answer, Lease) for answer in answers) == 1
                 assert answers.count(Verdict.HELD) == 7
 
@@ -98,18 +99,18 @@ def test_who_has_it_gets_no_other(fleet: Fleet) -> None:
     async def test() -> None:
         async with AsyncExitStack() as stack:
             one, two = await fleet(stack, 2)
-            lease = await asked(one.leases.acquire, KEY)
-            assert await asked(one.leases.acquire, KEY) is Verdict.WITHOUT
-            assert isinstance(await asked(two.leases.acquire, OTHER), Lease)
-            assert await asked(two.leases.acquire, KEY) is Verdict.HELD
+            lease = await acquired(one, KEY)
+            assert await acquired(one, KEY) is Verdict.WITHOUT
+            assert isinstance(await acquired(two, OTHER), Lease)
+            assert await acquired(two, KEY) is Verdict.HELD
             one.leases.release(lease)
             await asked(one.flush)
             assert await asked(two.leases.wait, KEY) is Verdict.FREE
-            heir = await asked(two.leases.acquire, KEY)
+            heir = await acquired(two, KEY)
             assert isinstance(heir, Lease)
             one.leases.release(lease)  # again: it is another's by now
             await asked(one.flush)
-            assert await asked(one.leases.acquire, KEY) is Verdict.HELD
+            assert await acquired(one, KEY) is Verdict.HELD
 
     asyncio.run(test())
 
@@ -117,10 +118,11 @@ def test_who_has_it_gets_no_other(fleet: Fleet) -> None:
 async def fetch(store: Tier, origin: list[bytes], key: bytes, seconds: float) -> bytes:
     """Do what an engine does with a key that it misses."""
     while True:
+        since = monotonic()
         found = await asked(store.lookup, key)
         if found:
             return bytes(found[0].content)
-        answer = await asked(store.leases.acquire, key)
+        answer = await acquired(store, key, since)
         if answer is Verdict.HELD:
             answer = await asked(store.leases.wait, key)
         if answer is Verdict.FREE:
@@ -163,14 +165,14 @@ def test_nobody_waits_for_a_key_that_is_not_shareable(fleet: Fleet) -> None:
     async def test() -> None:
         async with AsyncExitStack() as stack:
             one, two = await fleet(stack, 2)
-            lease = await asked(one.leases.acquire, KEY)
+            lease = await acquired(one, KEY)
             waiting = asyncio.create_task(asked(two.leases.wait, KEY))
             await asyncio.sleep(0.05)
             assert not waiting.done()
             one.leases.release(lease, Verdict.ALONE)
             assert await waiting is Verdict.ALONE
-            assert await asked(two.leases.acquire, KEY) is Verdict.ALONE
-            assert isinstance(await asked(two.leases.acquire, OTHER), Lease)
+            assert await acquired(two, KEY) is Verdict.ALONE
+            assert isinstance(await acquired(two, OTHER), Lease)
 
     asyncio.run(test())
 
@@ -179,12 +181,12 @@ def test_who_waits_for_one_that_fails_tries_at_once_and_the_next_may_wait_again(
     async def test() -> None:
         async with AsyncExitStack() as stack:
             one, two, three = await fleet(stack, 3)
-            lease = await asked(one.leases.acquire, KEY)
+            lease = await acquired(one, KEY)
             waiting = [asyncio.create_task(asked(store.leases.wait, KEY)) for store in (two, three)]
             await asyncio.sleep(0.05)
             one.leases.release(lease, Verdict.WITHOUT)
             assert await asyncio.gather(*waiting) == [Verdict.WITHOUT] * 2
-            lease = await asked(two.leases.acquire, KEY)
+            lease = await acquired(two, KEY)
             assert isinstance(lease, Lease)
             later = asyncio.create_task(asked(three.leases.wait, KEY))
             await asyncio.sleep(0.05)
@@ -200,7 +202,7 @@ def test_who_has_waited_long_enough_goes_on_without(fleet: Fleet) -> None:
     async def test() -> None:
         async with AsyncExitStack() as stack:
             one, two = await fleet(stack, 2, patience=0.1)
-            assert isinstance(await asked(one.leases.acquire, KEY), Lease)
+            assert isinstance(await acquired(one, KEY), Lease)
             assert await asked(two.leases.wait, KEY) is Verdict.WITHOUT
 
     asyncio.run(test())
@@ -210,7 +212,7 @@ def test_waiting_can_be_given_up(fleet: Fleet) -> None:
     async def test() -> None:
         async with AsyncExitStack() as stack:
             one, two = await fleet(stack, 2)
-            lease = await asked(one.leases.acquire, KEY)
+            lease = await acquired(one, KEY)
             told: list[Verdict] = []
             stop = two.leases.wait(KEY, told.append)
             second: list[Verdict] = []
@@ -230,9 +232,9 @@ def test_who_leaves_gives_its_leases_up(fleet: Fleet) -> None:
             (two,) = await fleet(stack, 1)
             async with AsyncExitStack() as until_it_leaves:
                 (one,) = await fleet(until_it_leaves, 1)
-                assert isinstance(await asked(one.leases.acquire, KEY), Lease)
+                assert isinstance(await acquired(one, KEY), Lease)
                 waiting = asyncio.create_task(asked(two.leases.wait, KEY))
             assert await waiting is Verdict.FREE
-            assert isinstance(await asked(two.leases.acquire, KEY), Lease)
+            assert isinstance(await acquired(two, KEY), Lease)
 
     asyncio.run(test())

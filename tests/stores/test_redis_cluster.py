@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.stores.backends import make_entry, nobody
-from tests.stores.redis_backend import PATIENT, asked, content_of, eventually, node, unique
+from tests.stores.redis_backend import PATIENT, acquired, asked, content_of, eventually, node, unique
 from tests.support.redis_server import RedisCluster, keys_without_expiry
 
 from springhouse.stores.leasing import Lease, Verdict
@@ -65,9 +65,9 @@ def test_a_stream_and_a_lease_in_a_cluster(cluster: RedisCluster) -> None:
         prefix = unique()
         async with node(cluster, prefix=prefix) as one, node(cluster, prefix=prefix) as two:
             for n in range(6):
-                lease = await asked(one.leases.acquire, key(n))
+                lease = await acquired(one, key(n))
                 assert isinstance(lease, Lease)
-                assert await asked(two.leases.acquire, key(n)) is Verdict.HELD
+                assert await acquired(two, key(n)) is Verdict.HELD
                 arriving = one.arrive(key(n), nobody)
                 arriving.write(b"x" * 2_000_000)
                 arriving.commit(make_entry(key(n), b""))

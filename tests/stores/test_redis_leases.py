@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from tests.stores.backends import make_entry, nobody
-from tests.stores.redis_backend import PATIENT, asked, eventually, node, unique
+from tests.stores.redis_backend import PATIENT, acquired, asked, eventually, node, unique
 
 from springhouse.stores.leasing import Lease, Verdict
 from springhouse.stores.redis import RedisLimits
@@ -31,13 +31,13 @@ def test_a_dead_leader_is_replaced_and_what_it_still_brings_is_refused(shared_re
     async def test() -> None:
         async with AsyncExitStack() as stack:
             dead, heir, third = await nodes(stack, shared_redis, 3, SHORT)
-            first = await asked(dead.leases.acquire, KEY)
+            first = await acquired(dead, KEY)
             assert isinstance(first, Lease)
             assert dead.leases._keeper is not None
             dead.leases._keeper.cancel()  # it is asleep, and extends nothing
-            assert await asked(heir.leases.acquire, KEY) is Verdict.HELD
+            assert await acquired(heir, KEY) is Verdict.HELD
             assert await asked(heir.leases.wait, KEY) is Verdict.FREE
-            second = await asked(heir.leases.acquire, KEY)
+            second = await acquired(heir, KEY)
             assert isinstance(second, Lease)
             assert second.token > first.token
             heir.put(make_entry(KEY, b"new"))
@@ -50,7 +50,7 @@ def test_a_dead_leader_is_replaced_and_what_it_still_brings_is_refused(shared_re
             assert entry.content == b"new"
             dead.leases.release(first)
             await asked(dead.flush)
-            assert isinstance(await asked(third.leases.acquire, KEY), Lease)
+            assert isinstance(await acquired(third, KEY), Lease)
 
     asyncio.run(test())
 
@@ -59,10 +59,10 @@ def test_a_late_write_is_refused_even_before_its_heir_has_stored_anything(shared
     async def test() -> None:
         async with AsyncExitStack() as stack:
             dead, heir = await nodes(stack, shared_redis, 2, SHORT)
-            assert isinstance(await asked(dead.leases.acquire, KEY), Lease)
+            assert isinstance(await acquired(dead, KEY), Lease)
             dead.leases._keeper.cancel()
             assert await asked(heir.leases.wait, KEY) is Verdict.FREE
-            assert isinstance(await asked(heir.leases.acquire, KEY), Lease)
+            assert isinstance(await acquired(heir, KEY), Lease)
             large = dead.arrive(KEY, nobody)
             large.write(b"x" * 2**20)
             large.commit(make_entry(KEY, b""))
@@ -77,7 +77,7 @@ def test_a_lease_that_lapsed_is_known_to_be_lost(shared_redis: RedisServer) -> N
     async def test() -> None:
         async with AsyncExitStack() as stack:
             (store,) = await nodes(stack, shared_redis, 1, SHORT)
-            lease = await asked(store.leases.acquire, KEY)
+            lease = await acquired(store, KEY)
             client = shared_redis.client()
             client.delete(*client.scan_iter(match="*s:http://a.test/*", count=1000))
             await eventually(lambda: lease.is_lost)
@@ -90,11 +90,11 @@ def test_a_lease_that_is_never_released_ends(shared_redis: RedisServer) -> None:
         forgetful = RedisLimits(link=PATIENT, leases=LeaseLimits(lease=0.2, longest=0.5, look=0.02))
         async with AsyncExitStack() as stack:
             one, two = await nodes(stack, shared_redis, 2, forgetful)
-            lease = await asked(one.leases.acquire, KEY)
+            lease = await acquired(one, KEY)
             assert await asked(two.leases.wait, KEY) is Verdict.FREE
             assert lease.is_lost
             assert one.leases.token(KEY) == 0
-            assert isinstance(await asked(two.leases.acquire, KEY), Lease)
+            assert isinstance(await acquired(two, KEY), Lease)
 
     asyncio.run(test())
 
@@ -102,9 +102,9 @@ def test_a_lease_that_is_never_released_ends(shared_redis: RedisServer) -> None:
 def test_without_redis_everybody_fetches(redis_server: RedisServer) -> None:
     async def test() -> None:
         async with node(redis_server, SHORT) as store:
-            lease = await asked(store.leases.acquire, KEY)
+            lease = await acquired(store, KEY)
             redis_server.kill()
-            assert await asked(store.leases.acquire, b"http://a.test/2") is Verdict.WITHOUT
+            assert await acquired(store, b"http://a.test/2") is Verdict.WITHOUT
             assert await asked(store.leases.wait, b"http://a.test/2") is Verdict.WITHOUT
             store.leases.release(lease)
             await asked(store.flush)

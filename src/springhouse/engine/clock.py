@@ -1,8 +1,11 @@
-"""The one place that reads the clock: seconds since 1970. Tests put their own function here."""
+"""The one place that reads clocks. Tests put their own function in the place of `wall`."""
 
 from collections.abc import Callable
-from time import time
+from time import monotonic, time
 
 Clock = Callable[[], float]
 
 wall: Clock = time
+"""Seconds since 1970."""
+steady: Clock = monotonic
+"""Seconds since whenever; nobody puts it back."""

@@ -8,7 +8,7 @@ exchange is also what the pool reports to (`interim`, `answered`, `content`, `co
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from springhouse.engine.clock import wall
+from springhouse.engine.clock import steady, wall
 from springhouse.engine.flights import Flight
 from springhouse.engine.keeping import Keeping
 from springhouse.engine.ports import Call
@@ -69,6 +69,7 @@ class Exchange:
         "is_over",
         "keeping",
         "key",
+        "looked_at",
         "reader",
         "recording",
         "request",
@@ -92,6 +93,7 @@ class Exchange:
         self.recording: Recording | None = None
         self.reader: Reader | StoredReader | None = None
         self.epoch = 0
+        self.looked_at = 0.0
         self.is_over = False
         self.has_answer = False
         self.held: Entry | None = None
@@ -155,6 +157,7 @@ class Exchange:
         if flights.alone_until and flights.goes_alone(self._own_kind(), now):
             # It is not worth a look into a slow store: what lately could not be stored is not there.
             return self._found(engine.store.lookup(step.key), now, goes_alone=True)
+        self.looked_at = steady()
         stored = engine.store.find(step.key, self._looked_up)
         if stored is not None:
             return self._found(stored, now)
@@ -190,7 +193,7 @@ class Exchange:
             leases = self.engine.store.leases
             if leases is None or not step.wait:
                 return Claimed.LEAD
-            return self._claimed(leases.acquire(step.key, self._lease_answered))
+            return self._claimed(leases.acquire(step.key, self._lease_answered, since=self.looked_at))
         if not step.wait:
             return Claimed.ALONE
         self._waits_in = flight
@@ -204,18 +207,26 @@ class Exchange:
         if claimed is not PENDING:
             self.run(self.flow, claimed)
 
+    def _lease_ended(self, verdict: Verdict) -> None:
+        if self.flow is not None and verdict is Verdict.FREE:
+            self.engine.store.look_behind(self.key)
+            self._land(None)
+            self._woken(None)
+        else:
+            self._lease_answered(verdict)
+
     def _claimed(self, answer: Lease | Verdict | None) -> object:
         """Return the result of a claim, as the processes that share the store have settled who fetches the key."""
         engine = self.engine
         if answer is None:
             return PENDING
         if answer is Verdict.HELD and engine.store.leases is not None:
-            engine.store.leases.wait(self.key, self._lease_answered)
+            engine.store.leases.wait(self.key, self._lease_ended)
             return PENDING
         if answer is Verdict.FREE:
             engine.store.look_behind(self.key)
             self._land(None)
-            return self._lookup(Lookup(self.key))
+            return Claimed.AGAIN
         if answer is Verdict.ALONE:
             engine.flights.remember(self._own_kind(), engine.clock())
             self._land(Claimed.RELEASED)

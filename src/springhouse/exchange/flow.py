@@ -92,6 +92,9 @@ def respond(request: Request, key: bytes, options: Options) -> Flow:
         if isinstance(claimed, Found):
             found, waited = claimed, errand
             continue
+        if claimed is Claimed.AGAIN:
+            found = yield Lookup(key)
+            continue
         if isinstance(claimed, Failure):
             return _instead_of_failure(request, errand, claimed)
         errand.leads = claimed is Claimed.LEAD

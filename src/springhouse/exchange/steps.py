@@ -3,7 +3,7 @@
 | step | performed by | result |
 |---|---|---|
 | Lookup | the store | Found |
-| Claim | the flights | LEAD, ALONE, RELEASED, Found (look again) or Failure (the leader's) |
+| Claim | the flights | LEAD, AGAIN, ALONE, RELEASED, Found (after waiting) or Failure (the leader's) |
 | Send | the origin pool | Answer or Failure |
 | Record | the store, while content arrives | None |
 | Replace | the store | None |
@@ -55,6 +55,8 @@ class Claimed(Enum):
 
     LEAD = "lead"
     """Fetch, and tell the others by Record, Replace or Release."""
+    AGAIN = "again"
+    """Look up again: another process has just stored the key."""
     ALONE = "alone"
     """Fetch for yourself: this key has proved not shareable, or somebody else leads and you would not wait."""
     RELEASED = "released"

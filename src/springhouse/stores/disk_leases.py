@@ -11,6 +11,7 @@ overwrite earlier ones of other keys, and then a key is fetched once more than i
 When locks do not work here, everybody goes without.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -74,11 +75,11 @@ class DiskLeases:
         self._held: dict[int, Lease] = {}
         self._leaving: dict[int, Lease] = {}
         """Released, and locked until what was put is written."""
-        self._told: dict[int, int] = {}
-        """Which notes of keys that were stored have made somebody look again."""
+        self._told: OrderedDict[int, tuple[int, float]] = OrderedDict()
+        """Which notes of keys that were stored are known here, and since when."""
         self._is_closed = False
 
-    def acquire(self, key: bytes, done: Acquired) -> Lease | Verdict:
+    def acquire(self, key: bytes, done: Acquired, *, since: float) -> Lease | Verdict:
         """Return the lease of a key, or HELD, FREE, ALONE or WITHOUT, at once; see Leasing."""
         digest = _digest(key)
         with self._threads:
@@ -90,7 +91,7 @@ class DiskLeases:
             try:
                 if not is_ours and not self._locks.take(digest):
                     return Verdict.HELD
-                if not is_ours and self._was_stored_since_it_was_missed(digest):
+                if not is_ours and self._may_have_missed(digest, since):
                     self._locks.give_up(digest)
                     return Verdict.FREE
             except OSError:
@@ -98,20 +99,22 @@ class DiskLeases:
             lease = self._held[digest] = Lease(key, digest)
             return lease
 
-    def _was_stored_since_it_was_missed(self, digest: int) -> bool:
-        """Say whether to look up a key again; not twice for one note, for then it was not found."""
+    def _may_have_missed(self, digest: int, since: float) -> bool:
+        """Say whether another process has stored a key of late, and who looked it up at that time may not know."""
         if not self._notes.is_younger(Verdict.FREE, digest, self._limits.lately):
             return False
-        note = self._notes.of(Verdict.FREE, digest)
-        return self._tell(digest, note) != note
+        return self._tell(digest) > since
 
-    def _tell(self, digest: int, note: int) -> int:
-        """Remember a note as known; return the one that was known before."""
-        before = self._told.pop(digest, 0)
-        if len(self._told) >= _TOLD_MAX:
-            del self._told[next(iter(self._told))]
-        self._told[digest] = note
-        return before
+    def _tell(self, digest: int) -> float:
+        """Return when this process began to look behind memory for what was noted last as stored."""
+        note = self._notes.of(Verdict.FREE, digest)
+        known, at = self._told.get(digest, (0, 0.0))
+        if known != note:
+            at = monotonic()
+            self._told[digest] = note, at
+            if len(self._told) > _TOLD_MAX:
+                self._told.popitem(last=False)
+        return at
 
     def wait(self, key: bytes, done: Waited) -> Callable[[], object]:
         """Wait while another process holds the lease of a key; see Leasing."""
@@ -142,7 +145,7 @@ class DiskLeases:
                 return Verdict.WITHOUT
             if notes.is_younger(Verdict.ALONE, digest, self._limits.alone):
                 return Verdict.ALONE
-            self._tell(digest, notes.of(Verdict.FREE, digest))
+            self._tell(digest)
         if notes.is_younger(Verdict.WITHOUT, digest, waited) and not notes.is_younger(Verdict.FREE, digest, waited):
             return Verdict.WITHOUT
         return Verdict.FREE
@@ -168,7 +171,7 @@ class DiskLeases:
                 return  # whoever asked for it next in this process has it
             del self._leaving[digest]
             self._notes.note(told, digest)
-            self._tell(digest, self._notes.of(Verdict.FREE, digest))
+            self._tell(digest)
             with suppress(OSError):
                 self._locks.give_up(digest)
 
@@ -198,28 +201,38 @@ class _Waiting:
         self.is_over = True
 
 
-_SLOTS: Final = 4096
+_BUCKETS: Final = 4096
+_SLOTS: Final = 4
 _KINDS: Final = {Verdict.FREE: 0, Verdict.ALONE: 1, Verdict.WITHOUT: 2}
 _MS: Final = 2**32
 
 
 class Notes:
-    """For each kind of outcome a table of slots. A key has one by its digest, where the last note of all its keys
-    stands: 32 further bits of the digest, and the time in milliseconds modulo 2^32. One word, so that it is never half
-    of one and half of another."""
+    """For each kind of outcome a table of buckets, one for each key by its digest, where the last few notes about all
+    its keys stand: 32 further bits of the digest, and the time in milliseconds modulo 2^32. A note is one word, so that
+    it is never half of one and half of another."""
 
     def __init__(self, path: Path) -> None:
-        self._map = mapped(path, 8 * _SLOTS * len(_KINDS))
+        self._map = mapped(path, 8 * _SLOTS * _BUCKETS * len(_KINDS))
         self._words = memoryview(self._map).cast("Q")
 
     def note(self, kind: Verdict, digest: int) -> None:
-        """Write down that this has become of a key, now."""
-        self._words[_KINDS[kind] * _SLOTS + digest % _SLOTS] = (digest // _SLOTS % _MS) * _MS + _now()
+        """Write down that this has become of a key, now, in place of its last note or of the oldest."""
+        first, tag, now = self._place(kind, digest), _tag(digest), _now()
+        words = self._words[first : first + _SLOTS].tolist()
+        oldest = max(range(_SLOTS), key=lambda at: _MS if words[at] // _MS == tag else (now - words[at]) % _MS)
+        self._words[first + oldest] = tag * _MS + now
 
     def of(self, kind: Verdict, digest: int) -> int:
         """Return the note of that kind about a key, 0 when there is none."""
-        word = self._words[_KINDS[kind] * _SLOTS + digest % _SLOTS]
-        return word if word // _MS == digest // _SLOTS % _MS else 0
+        first, tag = self._place(kind, digest), _tag(digest)
+        for word in self._words[first : first + _SLOTS]:
+            if word // _MS == tag:
+                return word
+        return 0
+
+    def _place(self, kind: Verdict, digest: int) -> int:
+        return (_KINDS[kind] * _BUCKETS + digest % _BUCKETS) * _SLOTS
 
     def is_younger(self, kind: Verdict, digest: int, seconds: float) -> bool:
         """Say whether there is a note of that kind about a key, and not older than that, give or take a millisecond."""
@@ -234,6 +247,10 @@ class Notes:
 
 def _now() -> int:
     return int(1000 * time()) % _MS
+
+
+def _tag(digest: int) -> int:
+    return digest // _BUCKETS % _MS
 
 
 def _digest(key: bytes) -> int:

@@ -208,6 +208,7 @@ class LayeredStore:
 
     def look_behind(self, key: bytes) -> None:
         """Let the next lookup ask the tier, where another process has lately stored or freshened the key."""
+        self._repeat(key)
         self.memory.forget((key,))
 
     # What other processes have purged.

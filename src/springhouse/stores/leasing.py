@@ -42,10 +42,11 @@ Waited = Callable[[Verdict], None]
 class Leasing(Protocol):
     """Gives leases. Callbacks come on the loop's thread, and not before the call has returned."""
 
-    def acquire(self, key: bytes, done: Acquired) -> Lease | Verdict | None:
+    def acquire(self, key: bytes, done: Acquired, *, since: float) -> Lease | Verdict | None:
         """Ask for the lease of a key: return it, or HELD, FREE, ALONE or WITHOUT; or None, and `done` is given that.
 
-        FREE: there is none now, but another process has just stored the key.
+        `since`: when the look-up began, by time.monotonic, after which it is wanted. FREE: there is no need for it,
+        another process has stored the key, and that look-up may not have seen it.
         """
 
     def wait(self, key: bytes, done: Waited) -> Callable[[], object]:

@@ -53,7 +53,7 @@ class Leases:
         self._tasks: set[asyncio.Task[None]] = set()
         self._keeper: asyncio.Task[None] | None = None
 
-    def acquire(self, key: bytes, done: Acquired) -> Verdict | None:
+    def acquire(self, key: bytes, done: Acquired, *, since: float) -> Verdict | None:
         """Ask for the lease of a key; see Leasing."""
         if key in self._held or not self._link.is_up:
             return Verdict.WITHOUT
