@@ -21,6 +21,7 @@ from springhouse.rules.options import Options
 from springhouse.settings import BadSettings, Settings
 from springhouse.stores.database import Unusable
 from springhouse.stores.disk import DiskLimits, DiskStore
+from springhouse.stores.disk_leases import LeaseLimits
 from springhouse.stores.layered import LayeredStore, is_hot_in
 from springhouse.stores.memory import MemoryStore
 from springhouse.stores.opening import OpenableStore
@@ -118,6 +119,7 @@ def tier_of(settings: Settings, clock: Clock = wall) -> "DiskStore | RedisStore"
             variants_max=settings.max_variants,
             whole_max=_whole_max(settings),
             waiting_max=_waiting_max(settings),
+            leases=LeaseLimits(written=_disk_patience(settings)),
         )
         loop = asyncio.get_running_loop()
         return DiskStore(
@@ -138,8 +140,12 @@ def tier_of(settings: Settings, clock: Clock = wall) -> "DiskStore | RedisStore"
 def _patience_of(tier: "DiskStore | RedisStore", settings: Settings) -> float:
     """Return how long to wait for a tier in any case. Redis loses its own patience before that, and says so."""
     if isinstance(tier, DiskStore):
-        return settings.store_timeout or _DISK_TIMEOUT_S
+        return _disk_patience(settings)
     return tier.limits.link.limit
+
+
+def _disk_patience(settings: Settings) -> float:
+    return settings.store_timeout or _DISK_TIMEOUT_S
 
 
 def _waiting_max(settings: Settings) -> int:

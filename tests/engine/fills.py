@@ -57,7 +57,9 @@ class Stores:
         self.folder = folder
         self.loop = Loop()
         limits = DiskLimits(inline_max=200, whole_max=WHOLE_MAX, waiting_max=WAITING_MAX)
-        self.disk = DiskStore(folder, limits, deliver=self.loop.deliver, troubles=Troubles(nobody_hears))
+        self.disk = DiskStore(
+            folder, limits, deliver=self.loop.deliver, later=self.loop.later, troubles=Troubles(nobody_hears)
+        )
         self.memory = MemoryStore(BUDGET, Options())
         self.store = LayeredStore(
             self.memory, self.disk, later=self.loop.later, whole_max=WHOLE_MAX, patience=20.0

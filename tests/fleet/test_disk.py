@@ -97,15 +97,15 @@ def test_a_fill_that_kill_9_interrupts_leaves_nothing(origin: Origin, start: Sta
 
 
 def test_a_lookup_may_take_as_long_as_store_timeout_says(origin: Origin, start: Start, tmp_path: Path) -> None:
-    origin.on("/x", answer(BIG[: 3 * MIB], cache_control="max-age=600"))
+    origin.otherwise = answer(BIG[: 3 * MIB], cache_control="max-age=600")
     options: dict[str, object] = {"store": f"disk:{tmp_path}", "memory": "64MiB"}
     patient, hasty = (start(**options, store_timeout=seconds) for seconds in (10, 0.05))
     with closing(sqlite3.connect(tmp_path / "entries.sqlite", isolation_level=None)) as database:
         database.execute("BEGIN IMMEDIATE")  # what is put waits, and with it who looks for it
-        assert [node.get("/x").x_cache for node in (patient, hasty)] == ["MISS", "MISS"]
+        assert [patient.get("/x").x_cache, hasty.get("/y").x_cache] == ["MISS", "MISS"]
         client = patient.connect()
         client.send(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert hasty.get("/x").x_cache == "MISS"
+        assert hasty.get("/y").x_cache == "MISS"
         database.execute("ROLLBACK")
     assert client.answer().x_cache == "HIT"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import resource
+from threading import Event
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from springhouse.stores import byte_locks, disk_leases
 from springhouse.stores.disk import DiskLimits, DiskStore
 from springhouse.stores.disk_leases import LeaseLimits, Notes
 from springhouse.stores.leasing import Lease, Verdict
+from springhouse.stores.operations import Then
 from springhouse.stores.troubles import Troubles
 
 if TYPE_CHECKING:
@@ -101,6 +103,19 @@ def test_who_had_missed_it_before_it_was_stored_looks_again_once(neighbours: Cal
     assert two(f"acquire {K}") == "lease"
     two(f"release {K} free")
     assert two(f"acquire {K}") == "lease", "its own note is no news to it"
+
+
+def test_a_slow_disk_does_not_keep_the_others_waiting(folder: Path, loop: Loop) -> None:
+    one, two = disk(folder, loop, DiskLimits(leases=LeaseLimits(written=0.1))), disk(folder, loop)
+    lease = acquired(one, KEY)
+    is_writing_again = Event()
+    one._submit(Then(is_writing_again.wait))
+    one.put(make_entry(KEY))
+    one.leases.release(lease)
+    assert acquired(two, KEY) is Verdict.HELD
+    assert loop.result(lambda done: two.leases.wait(KEY, done)) is Verdict.WITHOUT
+    assert isinstance(acquired(two, KEY), Lease)
+    is_writing_again.set()
 
 
 def test_all_who_had_missed_it_at_the_same_time_look_again(folder: Path, loop: Loop) -> None:

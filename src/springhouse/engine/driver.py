@@ -363,7 +363,8 @@ class Exchange:
         flight, self.flight = self.flight, None
         if flight is not None:
             self.engine.flights.land(flight, outcome)
-            self.engine.end_lease(flight, told)
+            if flight.lease is not None:
+                self.engine.end_lease(flight, told)
 
     def _store_at_once(self) -> bool:
         """Store held content, and answer, if it is whole."""

@@ -37,11 +37,12 @@ AfterWriting = Callable[[bytes, Settled], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseLimits:
-    """Times in seconds. `patience`: how long to wait for another process at most; `look`: how often at the least;
-    `alone`: how long nobody waits for a key that is not shareable; `lately`: how old a look-up may be that missed what
-    another process has stored since."""
+    """Times in seconds. `patience`: how long to wait for another process at most; `written`: how long of that for what
+    has been fetched to be written; `look`: how often at the least; `alone`: how long nobody waits for a key that is not
+    shareable; `lately`: how old a look-up may be that missed what another process has stored since."""
 
     patience: float = 10.0
+    written: float = 1.0
     look: float = 0.05
     alone: float = 120.0
     lately: float = 5.0
@@ -161,6 +162,8 @@ class DiskLeases:
             self._after_writing(
                 lease.key, lambda stored: self._give_up(lease, Verdict.FREE if stored else Verdict.WITHOUT)
             )
+            if lease.token in self._leaving:
+                self._later(self._limits.written, lambda: self._give_up(lease, Verdict.WITHOUT))
         else:
             self._give_up(lease, told)
 
