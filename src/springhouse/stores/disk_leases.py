@@ -1,4 +1,4 @@
-"""A lease for a cold key: of all processes on a folder that miss it, one fetches it and the others wait (decision 0018).
+"""A lease for a cold key: of all processes on a folder that miss it, one fetches it, the others wait (decision 0018).
 
 A lease is a lock on one byte, at the offset that a digest of the key says. So a dead holder's is free at once, nothing
 lapses, and nothing is extended. Who waits looks at the byte again and again, which is on the loop but costs a
