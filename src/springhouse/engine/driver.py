@@ -46,9 +46,10 @@ if TYPE_CHECKING:
 ALLOW: Final = (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 CREDENTIALS: Final = AUTHORIZATION | COOKIE
 PENDING: Final = object()
+"""The result of a step will come by a callback."""
 AT_ONCE_MAX: Final = 16 * 1024
 """Bytes of content that are likely to come with the head."""
-"""The result of a step will come by a callback."""
+_FROM_ORIGIN: Final = Source.ORIGIN  # found faster than a member is
 
 
 class Exchange:
@@ -388,7 +389,7 @@ class Exchange:
         if self.engine.in_its_words is not None:
             reply = self.engine.in_its_words(reply)
         sink, content = self.sink, reply.content
-        if content is Source.ORIGIN and self.call is not None:
+        if content is _FROM_ORIGIN and self.call is not None:
             if sink is NOWHERE:
                 self._abandon_call()
                 return

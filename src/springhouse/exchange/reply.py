@@ -16,7 +16,7 @@ from springhouse.http.fields import Field
 from springhouse.http.messages import REASON_PHRASES, Request, Response, may_have_content
 from springhouse.http.structured import text
 from springhouse.rules.entry import Entry
-from springhouse.rules.preconditions import NotModified, Part, Unsatisfiable, select
+from springhouse.rules.preconditions import NotModified, Part, Unsatisfiable, Whole, select
 from springhouse.rules.reasons import Reason
 
 NAME = b"springhouse"
@@ -118,6 +118,8 @@ def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Rep
     added += [(b"X-Cache", ours.x_cache), (b"Cache-Status", ours.cache_status)]
     reply = Reply(entry.status, entry.reason, fields, added, entry, entry.length, ours.x_cache, ours.reason)
     match select(request, entry, now):
+        case Whole():
+            pass
         case NotModified():
             reply.status, reply.phrase = 304, REASON_PHRASES[304]
             reply.fields = kept_in_304(fields)

@@ -63,8 +63,8 @@ def lifespan(
 
 def initial_age(response: Response, date: int, *, requested_at: float, received_at: float) -> float:
     """Return corrected_initial_age (§4.2.3): the larger of what Date and what Age plus the delay say."""
-    apparent = max(0, int(received_at) - date)
-    return max(apparent, age_value(response) + max(0.0, received_at - requested_at))
+    corrected = age_value(response) + max(0.0, received_at - requested_at)
+    return max(int(received_at) - date, corrected)  # the latter is not negative
 
 
 def age_value(response: Response) -> int:

@@ -97,8 +97,9 @@ def keep_for_get(
 
 def is_reusable(entry: Entry) -> bool:
     """Say whether the entry can ever answer another request: fresh, validated, or stale by permission."""
-    windows = max(entry.stale_if_error_until, entry.stale_while_revalidate_until)
-    return bool(entry.lifetime > 0 or entry.etag or entry.last_modified or windows > entry.fresh_until)
+    if entry.lifetime > 0 or entry.etag or entry.last_modified:
+        return True
+    return max(entry.stale_if_error_until, entry.stale_while_revalidate_until) > entry.fresh_until
 
 
 def may_not_store(

@@ -213,11 +213,16 @@ class MemoryStore:
     def _set(self, record: Record, variants: tuple[Entry, ...]) -> None:
         record.variants = variants
         record.hot = None  # made at the first hit: most of what is stored is never asked for again
-        if record.labels or [entry for entry in variants if entry.tags or entry.groups]:
+        has_labels = bool(record.labels)
+        cost = _RECORD_BYTES + 2 * len(record.key)
+        for entry in variants:
+            cost += cost_of(entry)
+            if entry.tags or entry.groups:
+                has_labels = True
+        if has_labels:
             labels = frozenset[bytes]().union(*map(labels_of, variants))
             self._labels.change(record.key, record.labels, labels)
             record.labels = labels
-        cost = _RECORD_BYTES + 2 * len(record.key) + sum(map(cost_of, variants))
         self.used += cost - record.cost
         record.cost = cost
 

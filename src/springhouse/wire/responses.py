@@ -29,6 +29,9 @@ class Framing(Enum):
     CLOSE = "close"
 
 
+_NONE, _LENGTH, _CHUNKED, _CLOSE = Framing  # found faster than members are
+
+
 class ResponseReader:
     """Feeds bytes to llhttp and gathers one response after another; see the file's head."""
 
@@ -95,7 +98,7 @@ class ResponseReader:
 
     def ended(self) -> bool:
         """Note that the connection was closed; True when that is how the message was to end."""
-        if self.framing is Framing.CLOSE:
+        if self.framing is _CLOSE:
             self.answer_complete()
             return True
         return False
@@ -137,17 +140,17 @@ class ResponseReader:
         self._settle_framing(response)
         if self.failure is None:
             self.answer_received(response)
-            if self.framing is Framing.NONE and status != 101:
+            if self.framing is _NONE and status != 101:
                 self.answer_complete()
 
     def on_body(self, data: bytes) -> None:
-        if self.framing is Framing.NONE:
+        if self.framing is _NONE:
             self.failure = self.failure or "content follows an answer that has none"  # to HEAD: llhttp cannot know
         elif self.failure is None:
             self.content_received(data)
 
     def on_message_complete(self) -> None:
-        if not self.in_head and self.failure is None and self.framing in (Framing.LENGTH, Framing.CHUNKED):
+        if not self.in_head and self.failure is None and self.framing in (_LENGTH, _CHUNKED):
             self.answer_complete()
 
     def _settle_framing(self, response: Response) -> None:
@@ -166,8 +169,8 @@ class ResponseReader:
             if self.parser.get_http_version() == "1.0":
                 self.is_keep_alive = False  # RFC 9112 §6.1
         if not may_have_content(self.method, response.status):
-            self.framing = Framing.NONE
+            self.framing = _NONE
         elif is_coded:
-            self.framing = Framing.CHUNKED
+            self.framing = _CHUNKED
         else:
-            self.framing = Framing.CLOSE if announced is None else Framing.LENGTH
+            self.framing = _CLOSE if announced is None else _LENGTH
