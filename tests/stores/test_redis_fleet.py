@@ -77,6 +77,8 @@ def test_what_was_fetched_before_a_purge_by_another_does_not_come_back(shared_re
             # Once it has been told it fetches again, and may put that.
             await asked(one.catch_up)
             one.put(tagged())
+            await asked(one.flush)
+            assert one.refusals == {"purged": 2}
             assert len(await asked(two.lookup, KEY)) == 1
 
     asyncio.run(test())
@@ -89,6 +91,7 @@ def test_what_a_purge_does_not_cover_may_be_put(shared_redis: RedisServer, what)
             one, two = await fleet(stack, shared_redis, 2)
             await asked(two.purge, Purge(what))
             one.put(tagged())
+            await asked(one.flush)
             assert len(await asked(two.lookup, KEY)) == 1
 
     asyncio.run(test())
