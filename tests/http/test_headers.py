@@ -119,3 +119,21 @@ def test_end_to_end_returns_a_list_of_its_own() -> None:
 def test_syntax(value: bytes, token: bool, in_value: bool) -> None:
     assert headers.is_token(value) is token
     assert headers.is_value(value) is in_value
+
+
+_NAME = st.from_regex(rb"[A-Za-z-]{1,9}", fullmatch=True)
+_TEXT = st.from_regex(rb"([!-~]([ -~\t\x80-\xff]{0,9}[!-~])?)?", fullmatch=True)
+
+
+@given(st.lists(st.tuples(_NAME, _TEXT), max_size=8))
+def test_fields_are_the_same_when_they_have_been_lines(given_fields: list[f.Field]) -> None:
+    lines = headers.lines_of(given_fields)
+    assert headers.fields_of(lines) == given_fields
+    assert lines + b"\r\n" == b"".join(b"%b: %b\r\n" % field for field in given_fields) or not given_fields
+
+
+def test_a_field_cannot_become_two() -> None:
+    with pytest.raises(ValueError, match="line break"):
+        headers.lines_of([(b"X", b"a\r\nSet-Cookie: b")])
+    with pytest.raises(ValueError, match="unpack"):
+        headers.fields_of(b"X: a\r\nnonsense")

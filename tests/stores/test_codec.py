@@ -67,7 +67,7 @@ def test_what_is_read_back_is_what_was_stored(version: int, secret: bytes, entry
 
 
 def test_every_attribute_of_an_entry_is_stored() -> None:
-    assert set(Record1.__struct_fields__) - {"digests"} == set(Entry.__slots__) - {"content"}
+    assert set(Record1.__struct_fields__) - {"digests", "fields"} == set(Entry.__slots__) - {"content", "lines"}
 
 
 def read(blob: bytes, key: bytes, secret: bytes = b"") -> Entry | None:
@@ -180,9 +180,13 @@ def test_what_no_response_can_be_is_neither_written_nor_read(name: str, value: o
     entry = make_entry()
     record = msgpack.decode(encoded(entry, Codec())[1:])
     entry_key = entry.key
-    setattr(entry, name, value)
-    with pytest.raises(CodecError):
-        encoded(entry, Codec())
+    try:
+        setattr(entry, name, value)
+    except (TypeError, ValueError):
+        assert name == "fields", "an entry cannot even have it"
+    else:
+        with pytest.raises(CodecError):
+            encoded(entry, Codec())
     record[Record1.__struct_fields__.index(name)] = value
     try:
         blob = b"\x01" + msgpack.encode(record)

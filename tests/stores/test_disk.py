@@ -578,7 +578,7 @@ def test_putting_and_finding_go_on_when_the_loop_has_gone(folder: Path) -> None:
 def test_a_failing_put_is_dropped_and_counted(opened: Open, loop: Loop) -> None:
     store = opened()
     illegal = make_entry(KEY)
-    illegal.fields = [(b"X", b"a\r\nb")]
+    illegal.fields = [(b"X", b"a\0b")]
     store.put(illegal)
     wrong_length = make_entry(b"http://a.test/2")
     wrong_length.length = 3

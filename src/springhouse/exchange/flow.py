@@ -149,7 +149,7 @@ def _bypass(request: Request, key: bytes, why: Reason, options: Options) -> Flow
                 status,
                 reasons.STORED,
                 is_from_cache=False,
-                as_received=replies.as_received(answer.response, options.withheld, answer.received_at, kept),
+                as_received=replies.as_fetched(answer.response, options.withheld, answer.received_at, kept),
             ),
         )
     return _passed_on(request, answer, Errand(key, why, withheld=options.withheld), x_cache=BYPASS)
@@ -275,7 +275,7 @@ def _fetched(request: Request, answer: Answer, errand: Errand, entry: Entry, *, 
         is_from_cache=False,
         as_received=None
         if confirmed
-        else replies.as_received(answer.response, errand.withheld, answer.received_at, entry),
+        else replies.as_fetched(answer.response, errand.withheld, answer.received_at, entry),
     )
     return replies.from_entry(request, entry, answer.received_at, ours=ours)
 

@@ -47,7 +47,9 @@ class Made:
 class Hot:
     """The only variant of a key, ready to be sent to any plain GET."""
 
-    __slots__ = ("age", "before", "born_at", "content", "entry", "head", "lifetime", "mask", "status", "until")
+    __slots__ = (
+        "age", "before", "before_in_304", "born_at", "content", "entry", "head", "lifetime", "mask", "status", "until",
+    )  # fmt: skip
 
     def __init__(self, entry: Entry, options: Options) -> None:
         credentials = 0
@@ -62,10 +64,9 @@ class Hot:
         self.lifetime = entry.lifetime
         self.status = entry.status
         self.content: bytes = entry.content
-        fields = list(entry.fields)
-        if may_have_content(b"GET", entry.status):
-            fields.append((b"Content-Length", b"%d" % len(self.content)))
-        self.before = response_head(entry.status, entry.reason, [*fields, VIA], b"Age: ")
+        length = [(b"Content-Length", b"%d" % len(self.content))] if may_have_content(b"GET", entry.status) else []
+        self.before = response_head(entry.status, entry.reason, [*length, VIA], b"Age: ", lines=entry.lines)
+        self.before_in_304 = b""
         self.age: int | None = None
         """What the head says; None before the first hit."""
         self.head = b""
@@ -89,19 +90,22 @@ class Hot:
         if bits & f.IF_NONE_MATCH:
             if not is_listed(entry.etag, combined(fields, b"if-none-match") or b""):
                 return None
-            return Made(304, self._head(304, kept_in_304(entry.fields), now), b"")
+            if not self.before_in_304:
+                kept = kept_in_304(entry.fields)
+                self.before_in_304 = response_head(304, REASON_PHRASES[304], [*kept, VIA], b"Age: ")
+            return Made(304, self.before_in_304 + self._tail(now), b"")
         part = resolve(first(fields, b"range") or b"", len(self.content))
         if bits & f.IF_MODIFIED_SINCE or not isinstance(part, tuple):
             return None
         content = self.content[part[0] : part[1]]
         range_ = b"bytes %d-%d/%d" % (part[0], part[1] - 1, len(self.content))
-        told = [*entry.fields, (b"Content-Range", range_), (b"Content-Length", b"%d" % len(content))]
-        return Made(206, self._head(206, told, now), content)
+        about = [(b"Content-Range", range_), (b"Content-Length", b"%d" % len(content)), VIA]
+        tail = b"Age: " + self._tail(now)
+        return Made(206, response_head(206, REASON_PHRASES[206], about, tail, lines=entry.lines), content)
 
-    def _head(self, status: int, fields: list[Field], now: float) -> bytes:
+    def _tail(self, now: float) -> bytes:
         age = max(0, int(now - self.born_at))
-        tail = b"Age: " + _TAIL % (age, self.lifetime - age)
-        return response_head(status, REASON_PHRASES[status], [*fields, VIA], tail)
+        return _TAIL % (age, self.lifetime - age)
 
 
 class HotVariants:

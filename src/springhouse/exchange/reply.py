@@ -13,6 +13,7 @@ from msgspec import json
 from springhouse.http import dates
 from springhouse.http import fields as f
 from springhouse.http.fields import Field
+from springhouse.http.headers import fields_of
 from springhouse.http.messages import REASON_PHRASES, Request, Response, may_have_content
 from springhouse.http.structured import text
 from springhouse.rules.entry import Entry
@@ -44,13 +45,13 @@ class Reply:
     """A head and its content.
 
     `content`: the bytes, an Entry (its content, from `start` up to `stop`), or a Source. `length`: bytes of content
-    if known. `fields` are the message's own, without framing; `ours` follow them. `x_cache` and `reason` also go to
-    the log.
+    if known. `head` are the message's own fields, without framing, in a list or as lines (`headers.lines_of`); `ours`
+    follow them. `x_cache` and `reason` also go to the log.
     """
 
     status: int
     phrase: bytes
-    fields: list[Field]
+    head: list[Field] | bytes
     ours: list[Field]
     content: bytes | Entry | Source
     length: int | None
@@ -59,6 +60,13 @@ class Reply:
     start: int = 0
     stop: int | None = None
     must_close: bool = False
+
+    @property
+    def fields(self) -> list[Field]:
+        """The message's own fields, in a list that may be changed."""
+        if isinstance(self.head, bytes):
+            self.head = fields_of(self.head)
+        return self.head
 
 
 @dataclass(slots=True)
@@ -76,7 +84,7 @@ class Ours:
     reason: Reason
     fetched: int = 0
     is_from_cache: bool = True
-    as_received: list[Field] | None = None
+    as_received: list[Field] | bytes | None = None
 
 
 @lru_cache(maxsize=1024)
@@ -112,25 +120,25 @@ def status_of_hit(ttl: int, detail: Reason | None = None) -> bytes:
 
 def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Reply:
     """Answer from an entry: all of it, a part, or 304, as the client's own preconditions say."""
-    fields = ours.as_received if ours.as_received is not None else entry.fields
+    head = ours.as_received if ours.as_received is not None else entry.lines
     age = entry.age_at(now)
     added = [VIA, (b"Age", b"%d" % age)] if ours.is_from_cache or (age and ours.as_received is None) else [VIA]
     added += [(b"X-Cache", ours.x_cache), (b"Cache-Status", ours.cache_status)]
-    reply = Reply(entry.status, entry.reason, fields, added, entry, entry.length, ours.x_cache, ours.reason)
+    reply = Reply(entry.status, entry.reason, head, added, entry, entry.length, ours.x_cache, ours.reason)
     match select(request, entry, now):
         case Whole():
             pass
         case NotModified():
             reply.status, reply.phrase = 304, REASON_PHRASES[304]
-            reply.fields = kept_in_304(fields)
+            reply.head = kept_in_304(reply.fields)
             reply.content, reply.length = Source.NOTHING, None
         case Part(start, stop, length):
             reply.status, reply.phrase = 206, REASON_PHRASES[206]
-            reply.fields = [*fields, (b"Content-Range", b"bytes %d-%d/%d" % (start, stop - 1, length))]
+            reply.fields.append((b"Content-Range", b"bytes %d-%d/%d" % (start, stop - 1, length)))
             reply.start, reply.stop, reply.length = start, stop, stop - start
         case Unsatisfiable(length):
             reply.status, reply.phrase = 416, REASON_PHRASES[416]
-            reply.fields = [(b"Content-Range", b"bytes */%d" % length), date_field(now)]
+            reply.head = [(b"Content-Range", b"bytes */%d" % length), date_field(now)]
             reply.content, reply.length = b"", 0
     if ours.fetched and reply.status != ours.fetched:
         added[-1] = (b"Cache-Status", b"%b; fwd-status=%d" % (ours.cache_status, ours.fetched))
@@ -146,13 +154,15 @@ def kept_in_304(fields: list[Field]) -> list[Field]:
     return [field for field in fields if field[0].lower() in _KEPT_IN_304]
 
 
-def as_received(response: Response, withheld: int, received_at: float, entry: Entry | None = None) -> list[Field]:
-    """Return the fields to pass on: end-to-end, without framing and those whose bits are `withheld`, with a Date.
+def as_fetched(response: Response, withheld: int, received_at: float, entry: Entry) -> list[Field] | bytes:
+    """Return the fields to pass on, as `as_received`: the entry's, where it lacks none of them."""
+    if not response.bits & (f.AGE | f.SET_COOKIE) and not entry.is_redacted:
+        return entry.lines
+    return as_received(response, withheld, received_at)
 
-    The stored ones where nothing more than that was left out.
-    """
-    if entry is not None and not response.bits & (f.AGE | f.SET_COOKIE) and not entry.is_redacted:
-        return entry.fields
+
+def as_received(response: Response, withheld: int, received_at: float) -> list[Field]:
+    """Return the fields to pass on: end-to-end, without framing and those whose bits are `withheld`, with a Date."""
     fields = response.end_to_end(withheld)
     if not response.bits & f.DATE:
         fields.append(date_field(received_at))

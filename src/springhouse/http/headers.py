@@ -64,6 +64,26 @@ def sort(fields: Iterable[Field]) -> tuple[int, dict[int, bytes | None], list[Fi
     return bits, found, passed
 
 
+def lines_of(fields: Sequence[Field]) -> bytes:
+    """Return the fields as lines, as they are sent; without the end of the last line.
+
+    Raises ValueError when a field is no line, so that it cannot become two fields.
+    """
+    lines = b"\r\n".join(map(b": ".join, fields))
+    if fields and lines.count(b"\r\n") != len(fields) - 1:
+        raise ValueError("A field has a line break")
+    return lines
+
+
+def fields_of(lines: bytes) -> list[Field]:
+    """Return the fields that were given to `lines_of`. Raises ValueError when one was none."""
+    fields: list[Field] = []
+    for line in lines.split(b"\r\n") if lines else ():
+        name, value = line.split(b": ", 1)
+        fields.append((name, value))
+    return fields
+
+
 def first(fields: Iterable[Field], name: bytes) -> bytes | None:
     """Return the value of the first field of that lower-case name, without surrounding white space."""
     size = len(name)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from springhouse.http.fields import Field
+from springhouse.http.headers import fields_of, lines_of
 
 FOREVER = float("inf")
 
@@ -13,8 +14,9 @@ class Entry:
     Instants (`…_at`, `…_until`) are seconds since 1970. `born_at`: when its age was zero (§4.2.3), so that age is
     `now - born_at`; `lifetime`: seconds, so that `fresh_until` is `born_at + lifetime`. A window that does not exist
     ends where freshness does. `vary` holds the lower-case names that Vary listed, `selector` the request's normalised
-    values for them (None: absent). `fields` are end-to-end fields, without Age. `content` is all of the bytes once
-    the message proved complete; until then it is what the engine streams from.
+    values for them (None: absent). `fields` are end-to-end fields, without Age, which are held as the `lines` that will
+    be sent: one object instead of some forty. `content` is all of the bytes once the message proved complete; until
+    then it is what the engine streams from.
     """
 
     __slots__ = (
@@ -23,7 +25,6 @@ class Entry:
         "content",
         "date",
         "etag",
-        "fields",
         "fresh_until",
         "given_ttl",
         "groups",
@@ -33,6 +34,7 @@ class Entry:
         "last_modified",
         "length",
         "lifetime",
+        "lines",
         "max_stale_allowed",
         "no_cache",
         "reason",
@@ -51,7 +53,7 @@ class Entry:
         self.key = key
         self.status = status
         self.reason = reason
-        self.fields = fields
+        self.lines = lines_of(fields)
         self.vary: tuple[bytes, ...] = ()
         self.selector: tuple[bytes | None, ...] = ()
         self.requested_at = 0.0
@@ -84,6 +86,15 @@ class Entry:
         self.content: Any = b""
         self.length: int | None = None
         """Bytes of content; None while a message without Content-Length is still arriving."""
+
+    @property
+    def fields(self) -> list[Field]:
+        """The fields, in a list of their own."""
+        return fields_of(self.lines)
+
+    @fields.setter
+    def fields(self, fields: list[Field]) -> None:
+        self.lines = lines_of(fields)
 
     def __repr__(self) -> str:
         return f"<Entry {self.status} {self.key.decode('latin-1')} fresh_until={self.fresh_until:.3f}>"

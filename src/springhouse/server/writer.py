@@ -81,35 +81,39 @@ class ReplyWriter:
         self.reply = reply
         self.is_started = True
         status, length = reply.status, reply.length
-        lines = reply.fields.copy()
+        fields: list[Field] = []
         self._is_until_close = False
         self._has_content = may_have_content(self._method, status)
         if length is not None:
             if self._has_content or self._method == b"HEAD":
-                lines.append((b"Content-Length", b"%d" % length))
+                fields.append((b"Content-Length", b"%d" % length))
         elif self._has_content:
             if self._is_http_1_0:
                 self._is_until_close = True
             else:
                 self._is_chunked = True
-                lines.append(_CHUNKED)
-        lines += reply.ours
+                fields.append(_CHUNKED)
+        fields += reply.ours
         if status == 101:
-            self._switch(reply, lines)
+            self._switch(reply, fields)
             return
         if reply.must_close or self._is_until_close:
             self.keeps_alive = False
         if not self.keeps_alive:
-            lines.append(_CLOSE)
+            fields.append(_CLOSE)
         elif self._is_http_1_0:
-            lines.append(_KEEP_ALIVE)
-        self._out.append(encode.response_head(status, reply.phrase, lines))
+            fields.append(_KEEP_ALIVE)
+        head = reply.head
+        if isinstance(head, bytes):
+            self._out.append(encode.response_head(status, reply.phrase, fields, lines=head))
+        else:
+            self._out.append(encode.response_head(status, reply.phrase, head + fields))
 
-    def _switch(self, reply: Reply, lines: list[Field]) -> None:
+    def _switch(self, reply: Reply, fields: list[Field]) -> None:
         """Write a 101; what follows is no HTTP."""
         self._has_content = True
         self.keeps_alive = False
-        self._out.append(encode.response_head(reply.status, reply.phrase, lines))
+        self._out.append(encode.response_head(reply.status, reply.phrase, reply.fields + fields))
         self.flush()
         self._owner.switched()
 

@@ -88,18 +88,18 @@ class Codec:
     def encode(self, entry: Entry, content_digests: bytes) -> bytes:
         """Return the record of an entry whose `length` is known. Raises CodecError for what could not be read back."""
         given = {name: getattr(entry, name) for name in _COPIED}
-        record = Record1(
-            key=entry.key,
-            status=entry.status,
-            reason=entry.reason,
-            fields=entry.fields,
-            digests=content_digests,
-            **given,
-        )
         try:
+            record = Record1(
+                key=entry.key,
+                status=entry.status,
+                reason=entry.reason,
+                fields=entry.fields,
+                digests=content_digests,
+                **given,
+            )
             packed = _encoder.encode(record)
             _check(VERSIONS[NEWEST].decode(packed))
-        except (MsgspecError, TypeError, OverflowError) as error:
+        except (MsgspecError, TypeError, ValueError, OverflowError) as error:
             raise CodecError(f"An entry that cannot be stored: {error}") from None
         if not self._key:
             return bytes((NEWEST,)) + packed

@@ -33,7 +33,6 @@ from springhouse.stores.tier import Found, Purged, Told
 
 _RECORD_BYTES = 620
 _ENTRY_BYTES = 1150
-_FIELD_BYTES = 125
 _LABEL_BYTES = 250
 
 
@@ -247,8 +246,7 @@ def _ignore(_purge: Purge) -> None:
 
 
 def cost_of(entry: Entry) -> int:
-    """Return the bytes an entry occupies, content included; twice its head, which is also kept encoded."""
-    fields, labels = entry.fields, entry.tags + entry.groups
-    head = sum([len(name) + 2 * len(value) for name, value in fields])
-    size = _ENTRY_BYTES + _FIELD_BYTES * len(fields) + head + len(entry.content)
+    """Return the bytes an entry occupies, content included; its head three times, as the guard has it, too."""
+    labels = entry.tags + entry.groups
+    size = _ENTRY_BYTES + 3 * len(entry.lines) + len(entry.content)
     return size + sum([_LABEL_BYTES + 2 * len(label) for label in labels]) if labels else size
