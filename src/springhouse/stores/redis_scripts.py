@@ -367,8 +367,7 @@ ACQUIRE: Final = Script(
 local FENCE_MS = {FENCE_MS}
 """
     + """
--- KEY, ms; 0: only look. Returns 'alone', 'held', the token of the lease that was given, or to who looks 'free' or
--- 'without'.
+-- KEY, ms; 0: only look. Returns 'alone', 'held', the token of a new lease, or to who looks 'free' or 'without'.
 local key, ms = ARGV[2], tonumber(ARGV[3])
 local told = redis.call('GET', base .. 'a:' .. key)
 if told == 'alone' then return told end

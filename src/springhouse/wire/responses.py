@@ -8,11 +8,7 @@ from enum import Enum
 
 import httptools
 
-from springhouse.http.fields import (
-    CONTENT_LENGTH,
-    TRANSFER_ENCODING,
-    Field,
-)
+from springhouse.http.fields import CONTENT_LENGTH, TRANSFER_ENCODING, Field
 from springhouse.http.headers import combined, is_value, members
 from springhouse.http.messages import REASON_PHRASES, Response, may_have_content
 
