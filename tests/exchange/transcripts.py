@@ -24,6 +24,7 @@ from springhouse.exchange.steps import (
     Step,
 )
 from springhouse.http.fields import IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE, bit_of
+from springhouse.http.headers import fields_of
 
 if TYPE_CHECKING:
     from springhouse.exchange.flow import Flow
@@ -112,7 +113,7 @@ def check(row: Row, options: Options = BARE) -> Reply:
     """Play a row and compare its reply."""
     reply, _ = play(respond(row.request, KEY, options), row.script)
     assert reply is not None
-    ours = {name.decode(): value.decode() for name, value in reply.ours}
+    ours = {name.decode(): value.decode() for name, value in fields_of(reply.ours)}
     assert (reply.status, ours["X-Cache"], ours.get("Cache-Status"), reply.reason) == (
         row.status, row.x_cache, row.cache_status, row.reason,
     ), row.anchor  # fmt: skip

@@ -48,6 +48,8 @@ def test_validators() -> None:
     assert (entry.etag, entry.last_modified) == (b'W/"1"', date(-60).encode())
     entry = stored(F, "Last-Modified: yesterday")
     assert (entry.etag, entry.last_modified) == (None, None), "a Last-Modified that is no date validates nothing"
+    entry = stored('Cache-Control: max-age=9, private="ETag"', 'ETag: "1"')
+    assert entry.etag is None, "what may not be stored validates nothing, either"
 
 
 def test_who_may_share() -> None:

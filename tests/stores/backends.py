@@ -185,13 +185,12 @@ def make_entry(
     at: float = NOW,
 ) -> Entry:
     """Return an entry received at an instant and fresh for a minute; `language` makes it a variant."""
-    entry = Entry(key, 200, b"OK", [(b"Content-Type", b"text/plain"), (b"X-Old", b"caf\xe9")])
+    entry = Entry(key, 200, b"OK", [(b"ETag", b'"%d"' % len(content)), (b"X-Old", b"caf\xe9")])
     if language is not None:
         entry.vary, entry.selector = (b"accept-language",), (language,)
     entry.requested_at, entry.received_at, entry.born_at, entry.date = at - 0.25, at, at - 0.25, int(at)
     entry.lifetime, entry.fresh_until = 60, at + 59.75
     entry.stale_while_revalidate_until, entry.stale_if_error_until = entry.fresh_until + 10, entry.fresh_until + 100
-    entry.etag = b'"%d"' % len(content)
     entry.tags, entry.groups = tags, groups
     entry.content, entry.length = content, len(content)
     return entry

@@ -38,7 +38,6 @@ def entries(draw: st.DrawFn) -> Entry:
     for name in ("max_stale_allowed", "no_cache", "shareable", "authorized", "given_ttl", "invalidated", "is_redacted"):
         setattr(entry, name, draw(st.booleans()))
     entry.date, entry.lifetime = draw(counts), draw(counts)
-    entry.etag, entry.last_modified = draw(st.none() | values), draw(st.none() | values)
     entry.tags, entry.groups = draw(labels), draw(labels)
     entry.content = draw(contents)
     entry.length = len(entry.content)
@@ -163,9 +162,7 @@ ILLEGAL = [
     ("lifetime", 1.5),
     ("no_cache", None),
     ("no_cache", 1),
-    ("etag", b'"\n"'),
-    ("etag", 7),
-    ("last_modified", b"\r"),
+    ("fields", [(b"ETag", b'"\r"')]),
     ("tags", (b"",)),
     ("tags", (b"a\n",)),
     ("groups", ("text",)),

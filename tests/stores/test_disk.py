@@ -187,7 +187,7 @@ def test_arriving_content_may_be_empty(opened: Open, loop: Loop) -> None:
 def test_the_budget_holds_on_the_disk(folder: Path, loop: Loop, length: int) -> None:
     budget = 8_000_000
     store = Tiered(disk(folder, loop, DiskLimits(budget=budget)), loop)
-    for n in range(2 * budget // (length + 700)):
+    for n in range(2 * budget // (length + 500)):
         store.put(make_entry(b"http://a.test/%d" % n, os.urandom(length), at=NOW + n))
         if n % 50 == 0:
             flush(store)

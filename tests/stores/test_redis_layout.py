@@ -54,7 +54,7 @@ def test_a_prefix_may_not_change_the_hash_tag() -> None:
 )
 def test_an_entry_is_kept_while_it_is_of_use(fresh: float, stale: float, has_validator: bool, seconds: int) -> None:
     entry = make_entry()
-    entry.etag = b'"x"' if has_validator else None
+    entry.fields = [(b"ETag", b'"x"')] if has_validator else []
     entry.fresh_until = entry.stale_while_revalidate_until = NOW + fresh
     entry.stale_if_error_until = NOW + stale
     assert LIFETIMES.ttl(entry, NOW) == seconds * 1000

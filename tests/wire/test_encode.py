@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.wire.reading import Responses, requests_in
 
+from springhouse.http.headers import lines_of
 from springhouse.wire import encode
 
 NAMES = st.from_regex(rb"X-[A-Za-z]{1,9}", fullmatch=True)
@@ -17,7 +18,8 @@ CHUNKS = st.lists(st.binary(min_size=1, max_size=300), max_size=4)
 @given(FIELDS, CHUNKS)
 def test_chunked_responses(fields: list[tuple[bytes, bytes]], chunks: list[bytes]) -> None:
     framed = [*fields, (b"Transfer-Encoding", b"chunked")]
-    head = encode.response_head(299, b"So so", framed)
+    head = encode.response_head(299, b"So so", framed, b"\r\n")
+    assert head == encode.response_head(299, b"So so", lines_of(framed), b"\r\n")
     reader = Responses()
     reader.feed(head + b"".join(map(encode.chunk, chunks)) + encode.LAST_CHUNK)
     assert reader.failure is None

@@ -19,6 +19,7 @@ from springhouse.engine.sinks import Sink
 from springhouse.exchange.flow import respond
 from springhouse.exchange.reply import HIT, MISS, REVALIDATED, STALE, Reply
 from springhouse.http.fields import Field
+from springhouse.http.headers import fields_of, lines_of
 from springhouse.http.messages import Request
 from springhouse.stores.purging import Everything, Purge, Receipt
 from springhouse.upstream.content import RequestContent
@@ -103,7 +104,8 @@ class ClassicDesk:
         word = _WORDS.get(reply.x_cache)
         if word is not None:
             reply.x_cache = word
-            reply.ours = [(name, word if name == b"X-Cache" else value) for name, value in reply.ours]
+            ours = fields_of(reply.ours)
+            reply.ours = lines_of([(name, word if name == b"X-Cache" else value) for name, value in ours])
         return reply
 
     def close(self) -> None:

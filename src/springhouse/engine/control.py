@@ -15,7 +15,7 @@ from springhouse.engine.access import objection
 from springhouse.engine.driver import Exchange
 from springhouse.engine.engine import Engine
 from springhouse.engine.sinks import Sink
-from springhouse.exchange.reply import BYPASS, VIA, Reply, problem
+from springhouse.exchange.reply import BYPASS, Reply, about, problem
 from springhouse.http.headers import first
 from springhouse.http.messages import REASON_PHRASES, Request
 from springhouse.stores.purging import Everything, Keys, Prefix, Purge, Receipt, Selection, Tags
@@ -157,8 +157,7 @@ def _receipt(receipt: Receipt, order: Order) -> Reply:
         "dry_run": order.dry_run,
     })  # fmt: skip
     fields = [(b"Content-Type", b"application/json"), (b"Cache-Control", b"no-store")]
-    ours = [VIA, (b"X-Cache", BYPASS)]
-    return Reply(200, REASON_PHRASES[200], fields, ours, body + b"\n", len(body) + 1, BYPASS, None)
+    return Reply(200, REASON_PHRASES[200], fields, about(BYPASS), body + b"\n", len(body) + 1, BYPASS, None)
 
 
 def _send(sink: Sink, reply: Reply) -> None:

@@ -32,8 +32,9 @@ from springhouse.exchange.steps import (
     Result,
     Send,
 )
-from springhouse.exchange.straight import concluded, is_plain, may_lead, pass_on, taken_up
+from springhouse.exchange.straight import concluded, is_plain, may_lead, taken_up
 from springhouse.http.fields import AUTHORIZATION, COOKIE
+from springhouse.http.headers import lines_of
 from springhouse.http.messages import Request, Response
 from springhouse.rules.entry import Entry
 from springhouse.stores.leasing import Lease, Verdict
@@ -252,9 +253,11 @@ class Exchange:
         return PENDING
 
     def _record(self, step: Record) -> None:
-        assert self.call is not None
-        entry = step.entry
-        flights, now = self.engine.flights, self.engine.clock()
+        self._take_in(step.entry, self.engine.clock())
+
+    def _take_in(self, entry: Entry, now: float) -> None:
+        """Make the content that arrives the entry's."""
+        flights = self.engine.flights
         if not entry.is_fresh_at(now):
             flights.remember(self._own_kind(), now)
         elif flights.alone_until:
@@ -460,18 +463,22 @@ class Exchange:
             return
         self.has_answer = True
         now = engine.clock()
-        leads = self.flight is not None
-        if self.flow is None and not leads:
-            reply = pass_on(self.request, response, length, now, engine.options)
-            if reply is not None:
-                self._reply(reply)
-                return
-        answer = Answer(response, call.requested_at, now, length)
         if self.flow is not None:
-            self.run(self.flow, answer)
+            self.run(self.flow, Answer(response, call.requested_at, now, length))
             return
-        step, reply = concluded(self.request, self.key, answer, engine.options, leads=leads)
-        if step is not None:
+        step, reply = concluded(
+            self.request,
+            self.key,
+            response,
+            length,
+            requested_at=call.requested_at,
+            received_at=now,
+            options=engine.options,
+            leads=self.flight is not None,
+        )
+        if isinstance(step, Entry):
+            self._take_in(step, now)
+        elif step is not None:
             _PERFORM[type(step)](self, step)
         self._conclude(reply)
 
@@ -577,7 +584,7 @@ _PERFORM: dict[type, Callable[[Exchange, Any], Any]] = {
 
 def answer_options(sink: Sink) -> None:
     """Answer an OPTIONS that may go no further (Max-Forwards: 0, RFC 9110 §7.6.2)."""
-    sink.start(Reply(200, b"OK", [ALLOW, date_field(wall())], [VIA], b"", 0, BYPASS, None))
+    sink.start(Reply(200, b"OK", [ALLOW, date_field(wall())], lines_of([VIA]), b"", 0, BYPASS, None))
     sink.end()
 
 

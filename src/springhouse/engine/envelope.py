@@ -18,7 +18,7 @@ from springhouse.engine.sinks import Sink
 from springhouse.exchange.reply import HIT, STALE, Reply
 from springhouse.exchange.steps import Failure
 from springhouse.http.fields import Field
-from springhouse.http.headers import first
+from springhouse.http.headers import fields_of, first, lines_of
 from springhouse.http.messages import REASON_PHRASES, Request, Response
 from springhouse.upstream.content import Pausable, RequestContent
 from springhouse.upstream.pool import Receiver
@@ -31,6 +31,7 @@ _NO_STORE: Field = (b"Cache-Control", b"no-store")
 _JSON = re.compile(r"application/(?:[\w.+-]+\+)?json")
 _TEXT = re.compile(r"text/.*|application/(?:[\w.+-]+\+)?(?:xml|javascript|yaml|x-www-form-urlencoded)")
 _CHARSET = re.compile(r';\s*charset="?([\w.:-]+)"?', re.IGNORECASE)
+_KEPT = (b"X-Cache", b"Cache-Status")
 _CODES = {403: "forbidden_target", 502: "bad_gateway", 503: "overloaded", 504: "gateway_timeout", 508: "loop"}
 
 
@@ -145,14 +146,14 @@ class Envelope:
         reply = answer(status, body)
         if inner is not None:
             reply.x_cache, reply.reason = inner.x_cache, inner.reason
-            reply.ours = [field for field in inner.ours if field[0] in (b"X-Cache", b"Cache-Status")]
+            reply.ours = lines_of([field for field in fields_of(inner.ours) if field[0] in _KEPT])
         send(self._sink, reply)
 
 
 def answer(status: int, body: bytes, *fields: Field, media: bytes = b"application/json") -> Reply:
     """Return a reply of our own."""
     head = [(b"Content-Type", media), _NO_SNIFF, *(fields or (_NO_STORE,))]
-    return Reply(status, _phrase(status), head, [], body, len(body), b"BYPASS", None)
+    return Reply(status, _phrase(status), head, b"", body, len(body), b"BYPASS", None)
 
 
 def send(sink: Sink, reply: Reply, *, is_head: bool = False) -> None:

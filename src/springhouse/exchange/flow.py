@@ -33,7 +33,7 @@ from springhouse.exchange.steps import (
 from springhouse.http.fields import CACHE_CONTROL, IF_RANGE, RANGE, Field
 from springhouse.http.messages import Request
 from springhouse.rules import reasons
-from springhouse.rules.decisions import Discard, Fetch, Freshen, Keep, Refuse, Revalidate, Serve, ServeStale
+from springhouse.rules.decisions import Discard, Fetch, Freshen, Keep, Outcome, Refuse, Revalidate, Serve, ServeStale
 from springhouse.rules.entry import Entry
 from springhouse.rules.invalidation import invalidated
 from springhouse.rules.labels import groups_to_invalidate
@@ -200,19 +200,23 @@ def _fetch(request: Request, errand: Errand, options: Options) -> Flow:
 def conclude(request: Request, errand: Errand, answer: Answer, options: Options) -> tuple[Step | None, Reply | None]:
     """Return the step that the answer to a GET makes necessary, if any, and the reply; no reply: ask again, without
     conditions."""
-    response, asked = answer.response, errand.entry
     outcome = absorb(
         request,
         errand.key,
-        asked,
-        response,
+        errand.entry,
+        answer.response,
         requested_at=answer.requested_at,
         received_at=answer.received_at,
         options=options,
     )
+    return settle(request, errand, answer, outcome)
+
+
+def settle(request: Request, errand: Errand, answer: Answer, outcome: Outcome) -> tuple[Step | None, Reply | None]:
+    """Do as `conclude`, when it is known what becomes of the answer."""
+    response, asked = answer.response, errand.entry
     match outcome:
-        case Keep():  # no more than the class is compared: this is where every miss comes along
-            entry = outcome.entry
+        case Keep(entry):
             entry.length = answer.length
             return Record(entry), _fetched(request, answer, errand, entry)
         case Freshen(old, entry, kept, _):
@@ -284,15 +288,16 @@ def _passed_on(
     request: Request, answer: Answer, errand: Errand, *, detail: Reason | None = None, x_cache: bytes = MISS
 ) -> Reply:
     status = answer.response.status
+    cache_status = replies.status_of_forward(
+        errand.why, status, status, False, errand.collapsed, None, detail or errand.why
+    )
     return replies.from_origin(
         request,
         answer.response,
         answer.length,
         received_at=answer.received_at,
         x_cache=x_cache,
-        cache_status=replies.status_of_forward(
-            errand.why, status, status, False, errand.collapsed, None, detail or errand.why
-        ),
+        ours=replies.about(x_cache, cache_status),
         reason=detail or errand.why,
         withheld=errand.withheld,
     )

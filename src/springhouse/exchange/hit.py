@@ -15,7 +15,7 @@ from springhouse.exchange.reply import HIT, NAME, VIA, kept_in_304
 from springhouse.http import fields as f
 from springhouse.http.etags import is_listed
 from springhouse.http.fields import Field
-from springhouse.http.headers import combined, first
+from springhouse.http.headers import combined, first, lines_of
 from springhouse.http.messages import REASON_PHRASES, Request, may_have_content
 from springhouse.http.ranges import resolve
 from springhouse.rules.entry import Entry
@@ -30,6 +30,7 @@ NEEDS_THOUGHT = (
 )  # fmt: skip
 MADE_FOR = f.IF_NONE_MATCH | f.RANGE
 _TAIL = b"%d\r\nX-Cache: " + HIT + b"\r\nCache-Status: " + NAME + b"; hit; ttl=%d\r\n\r\n"
+_TO_AGE = lines_of([VIA]) + b"Age: "
 _SELECTIONS_MAX = 256
 
 
@@ -48,7 +49,8 @@ class Hot:
     """The only variant of a key, ready to be sent to any plain GET."""
 
     __slots__ = (
-        "age", "before", "before_in_304", "born_at", "content", "entry", "head", "lifetime", "mask", "status", "until",
+        "age", "before", "before_in_304", "born_at", "content", "entry", "etag", "head", "lifetime", "mask", "status",
+        "until",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, options: Options) -> None:
@@ -64,9 +66,13 @@ class Hot:
         self.lifetime = entry.lifetime
         self.status = entry.status
         self.content: bytes = entry.content
-        length = [(b"Content-Length", b"%d" % len(self.content))] if may_have_content(b"GET", entry.status) else []
-        self.before = response_head(entry.status, entry.reason, [*length, VIA], b"Age: ", lines=entry.lines)
+        more = b"Content-Length: %d\r\n%b" % (len(self.content), _TO_AGE)
+        if not may_have_content(b"GET", entry.status):
+            more = _TO_AGE
+        self.before = response_head(entry.status, entry.reason, entry.lines, more)
         self.before_in_304 = b""
+        self.etag: bytes | None = None
+        """Is set with `before_in_304`, when they are first wanted."""
         self.age: int | None = None
         """What the head says; None before the first hit."""
         self.head = b""
@@ -88,20 +94,20 @@ class Hot:
         if bits & ~(MADE_FOR | f.IF_MODIFIED_SINCE) & self.mask != f.HOST or self.status != 200:
             return None
         if bits & f.IF_NONE_MATCH:
-            if not is_listed(entry.etag, combined(fields, b"if-none-match") or b""):
-                return None
             if not self.before_in_304:
                 kept = kept_in_304(entry.fields)
-                self.before_in_304 = response_head(304, REASON_PHRASES[304], [*kept, VIA], b"Age: ")
+                self.before_in_304 = response_head(304, REASON_PHRASES[304], kept, _TO_AGE)
+                self.etag = entry.etag
+            if not is_listed(self.etag, combined(fields, b"if-none-match") or b""):
+                return None
             return Made(304, self.before_in_304 + self._tail(now), b"")
         part = resolve(first(fields, b"range") or b"", len(self.content))
         if bits & f.IF_MODIFIED_SINCE or not isinstance(part, tuple):
             return None
         content = self.content[part[0] : part[1]]
         range_ = b"bytes %d-%d/%d" % (part[0], part[1] - 1, len(self.content))
-        about = [(b"Content-Range", range_), (b"Content-Length", b"%d" % len(content)), VIA]
-        tail = b"Age: " + self._tail(now)
-        return Made(206, response_head(206, REASON_PHRASES[206], about, tail, lines=entry.lines), content)
+        about = b"Content-Range: %b\r\nContent-Length: %d\r\n%b" % (range_, len(content), _TO_AGE)
+        return Made(206, response_head(206, REASON_PHRASES[206], entry.lines, about + self._tail(now)), content)
 
     def _tail(self, now: float) -> bytes:
         age = max(0, int(now - self.born_at))

@@ -13,7 +13,7 @@ from msgspec import json
 from springhouse.http import dates
 from springhouse.http import fields as f
 from springhouse.http.fields import Field
-from springhouse.http.headers import fields_of
+from springhouse.http.headers import fields_of, lines_of
 from springhouse.http.messages import REASON_PHRASES, Request, Response, may_have_content
 from springhouse.http.structured import text
 from springhouse.rules.entry import Entry
@@ -22,6 +22,7 @@ from springhouse.rules.reasons import Reason
 
 NAME = b"springhouse"
 VIA: Field = (b"Via", b"1.1 " + NAME)
+_VIA_LINE = lines_of([VIA])
 
 HIT, STALE, REVALIDATED, MISS, BYPASS = b"HIT", b"STALE", b"REVALIDATED", b"MISS", b"BYPASS"
 
@@ -46,13 +47,13 @@ class Reply:
 
     `content`: the bytes, an Entry (its content, from `start` up to `stop`), or a Source. `length`: bytes of content
     if known. `head` are the message's own fields, without framing, in a list or as lines (`headers.lines_of`); `ours`
-    follow them. `x_cache` and `reason` also go to the log.
+    follow them, as lines (`about`). `x_cache` and `reason` also go to the log.
     """
 
     status: int
     phrase: bytes
     head: list[Field] | bytes
-    ours: list[Field]
+    ours: bytes
     content: bytes | Entry | Source
     length: int | None
     x_cache: bytes
@@ -67,6 +68,11 @@ class Reply:
         if isinstance(self.head, bytes):
             self.head = fields_of(self.head)
         return self.head
+
+    @property
+    def all_fields(self) -> list[Field]:
+        """The message's own fields, then ours."""
+        return self.fields + fields_of(self.ours)
 
 
 @dataclass(slots=True)
@@ -85,6 +91,14 @@ class Ours:
     fetched: int = 0
     is_from_cache: bool = True
     as_received: list[Field] | bytes | None = None
+
+
+def about(x_cache: bytes, cache_status: bytes = b"", *, age: int | None = None) -> bytes:
+    """Return our own fields, as lines; those without a value are left out."""
+    lines = _VIA_LINE if age is None else b"%bAge: %d\r\n" % (_VIA_LINE, age)
+    if not cache_status:
+        return b"%bX-Cache: %b\r\n" % (lines, x_cache)
+    return b"%bX-Cache: %b\r\nCache-Status: %b\r\n" % (lines, x_cache, cache_status)
 
 
 @lru_cache(maxsize=1024)
@@ -121,10 +135,7 @@ def status_of_hit(ttl: int, detail: Reason | None = None) -> bytes:
 def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Reply:
     """Answer from an entry: all of it, a part, or 304, as the client's own preconditions say."""
     head = ours.as_received if ours.as_received is not None else entry.lines
-    age = entry.age_at(now)
-    added = [VIA, (b"Age", b"%d" % age)] if ours.is_from_cache or (age and ours.as_received is None) else [VIA]
-    added += [(b"X-Cache", ours.x_cache), (b"Cache-Status", ours.cache_status)]
-    reply = Reply(entry.status, entry.reason, head, added, entry, entry.length, ours.x_cache, ours.reason)
+    reply = Reply(entry.status, entry.reason, head, b"", entry, entry.length, ours.x_cache, ours.reason)
     match select(request, entry, now):
         case Whole():
             pass
@@ -140,8 +151,11 @@ def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Rep
             reply.status, reply.phrase = 416, REASON_PHRASES[416]
             reply.head = [(b"Content-Range", b"bytes */%d" % length), date_field(now)]
             reply.content, reply.length = b"", 0
+    cache_status, age = ours.cache_status, entry.age_at(now)
     if ours.fetched and reply.status != ours.fetched:
-        added[-1] = (b"Cache-Status", b"%b; fwd-status=%d" % (ours.cache_status, ours.fetched))
+        cache_status = b"%b; fwd-status=%d" % (cache_status, ours.fetched)
+    has_age = ours.is_from_cache or (age and ours.as_received is None)
+    reply.ours = about(ours.x_cache, cache_status, age=age if has_age else None)
     if request.method == b"HEAD":
         reply.content = Source.NOTHING
     elif not may_have_content(request.method, reply.status):
@@ -180,7 +194,7 @@ def from_origin(
     *,
     received_at: float,
     x_cache: bytes,
-    cache_status: bytes,
+    ours: bytes,
     reason: Reason | None,
     withheld: int = 0,
 ) -> Reply:
@@ -194,7 +208,7 @@ def from_origin(
         response.status,
         response.reason,
         passed,
-        [VIA, (b"X-Cache", x_cache), (b"Cache-Status", cache_status)],
+        ours,
         Source.ORIGIN if has_content else Source.NOTHING,
         length if has_content or request.method == b"HEAD" else None,
         x_cache,
@@ -215,4 +229,4 @@ def problem(
         (b"Proxy-Status", proxy_status),
         date_field(at),
     ]
-    return Reply(status, title, fields, [VIA, (b"X-Cache", x_cache)], body, len(body), x_cache, reason)
+    return Reply(status, title, fields, about(x_cache), body, len(body), x_cache, reason)

@@ -9,15 +9,16 @@ two together.
 from functools import lru_cache
 
 from springhouse.exchange import reply as replies
-from springhouse.exchange.flow import Errand, Flow, conclude, respond
+from springhouse.exchange.flow import Errand, Flow, respond, settle
 from springhouse.exchange.reply import MISS, Reply
 from springhouse.exchange.steps import Answer, Claim, Claimed, Found, Send, Step
 from springhouse.http import fields as f
 from springhouse.http.messages import Request, Response
-from springhouse.rules import policy, reasons
+from springhouse.rules import reasons
+from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
-from springhouse.rules.storing import forbids_storing
-from springhouse.rules.validation import CONDITIONS
+from springhouse.rules.storing import keep
+from springhouse.rules.validation import CONDITIONS, outcome_of
 
 NEEDS_THOUGHT = f.UPGRADE | f.CACHE_CONTROL | f.PRAGMA | f.IF_MATCH | f.IF_UNMODIFIED_SINCE
 
@@ -32,34 +33,53 @@ def may_lead(request: Request) -> bool:
     return not request.bits & (CONDITIONS | f.RANGE)
 
 
-def pass_on(
-    request: Request, response: Response, length: int | None, received_at: float, options: Options
-) -> Reply | None:
-    """Return the reply to a plain request that goes alone, if the answer forbids storing it outright; else None."""
-    if not forbids_storing(policy.of(response), options):
-        return None
-    return replies.from_origin(
-        request,
-        response,
-        length,
-        received_at=received_at,
-        x_cache=MISS,
-        cache_status=_status_of(response.status),
-        reason=reasons.NO_STORE,
-        withheld=options.withheld,
-    )
-
-
 def concluded(
-    request: Request, key: bytes, answer: Answer, options: Options, *, leads: bool
-) -> tuple[Step | None, Reply | None]:
-    """Return the step that the answer to a plain request makes necessary, and the reply."""
-    return conclude(request, Errand(key, reasons.URI_MISS, None, options.withheld, leads), answer, options)
+    request: Request,
+    key: bytes,
+    response: Response,
+    length: int | None,
+    *,
+    requested_at: float,
+    received_at: float,
+    options: Options,
+    leads: bool,
+) -> tuple[Entry | Step | None, Reply | None]:
+    """Return the reply to a plain request, and before it the entry to record, or the step that the answer makes
+    necessary.
+
+    Nearly all come along here. Where the answer is kept or forbids storing it outright, nothing is made that only the
+    flow needs.
+    """
+    kept = keep(request, key, response, requested_at=requested_at, received_at=received_at, options=options)
+    if isinstance(kept, Entry):
+        if leads and kept.status == 200:
+            kept.length = length
+            head = replies.as_fetched(response, options.withheld, received_at, kept)
+            ours = _about_stored(kept.ttl_at(received_at))
+            return kept, Reply(200, kept.reason, head, ours, kept, length, MISS, reasons.STORED)
+    elif kept is reasons.NO_STORE and not leads:
+        return None, replies.from_origin(
+            request,
+            response,
+            length,
+            received_at=received_at,
+            x_cache=MISS,
+            ours=_about_passed(response.status),
+            reason=kept,
+            withheld=options.withheld,
+        )
+    errand = Errand(key, reasons.URI_MISS, None, options.withheld, leads)
+    return settle(request, errand, Answer(response, requested_at, received_at, length), outcome_of(kept, response))
 
 
 @lru_cache(maxsize=1024)
-def _status_of(status: int) -> bytes:
-    return replies.status_of_forward(reasons.URI_MISS, status, status, detail=reasons.NO_STORE)
+def _about_stored(ttl: int) -> bytes:
+    return replies.about(MISS, replies.status_of_forward(reasons.URI_MISS, 200, 200, stored=True, ttl=ttl))
+
+
+@lru_cache(maxsize=1024)
+def _about_passed(status: int) -> bytes:
+    return replies.about(MISS, replies.status_of_forward(reasons.URI_MISS, status, status, detail=reasons.NO_STORE))
 
 
 def taken_up(request: Request, key: bytes, asked_at: float, options: Options, *, leads: bool) -> Flow:

@@ -283,7 +283,7 @@ class AsgiSink:
 
 def head_fields(reply: Reply) -> list[Field]:
     """Return a reply's fields as ASGI wants them: lower-case, with Content-Length where the length is known."""
-    fields = [(name.lower(), value) for name, value in (*reply.fields, *reply.ours)]
+    fields = [(name.lower(), value) for name, value in reply.all_fields]
     if reply.length is not None and reply.status not in (204, 304):
         fields.append((b"content-length", b"%d" % reply.length))
     return fields

@@ -348,7 +348,7 @@ class Bridge:
 
 def head_of(reply: Reply) -> list[tuple[str, str]]:
     """Return a reply's fields as WSGI wants them, with Content-Length where the length is known."""
-    fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in (*reply.fields, *reply.ours)]
+    fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.all_fields]
     if reply.length is not None and reply.status not in (204, 304):
         fields.append(("Content-Length", str(reply.length)))
     return fields

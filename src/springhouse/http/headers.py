@@ -1,8 +1,9 @@
 """Operations on a header section: a list of (name, value) as received, names in any case (RFC 9110 §5)."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from operator import itemgetter
 
 from springhouse.http.fields import (
     CONNECTION,
@@ -39,38 +40,60 @@ def bits_of(fields: Iterable[Field]) -> int:
     return bits
 
 
-def sort(fields: Iterable[Field]) -> tuple[int, dict[int, bytes | None], list[Field]]:
-    """Return three things about a response's fields that are wanted of each.
+class Layout:
+    """What the names of a header section say, whatever the values are.
 
-    The OR of their bits; by bit the value where only one field has it, else None; and those that may be forwarded, if
-    Connection nominates no others.
+    `bits`: the OR of their bits; `places`: by bit, where the only field that has it stands; `passed`: takes from the
+    section those fields that may be forwarded, if Connection nominates no others.
     """
-    bits = 0
-    found: dict[int, bytes | None] = {}
-    passed: list[Field] = []
-    for field in fields:
-        name, value = field
-        bit = bit_of_spelling(name)
-        if bit is None:
-            bit = learn(name)
-        if bit:
-            found[bit] = None if bit & bits else value
-            bits |= bit
-            if bit & _NOT_PASSED:
-                continue
-        passed.append(field)
-    if bits & CONNECTION and found[CONNECTION] not in PLAIN_CONNECTION:
-        bits |= NOMINATES
-    return bits, found, passed
+
+    __slots__ = ("bits", "passed", "places")
+
+    passed: Callable[[Sequence[Field]], Sequence[Field]]
+
+    def __init__(self, names: Sequence[bytes]) -> None:
+        self.bits = 0
+        self.places: dict[int, int | None] = {}
+        passed: list[int] = []
+        for place, name in enumerate(names):
+            bit = bit_of(name)
+            if bit:
+                self.places[bit] = None if bit & self.bits else place
+                self.bits |= bit
+            if not bit & _NOT_PASSED:
+                passed.append(place)
+        if len(passed) > 1:
+            self.passed = itemgetter(*passed)
+        else:
+            self.passed = lambda fields: [fields[place] for place in passed]
+
+
+_LAYOUTS_MAX = 1024
+_LAYOUT_BYTES_MAX = 4096
+_layouts: dict[tuple[bytes, ...], Layout] = {}
+_name_of = itemgetter(0)
+
+
+def layout_of(fields: Sequence[Field]) -> Layout:
+    """Return the layout of a header section. Those met before are remembered: an origin has few."""
+    names = tuple(map(_name_of, fields))
+    layout = _layouts.get(names)
+    if layout is None:
+        layout = Layout(names)
+        if len(_layouts) >= _LAYOUTS_MAX:
+            _layouts.clear()
+        if sum(map(len, names)) <= _LAYOUT_BYTES_MAX:
+            _layouts[names] = layout
+    return layout
 
 
 def lines_of(fields: Sequence[Field]) -> bytes:
-    """Return the fields as lines, as they are sent; without the end of the last line.
+    """Return the fields as lines, as they are sent.
 
     Raises ValueError when a field is no line, so that it cannot become two fields.
     """
-    lines = b"\r\n".join(map(b": ".join, fields))
-    if fields and lines.count(b"\r\n") != len(fields) - 1:
+    lines = b"\r\n".join([*map(b": ".join, fields), b""])
+    if lines.count(b"\n") != len(fields):
         raise ValueError("A field has a line break")
     return lines
 
@@ -78,10 +101,19 @@ def lines_of(fields: Sequence[Field]) -> bytes:
 def fields_of(lines: bytes) -> list[Field]:
     """Return the fields that were given to `lines_of`. Raises ValueError when one was none."""
     fields: list[Field] = []
-    for line in lines.split(b"\r\n") if lines else ():
+    for line in lines[:-2].split(b"\r\n") if lines else ():
         name, value = line.split(b": ", 1)
         fields.append((name, value))
     return fields
+
+
+def first_line(lines: bytes, name: bytes) -> bytes | None:
+    """Return what `first` does, of fields that were given to `lines_of`."""
+    before, found, after = (b"\r\n" + lines).lower().partition(b"\r\n%b: " % name)
+    if not found:
+        return None
+    start = len(before) + len(found) - 2
+    return lines[start : start + after.index(b"\r\n")].strip(b" \t")
 
 
 def first(fields: Iterable[Field], name: bytes) -> bytes | None:

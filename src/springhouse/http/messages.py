@@ -3,7 +3,7 @@
 from typing import Final
 
 from springhouse.http import headers
-from springhouse.http.fields import MADE_ANEW, NOMINATES, Field
+from springhouse.http.fields import CONNECTION, MADE_ANEW, NOMINATES, PLAIN_CONNECTION, Field
 
 SAFE_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY", b"PROPFIND", b"REPORT", b"SEARCH"})
 IDEMPOTENT_METHODS: Final = SAFE_METHODS | {b"PUT", b"DELETE"}
@@ -77,13 +77,18 @@ class Request:
 class Response:
     """The head of a response. `fields` are as received; `bits` the OR of their bits."""
 
-    __slots__ = ("_once", "_passed", "bits", "fields", "reason", "status")
+    __slots__ = ("_layout", "bits", "fields", "reason", "status")
 
     def __init__(self, status: int, fields: list[Field], *, reason: bytes | None = None) -> None:
         self.status = status
         self.fields = fields
         self.reason = REASON_PHRASES.get(status, b"") if reason is None else reason
-        self.bits, self._once, self._passed = headers.sort(fields)
+        layout = self._layout = headers.layout_of(fields)
+        self.bits = layout.bits
+        if layout.bits & CONNECTION:
+            place = layout.places[CONNECTION]
+            if place is None or fields[place][1] not in PLAIN_CONNECTION:
+                self.bits |= NOMINATES
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
@@ -92,21 +97,21 @@ class Response:
         """Return the first value of a field of the table, None when its bit is not set."""
         if not self.bits & bit:
             return None
-        only = self._once.get(bit)
-        return headers.first(self.fields, name) if only is None else only.strip(b" \t")
+        place = self._layout.places[bit]
+        return headers.first(self.fields, name) if place is None else self.fields[place][1].strip(b" \t")
 
     def combined(self, name: bytes, bit: int) -> bytes | None:
         """Return all values of a field of the table as one list (RFC 9110 §5.2), None when its bit is not set."""
         if not self.bits & bit:
             return None
-        only = self._once.get(bit)
-        return headers.combined(self.fields, name) if only is None else only.strip(b" \t")
+        place = self._layout.places[bit]
+        return headers.combined(self.fields, name) if place is None else self.fields[place][1].strip(b" \t")
 
     def end_to_end(self, also: int = 0) -> list[Field]:
         """Return a list of the fields that may be forwarded, without those made anew and those with bits in `also`."""
         if self.bits & (NOMINATES | also):
             return headers.end_to_end(self.fields, self.bits, also | MADE_ANEW)
-        return self._passed.copy()
+        return list(self._layout.passed(self.fields))
 
 
 def may_have_content(method: bytes, status: int) -> bool:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from springhouse.http import dates
 from springhouse.http.fields import Field
-from springhouse.http.headers import fields_of, lines_of
+from springhouse.http.headers import fields_of, first_line, lines_of
 
 FOREVER = float("inf")
 
@@ -24,14 +25,12 @@ class Entry:
         "born_at",
         "content",
         "date",
-        "etag",
         "fresh_until",
         "given_ttl",
         "groups",
         "invalidated",
         "is_redacted",
         "key",
-        "last_modified",
         "length",
         "lifetime",
         "lines",
@@ -77,8 +76,6 @@ class Entry:
         """Fields that only the first client may have were left out (§5.2.2.4, §5.2.2.7)."""
         self.invalidated = False
         """It must be validated before any further use (§4.4)."""
-        self.etag: bytes | None = None
-        self.last_modified: bytes | None = None
         self.tags: tuple[bytes, ...] = ()
         """What the origin labelled it with, to be purged by."""
         self.groups: tuple[bytes, ...] = ()
@@ -95,6 +92,17 @@ class Entry:
     @fields.setter
     def fields(self, fields: list[Field]) -> None:
         self.lines = lines_of(fields)
+
+    @property
+    def etag(self) -> bytes | None:
+        """The first ETag; looked for each time, as most entries are never asked about."""
+        return first_line(self.lines, b"etag")
+
+    @property
+    def last_modified(self) -> bytes | None:
+        """The first Last-Modified, None when it is no date; looked for each time."""
+        modified = first_line(self.lines, b"last-modified")
+        return modified if dates.parse(modified, self.received_at) is not None else None
 
     def __repr__(self) -> str:
         return f"<Entry {self.status} {self.key.decode('latin-1')} fresh_until={self.fresh_until:.3f}>"

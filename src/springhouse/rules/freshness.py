@@ -63,18 +63,19 @@ def lifespan(
 
 def initial_age(response: Response, date: int, *, requested_at: float, received_at: float) -> float:
     """Return corrected_initial_age (§4.2.3): the larger of what Date and what Age plus the delay say."""
-    corrected = age_value(response) + max(0.0, received_at - requested_at)
-    return max(int(received_at) - date, corrected)  # the latter is not negative
+    corrected = received_at - requested_at if received_at > requested_at else 0.0
+    if response.bits & AGE:
+        corrected += age_value(response)
+    apparent = int(received_at) - date
+    return max(apparent, corrected)
 
 
 def age_value(response: Response) -> int:
-    """Return the Age that came with the response, 0 when there is none (§5.1).
+    """Return the Age that came with the response (§5.1).
 
     A value that is not exactly one non-negative integer says that the response is old, but not how old; it counts
     as older than any lifetime, as §4.2.1 encourages for invalid freshness information.
     """
-    if not response.bits & AGE:
-        return 0
     age = delta_seconds(combined(response.fields, b"age"))
     return SECONDS_MAX if age is None else age
 

@@ -10,8 +10,6 @@ from springhouse.http.fields import (
     CONTENT_LENGTH,
     CONTENT_LOCATION,
     DATE,
-    ETAG,
-    LAST_MODIFIED,
     SET_COOKIE,
     TAGS,
     VARY,
@@ -64,9 +62,6 @@ def keep(
         entry.selector = variants.selector(request, entry.vary)
     entry.requested_at, entry.received_at = requested_at, received_at
     entry.date = span.date
-    entry.etag = response.value(b"etag", ETAG)
-    modified = response.value(b"last-modified", LAST_MODIFIED)
-    entry.last_modified = modified if dates.parse(modified, received_at) is not None else None
     entry.authorized = bool(request.bits & AUTHORIZATION)
     if response.bits & (TAGS | CACHE_GROUPS):
         entry.tags, entry.groups = labels.tags_of(response), labels.groups_of(response)
@@ -130,7 +125,7 @@ def may_not_store(
         return reasons.SET_COOKIE
     if is_larger_than(response, options.max_object):
         return reasons.TOO_LARGE
-    return reasons.VARY_STAR if variants.names(response) == (variants.STAR,) else None
+    return reasons.VARY_STAR if response.bits & VARY and variants.names(response) == (variants.STAR,) else None
 
 
 def forbids_storing(policy: Policy, options: Options) -> bool:
@@ -165,8 +160,10 @@ def _set_lifetime(entry: Entry, span: Lifespan, policy: Policy, *, forced: bool)
     if not forced:
         entry.no_cache = policy.no_cache
         entry.max_stale_allowed = policy.stale_allowed
-        entry.stale_while_revalidate_until += policy.stale_while_revalidate
-        entry.stale_if_error_until += policy.stale_if_error
+        if policy.stale_while_revalidate:
+            entry.stale_while_revalidate_until += policy.stale_while_revalidate
+        if policy.stale_if_error:
+            entry.stale_if_error_until += policy.stale_if_error
 
 
 def has_strong_validator(entry: Entry) -> bool:

@@ -25,6 +25,7 @@ from springhouse.rules.entry import Entry
 from springhouse.rules.freshness import date_of, initial_age
 from springhouse.rules.options import Options
 from springhouse.rules.policy import NONE as NO_POLICY
+from springhouse.rules.reasons import Reason
 from springhouse.rules.reuse import directives_of, may_use_for_credentials
 from springhouse.rules.storing import keep, stored_fields
 from springhouse.rules.variants import selector
@@ -72,6 +73,11 @@ def absorb(
         if response.status in ERRORS and may_serve_on_error(request, asked_about, received_at):
             return ServeStale(asked_about, reasons.STALE_IF_ERROR)
     kept = keep(request, key, response, requested_at=requested_at, received_at=received_at, options=options)
+    return outcome_of(kept, response)
+
+
+def outcome_of(kept: Entry | Reason, response: Response) -> Keep | Discard:
+    """Say what becomes of an answer that is about nothing stored, of which `kept` is the entry or why there is none."""
     if isinstance(kept, Entry):
         return Keep(kept, reasons.STORED)
     return Discard(response, kept, lasting=kept not in _PECULIAR and response.status < 500)

@@ -10,19 +10,17 @@ import struct
 from typing import Protocol
 
 from springhouse.exchange.reply import VIA, Reply
-from springhouse.http.fields import Field
 from springhouse.http.headers import end_to_end
 from springhouse.http.messages import Response, may_have_content
 from springhouse.upstream.content import Pausable
 from springhouse.upstream.outbox import Outbox
 from springhouse.wire import encode
 
-_CLOSE: Field = (b"Connection", b"close")
-_KEEP_ALIVE: Field = (b"Connection", b"keep-alive")
+_CLOSE = b"Connection: close\r\n"
+_KEEP_ALIVE = b"Connection: keep-alive\r\n"
+_CHUNKED = b"Transfer-Encoding: chunked\r\n"
 GATHER_MAX = 16 * 1024
 """Up to here joining is cheaper than handing several buffers on."""
-GATHERED_MAX = 64
-_CHUNKED: Field = (b"Transfer-Encoding", b"chunked")
 _LINGER_NOT = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 
@@ -48,7 +46,8 @@ class ReplyWriter:
         self._transport = transport
         self._outbox = outbox
         self._owner = owner
-        self._out: list[bytes] = []
+        self._out = b""
+        """What was gathered, to be handed on in one piece."""
         self._has_content = False
         self._is_until_close = False
         self.paused = False
@@ -74,46 +73,42 @@ class ReplyWriter:
         """Pass a 1xx on; HTTP/1.0 has none (RFC 9110 §15.2)."""
         if not self._is_http_1_0 and not self.is_started:
             fields = [*end_to_end(response.fields, response.bits), VIA]
-            self._outbox.write(self._transport, encode.response_head(response.status, response.reason, fields))
+            head = encode.response_head(response.status, response.reason, fields, b"\r\n")
+            self._outbox.write(self._transport, head)
 
     def start(self, reply: Reply) -> None:
         """Write the head, and settle how the content is framed."""
         self.reply = reply
         self.is_started = True
         status, length = reply.status, reply.length
-        fields: list[Field] = []
+        more = reply.ours
         self._is_until_close = False
         self._has_content = may_have_content(self._method, status)
         if length is not None:
             if self._has_content or self._method == b"HEAD":
-                fields.append((b"Content-Length", b"%d" % length))
+                more = b"Content-Length: %d\r\n%b" % (length, more)
         elif self._has_content:
             if self._is_http_1_0:
                 self._is_until_close = True
             else:
                 self._is_chunked = True
-                fields.append(_CHUNKED)
-        fields += reply.ours
+                more = _CHUNKED + more
         if status == 101:
-            self._switch(reply, fields)
+            self._switch(reply)
             return
         if reply.must_close or self._is_until_close:
             self.keeps_alive = False
         if not self.keeps_alive:
-            fields.append(_CLOSE)
+            more += _CLOSE
         elif self._is_http_1_0:
-            fields.append(_KEEP_ALIVE)
-        head = reply.head
-        if isinstance(head, bytes):
-            self._out.append(encode.response_head(status, reply.phrase, fields, lines=head))
-        else:
-            self._out.append(encode.response_head(status, reply.phrase, head + fields))
+            more += _KEEP_ALIVE
+        self._out = encode.response_head(status, reply.phrase, reply.head, more + b"\r\n")
 
-    def _switch(self, reply: Reply, fields: list[Field]) -> None:
+    def _switch(self, reply: Reply) -> None:
         """Write a 101; what follows is no HTTP."""
         self._has_content = True
         self.keeps_alive = False
-        self._out.append(encode.response_head(reply.status, reply.phrase, reply.fields + fields))
+        self._out = encode.response_head(reply.status, reply.phrase, reply.head, reply.ours + b"\r\n")
         self.flush()
         self._owner.switched()
 
@@ -125,25 +120,27 @@ class ReplyWriter:
         """Write content; ignored where the message has none."""
         if self._has_content and data:
             self.sent += len(data)
-            self._out.append(encode.chunk(data) if self._is_chunked else data)
-            if len(data) > GATHER_MAX or len(self._out) > GATHERED_MAX:
-                self.flush()
+            if self._is_chunked:
+                data = encode.chunk(data)
+            if len(self._out) + len(data) <= GATHER_MAX:
+                self._out += data
+            else:
+                out, self._out = self._out, b""
+                self._outbox.write_now(self._transport, [out, data] if out else [data])
 
     def flush(self) -> None:
         """Hand what was gathered to the transport: a head and its first content in one write."""
-        out = self._out
+        out, self._out = self._out, b""
         if out:
-            self._out = []
-            if sum(map(len, out)) <= GATHER_MAX:
-                self._outbox.write(self._transport, b"".join(out))
-            else:
-                self._outbox.write_now(self._transport, out)
+            self._outbox.write(self._transport, out)
 
     def end(self) -> None:
         """Finish the reply."""
         if self._is_chunked:
-            self._out.append(encode.LAST_CHUNK)
-        self.flush()
+            self._out += encode.LAST_CHUNK
+        out, self._out = self._out, b""
+        if out:
+            self._outbox.write(self._transport, out)
         self._let_go()
         self._owner.replied(may_go_on=self.keeps_alive)
 

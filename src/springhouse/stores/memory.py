@@ -42,7 +42,8 @@ class Record(Node):
     __slots__ = ("cost", "hot", "key", "labels", "variants")
 
     def __init__(self, key: bytes) -> None:
-        super().__init__()
+        self.newer = self.older = None  # as Node does, without a call
+        self.visited = False
         self.key = key
         self.variants: tuple[Entry, ...] = ()
         self.hot: Hot | HotVariants | None = None
@@ -119,22 +120,22 @@ class MemoryStore:
 
     def put(self, entry: Entry) -> None:
         """Store an entry whose content is complete, in place of those it supersedes."""
-        record = self._record(entry.key)
-        variants = record.variants
-        self._set(record, with_entry(variants, entry, self.options.max_variants) if variants else (entry,))
+        record = self.records.get(entry.key)
+        if record is None:
+            self._set(self._add(entry.key), (entry,))
+        else:
+            self._set(record, with_entry(record.variants, entry, self.options.max_variants))
         if self.used > self.budget:
             self._shrink()
 
     def adopt(self, key: bytes, variants: tuple[Entry, ...]) -> None:
         """Hold what a slower tier has under the key."""
-        self._set(self._record(key), variants)
+        self._set(self.records.get(key) or self._add(key), variants)
         self._shrink()
 
-    def _record(self, key: bytes) -> Record:
-        record = self.records.get(key)
-        if record is None:
-            record = self.records[key] = Record(key)
-            self._queue.add(record)
+    def _add(self, key: bytes) -> Record:
+        record = self.records[key] = Record(key)
+        self._queue.add(record)
         return record
 
     def replace(self, old: Entry, new: Entry) -> None:

@@ -74,8 +74,8 @@ class Call:
     """One request to the origin, on its way."""
 
     __slots__ = (
-        "connection", "content", "deadline_at", "ends_at", "expects_continue", "has_answer", "head", "is_cancelled",
-        "is_chunked", "is_repeatable", "is_upgrade", "pool", "receiver", "request", "requested_at", "was_retried",
+        "connection", "content", "deadline_at", "ends_at", "has_answer", "head", "is_cancelled", "is_chunked",
+        "is_repeatable", "pool", "receiver", "request", "requested_at", "was_retried",
     )  # fmt: skip
 
     def __init__(
@@ -90,14 +90,17 @@ class Call:
         self.requested_at = 0.0
         self.is_chunked = content is not None and content.length is None
         self.is_repeatable = content is None and request.method in IDEMPOTENT_METHODS
-        self.is_upgrade = bool(request.bits & UPGRADE)
-        self.expects_continue = bool(request.bits & EXPECT)
         self.is_cancelled = False
         self.was_retried = False
         self.has_answer = False
         self.deadline_at = 0.0
         """On the loop's clock; 0: none."""
         self.ends_at = 0.0
+
+    @property
+    def is_upgrade(self) -> bool:
+        """Whether it asks for another protocol."""
+        return bool(self.request.bits & UPGRADE)
 
     def may_retry(self) -> bool:
         """Say whether it may be sent a second time."""
@@ -115,7 +118,7 @@ class Call:
 
     def interim(self, response: Response) -> None:
         """Pass a 1xx on, if the client may have it: 100 only when it asked."""
-        if not self.is_cancelled and (response.status != 100 or self.expects_continue):
+        if not self.is_cancelled and (response.status != 100 or self.request.bits & EXPECT):
             self.receiver.interim(response)
 
     def carry(self, content: RequestContent) -> None:

@@ -6,8 +6,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 from springhouse.http import fields as f
-from springhouse.http.fields import Field
-from springhouse.http.headers import combined, end_to_end, first
+from springhouse.http.fields import FORWARDING, Field
+from springhouse.http.headers import combined, end_to_end, first, lines_of
 from springhouse.http.messages import Request
 from springhouse.rules import keys
 from springhouse.wire import encode
@@ -20,7 +20,9 @@ ABOUT_US: tuple[tuple[Field, ...], ...] = tuple(
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ADDED_TO = f.CDN_LOOP | f.UPGRADE | f.EXPECT | f.MAX_FORWARDS
 """Fields that change what we add."""
-_NOT_COPIED = f.CONTENT_LENGTH | f.EXPECT | f.CDN_LOOP | f.MAX_FORWARDS
+_LEFT_OUT = f.CONTENT_LENGTH | f.EXPECT | f.CDN_LOOP | f.MAX_FORWARDS | FORWARDING
+_LEFT_OUT_OF_GET = _LEFT_OUT | f.OVERRIDING
+"""They are not part of the key, so not part of the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +106,14 @@ class Forwarding:
     def head_for(self, request: Request, fields: list[Field], origin: Origin, framing: Field | None = None) -> bytes:
         """Return the head to send: Host first, end-to-end fields, then what we add, `framing` last."""
         bits = request.bits
-        trusted = bool(bits & f.FORWARDING) and self.is_trusted(request.peer)
-        also = _NOT_COPIED if trusted else _NOT_COPIED | f.FORWARDING
-        if request.method in (b"GET", b"HEAD"):
-            also |= f.OVERRIDING  # not part of the key, so not part of the request
-        passed = end_to_end(fields, bits, also)
+        trusted = bool(bits & FORWARDING) and self.is_trusted(request.peer)
+        left_out = _LEFT_OUT_OF_GET if request.method in (b"GET", b"HEAD") else _LEFT_OUT
+        passed = end_to_end(fields, bits, left_out & ~FORWARDING if trusted else left_out)
         told = request.authority if origin.preserve_host else b""
         if framing is None and not trusted and not bits & _ADDED_TO:
             ours = _usual(request.peer, request.scheme, told, request.minor_version, self.instance)
         else:
-            ours = encode.lines(self._ours(request, fields, told, framing, trusted=trusted))
+            ours = lines_of(self._ours(request, fields, told, framing, trusted=trusted))
         return encode.request_head(request.method, origin.target_for(request), told or origin.authority, passed, ours)
 
     def _ours(
@@ -156,7 +156,7 @@ def _about(peer: str, scheme: bytes, host: bytes) -> list[Field]:
 @lru_cache(maxsize=4096)
 def _usual(peer: str, scheme: bytes, host: bytes, minor_version: int, instance: bytes) -> bytes:
     """Return what is added to most requests of a client, ready to be sent."""
-    return encode.lines([*_about(peer, scheme, host), *ABOUT_US[minor_version], (b"CDN-Loop", instance)])
+    return lines_of([*_about(peer, scheme, host), *ABOUT_US[minor_version], (b"CDN-Loop", instance)])
 
 
 def _appended(request: Request, about: list[Field]) -> list[Field]:

@@ -13,7 +13,6 @@ from springhouse.http.headers import combined, is_value, members
 from springhouse.http.messages import REASON_PHRASES, Response, may_have_content
 
 _VERSIONS = ("1.1", "1.0")
-_USUAL_REASONS = frozenset(REASON_PHRASES.values())
 
 
 class Framing(Enum):
@@ -117,11 +116,14 @@ class ResponseReader:
         if not self.is_http_1_1 and self.parser.get_http_version() not in _VERSIONS:
             self.failure = "it is of another version of HTTP"
             return
-        if self.reason not in _USUAL_REASONS and not is_value(self.reason):
-            self.failure = "its reason phrase has control characters"
-            return
         status: int = self.parser.get_status_code()
-        response = Response(status, self.fields, reason=self.reason)
+        reason = REASON_PHRASES.get(status)
+        if reason != self.reason:
+            reason = self.reason
+            if not is_value(reason):
+                self.failure = "its reason phrase has control characters"
+                return
+        response = Response(status, self.fields, reason=reason)
         if status < 200 and status != 101:
             self.is_http_1_1 = False  # another head may follow
             if status < 100:

@@ -50,8 +50,8 @@ def store_one(store: Tiered, chance: random.Random, key: bytes, stamp: int) -> N
 def freshen(store: Tiered, key: bytes) -> None:
     for old in store.lookup(key):
         new = make_entry(key, at=old.received_at)
-        new.fields = [(b"X-Freshened", b"yes")]
-        new.content, new.length, new.etag, new.fresh_until = old.content, old.length, old.etag, old.fresh_until
+        new.fields = [(b"ETag", old.etag or b""), (b"X-Freshened", b"yes")]
+        new.content, new.length, new.fresh_until = old.content, old.length, old.fresh_until
         store.replace(old, new)
 
 
