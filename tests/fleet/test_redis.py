@@ -156,6 +156,18 @@ def test_fifty_cold_keys_on_two_nodes_cause_fifty_requests(origin: Origin, nodes
     assert sorted(request.target for request in origin.requests) == sorted(f"/{n}" for n in range(50))
 
 
+def test_who_asks_just_after_another_node_has_stored_it_does_not_fetch_it_again(
+    origin: Origin, nodes: list[Node]
+) -> None:
+    origin.otherwise = answer(b"x", **FRESH)
+    clients = [nodes[at % 2].connect() for at in range(40)]
+    for n in range(10):
+        for at, client in enumerate(clients):
+            client.send(f"GET /{n}/{at // 2} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        assert [client.answer().body for client in clients] == [b"x"] * 40
+    assert len(origin.requests) == 10 * 20
+
+
 def test_those_who_wait_for_what_is_not_shareable_are_released_together(origin: Origin, nodes: list[Node]) -> None:
     async def slow(exchange: Exchange) -> None:
         await asyncio.sleep(0.3)

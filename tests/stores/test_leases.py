@@ -115,6 +115,28 @@ def test_who_has_it_gets_no_other(fleet: Fleet) -> None:
     asyncio.run(test())
 
 
+@pytest.mark.parametrize("is_held", [False, True])
+def test_who_looked_it_up_before_it_was_stored_looks_again(fleet: Fleet, is_held: bool) -> None:
+    async def test() -> None:
+        async with AsyncExitStack() as stack:
+            one, two = await fleet(stack, 2)
+            since = monotonic()
+            if not is_held:
+                assert await asked(two.lookup, KEY) == ()
+            lease = await acquired(one, KEY)
+            if is_held:
+                assert await asked(two.lookup, KEY) == ()
+            one.put(make_entry(KEY))
+            one.leases.release(lease)
+            await asked(one.flush)
+            assert await acquired(two, KEY, since) is Verdict.FREE
+            since = monotonic()
+            assert await asked(two.lookup, KEY)
+            assert isinstance(await acquired(two, KEY, since), Lease), "it has seen that, and wants something else"
+
+    asyncio.run(test())
+
+
 async def fetch(store: Tier, origin: list[bytes], key: bytes, seconds: float) -> bytes:
     """Do what an engine does with a key that it misses."""
     while True:

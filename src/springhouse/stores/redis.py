@@ -96,6 +96,7 @@ class RedisStore:
             troubles=self.troubles,
             spawn=self._spawn,
             broken=self._broken,
+            saw=self.leases.saw,
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._apart: set[asyncio.Task[None]] = set()

@@ -21,7 +21,11 @@ from springhouse.stores.troubles import Troubles
 
 
 class Finder:
-    """Finds entries. `broken` is told the key, variant and body of an entry whose content cannot be had."""
+    """Finds entries.
+
+    `broken` is told the key, variant and body of an entry whose content cannot be had; `saw` each key that was looked
+    up, and how its lease stood at that time: held, or the last token that was given.
+    """
 
     def __init__(
         self,
@@ -32,6 +36,7 @@ class Finder:
         troubles: Troubles,
         spawn: Spawn,
         broken: Callable[[bytes, bytes, bytes], None],
+        saw: Callable[[bytes, bytes], None],
     ) -> None:
         self._link = link
         self._layout = layout
@@ -39,6 +44,7 @@ class Finder:
         self._troubles = troubles
         self._spawn = spawn
         self._broken = broken
+        self._saw = saw
 
     async def find(self, key: bytes) -> list[Entry]:
         """Return the variants under a key, the latest first; large content is still to be read.
@@ -47,7 +53,10 @@ class Finder:
         """
         base = self._layout.base(key)
         found = []
-        for row in self._latest_first(await self._link.script(LOOKUP, base, base, key)):
+        reply = await self._link.script(LOOKUP, base, base, key)
+        if isinstance(reply, list) and reply and isinstance(reply[0], bytes):
+            self._saw(key, reply.pop(0))
+        for row in self._latest_first(reply):
             try:
                 found.append(self._decoded(key, row))
             except (CodecError, TypeError, ValueError) as error:

@@ -4,10 +4,14 @@ A lease is a key that expires, with a token that is greater than all before it. 
 when the holder dies it lapses, and the next to ask gets a new one. A holder that was only asleep may then still come
 back with its response: what it puts carries its token, and is refused because a later one was given.
 
+Each lookup notes whether the key's lease is held, and if not, the token of the last. When a lease has ended between a
+lookup and asking for one, that lookup may have missed what came of it: the answer is FREE, look again.
+
 Redis is asked for a lease only when memory has nothing fresh, once for each process. Without Redis everybody fetches.
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +22,7 @@ from springhouse.stores.redis_link import Away, Link, Patience, Refused
 from springhouse.stores.redis_scripts import ACQUIRE, EXTEND, RELEASE
 
 _FIRST_LOOK_S: Final = 0.005
+_SEEN_MAX: Final = 4096
 
 
 InOrder = Callable[[bytes, Coroutine[Any, Any, None]], object]
@@ -49,12 +54,21 @@ class Leases:
         self._held: dict[bytes, Lease] = {}
         self._until: dict[Lease, float] = {}
         """When to extend a lease no longer."""
+        self._seen: OrderedDict[bytes, bytes] = OrderedDict()
+        """How the lease of a key stood when it was looked up, until it is asked for."""
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._keeper: asyncio.Task[None] | None = None
 
+    def saw(self, key: bytes, standing: bytes) -> None:
+        """Note how the lease of a key stood when it was looked up: held, or the last token that was given."""
+        self._seen[key] = standing
+        self._seen.move_to_end(key)
+        if len(self._seen) > _SEEN_MAX:
+            self._seen.popitem(last=False)
+
     def acquire(self, key: bytes, done: Acquired, *, since: float) -> Verdict | None:
-        """Ask for the lease of a key; see Leasing."""
+        """Ask for the lease of a key; see Leasing. Not `since` tells what its look-up may have missed, but `saw`."""
         if key in self._held or not self._link.is_up:
             return Verdict.WITHOUT
         self._spawn(self._acquire(key, done))
@@ -105,7 +119,8 @@ class Leases:
     async def _asked(self, key: bytes, seconds: float) -> Lease | Verdict:
         """Return how the key stands, or a lease that was given for so many seconds. Raises Away and Refused."""
         base = self._layout.base(key)
-        reply = await self._link.script(ACQUIRE, base, base, key, int(1000 * seconds))
+        seen = self._seen.pop(key, b"") if seconds else b""
+        reply = await self._link.script(ACQUIRE, base, base, key, int(1000 * seconds), seen)
         if reply in _VERDICTS:
             return _VERDICTS[reply]
         try:

@@ -81,8 +81,11 @@ end
 LOOKUP: Final = Script(
     _ENTRIES
     + """
--- KEY. A variant that its indexes do not know, for Redis has evicted them, could not be purged: it is not found.
-local key, fields, found = ARGV[2], {}, {}
+-- KEY. Returns 'held' while somebody has its lease, else the last token given, and then rows. A variant that its
+-- indexes do not know, for Redis has evicted them, could not be purged: it is not found.
+local key, fields = ARGV[2], {}
+local is_held = redis.call('EXISTS', base .. 's:' .. key) == 1
+local found = {is_held and 'held' or redis.call('GET', base .. 't:' .. key) or '0'}
 local got = redis.call('HGETALL', base .. 'e:' .. key)
 if #got == 0 then return found end
 for i = 1, #got, 2 do fields[got[i]] = got[i + 1] end
@@ -367,13 +370,16 @@ ACQUIRE: Final = Script(
 local FENCE_MS = {FENCE_MS}
 """
     + """
--- KEY, ms; 0: only look. Returns 'alone', 'held', the token of a new lease, or to who looks 'free' or 'without'.
-local key, ms = ARGV[2], tonumber(ARGV[3])
+-- KEY, ms; 0: only look; what its lookup returned first, '' if there was none. Returns 'alone', 'held', 'free' when a
+-- lease has ended since that lookup, the token of a new one, or to who only looks 'free' or 'without'.
+local key, ms, seen = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local told = redis.call('GET', base .. 'a:' .. key)
 if told == 'alone' then return told end
 if redis.call('EXISTS', base .. 's:' .. key) == 1 then return 'held' end
 if ms == 0 then return told or 'free' end
-local token = num(math.max(tonumber(redis.call('GET', base .. 't:' .. key) or '0') + 1, now))
+local last = redis.call('GET', base .. 't:' .. key) or '0'
+if seen ~= '' and seen ~= last and told ~= 'without' then return 'free' end
+local token = num(math.max(tonumber(last) + 1, now))
 redis.call('SET', base .. 's:' .. key, token, 'PX', num(ms))
 redis.call('SET', base .. 't:' .. key, token, 'PX', FENCE_MS)
 return token
