@@ -1,101 +1,53 @@
-"""Performs the steps of a flow and joins its reply to a sink.
+"""Joins what the origin answers, and what the flow replies, to a sink.
 
-An `Exchange` is one request under way. Its generator is resumed straight from the callback that has the result: the
-pool's when the origin answers, a flight's when the leader has news. So a miss costs no task and no future. The
-exchange is also what the pool reports to (`interim`, `answered`, `content`, `content_end`, `failed`).
+An `Exchange` is one request under way: it performs the steps of its flow, and is what the pool reports to (`interim`,
+`answered`, `content`, `content_end`, `failed`).
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from springhouse.engine.clock import steady, wall
-from springhouse.engine.flights import Flight
+from springhouse.engine.clock import wall
 from springhouse.engine.keeping import Keeping
+from springhouse.engine.performing import Performer
 from springhouse.engine.ports import Call
 from springhouse.engine.recordings import Reader, Recording
 from springhouse.engine.sinks import NOWHERE, Sink
 from springhouse.engine.stored import StoredReader
-from springhouse.exchange.flow import Flow, refresh
 from springhouse.exchange.reply import BYPASS, VIA, Reply, Source, date_field, problem
-from springhouse.exchange.steps import (
-    Answer,
-    Claim,
-    Claimed,
-    Failure,
-    Forget,
-    Found,
-    Later,
-    Lookup,
-    Record,
-    Release,
-    Replace,
-    Result,
-    Send,
-)
+from springhouse.exchange.steps import Answer, Failure
 from springhouse.exchange.straight import concluded, is_plain, may_lead, taken_up
-from springhouse.http.fields import AUTHORIZATION, COOKIE
+from springhouse.http.fields import Field
 from springhouse.http.headers import lines_of
 from springhouse.http.messages import Request, Response
 from springhouse.rules.entry import Entry
-from springhouse.stores.leasing import Lease, Verdict
-from springhouse.stores.purging import Groups, Keys, Purge, Receipt, origin_of
+from springhouse.stores.leasing import Verdict
 from springhouse.upstream.content import RequestContent
 
 if TYPE_CHECKING:
     from springhouse.engine.engine import Engine
 
 ALLOW: Final = (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-CREDENTIALS: Final = AUTHORIZATION | COOKIE
-PENDING: Final = object()
-"""The result of a step will come by a callback."""
 AT_ONCE_MAX: Final = 16 * 1024
 """Bytes of content that are likely to come with the head."""
 _FROM_ORIGIN: Final = Source.ORIGIN  # found faster than a member is
 
 
-class Exchange:
+class Exchange(Performer):
     """One request under way."""
 
     __slots__ = (
-        "_waits_in",
-        "call",
-        "content_of_request",
-        "early",
-        "engine",
-        "epoch",
-        "flight",
-        "flow",
-        "has_answer",
-        "held",
-        "held_reply",
-        "is_over",
-        "keeping",
-        "key",
-        "looked_at",
-        "reader",
-        "recording",
-        "request",
-        "sink",
+        "early", "has_answer", "held", "held_reply", "is_over", "keeping", "reader", "recording", "sink",
     )  # fmt: skip
 
     def __init__(
         self, engine: "Engine", request: Request, key: bytes, content: RequestContent | None, sink: Sink
     ) -> None:
-        self.engine = engine
-        self.request = request
-        self.key = key
-        self.content_of_request = content
+        Performer.__init__(self, engine, request, key, content)  # super() is slow
         self.sink = sink
-        self.flow: Flow | None = None
-        self.call: Call | None = None
-        self.flight: Flight | None = None
-        """The flight this exchange leads."""
         self.keeping: Keeping | None = None
         """Stores what is recorded, as long as it can."""
         self.recording: Recording | None = None
         self.reader: Reader | StoredReader | None = None
-        self.epoch = 0
-        self.looked_at = 0.0
         self.is_over = False
         self.has_answer = False
         self.held: Entry | None = None
@@ -103,24 +55,8 @@ class Exchange:
         self.held_reply: Reply | None = None
         self.early: list[bytes | Failure | None] | None = None
         """What came of the content while the flow waited; None stands for its end."""
-        self._waits_in: Flight | None = None
 
-    # Steps.
-
-    def run(self, flow: Flow, result: Result) -> None:
-        """Resume the flow with a result, and go on until a step has to wait or the flow ends."""
-        self.flow = flow
-        send = flow.send
-        try:
-            while True:
-                step = send(result)
-                performed = _PERFORM[type(step)](self, step)
-                if performed is PENDING:
-                    return
-                result = performed
-        except StopIteration as stop:
-            self.flow = None
-            self._conclude(stop.value)
+    # Going.
 
     def go_straight(self) -> bool:
         """Send the request on at once if it can be foretold that the flow would; see `exchange.straight`."""
@@ -139,12 +75,15 @@ class Exchange:
         self.call = engine.pool.send(request, request.fields, None, self)
         return True
 
+    def ask(self, request: Request, fields: list[Field]) -> Call:
+        return self.engine.pool.send(request, fields, self.content_of_request, self)
+
     def _take_up(self, call: Call) -> None:
         """Take the flow up where it waits for the answer to what was sent without it."""
         leads = self.flight is not None
         self.flow = taken_up(self.request, self.key, call.requested_at, self.engine.options, leads=leads)
 
-    def _conclude(self, reply: Reply | None) -> None:
+    def conclude(self, reply: Reply | None) -> None:
         if self.held is not None:
             self.held_reply = reply
         elif reply is not None:
@@ -152,111 +91,7 @@ class Exchange:
         elif self.call is not None and self.recording is None:
             self._abandon_call()
 
-    def _lookup(self, step: Lookup) -> object:
-        engine = self.engine
-        now = engine.clock()
-        flights = engine.flights
-        if flights.alone_until and flights.goes_alone(self._own_kind(), now):
-            # It is not worth a look into a slow store: what lately could not be stored is not there.
-            return self._found(engine.store.lookup(step.key), now, goes_alone=True)
-        self.looked_at = steady()
-        stored = engine.store.find(step.key, self._looked_up)
-        if stored is not None:
-            return self._found(stored, now)
-        if self.call is not None:
-            self.call.pause()
-        return PENDING
-
-    def _looked_up(self, stored: tuple[Entry, ...]) -> None:
-        if self.flow is not None:
-            self.run(self.flow, self._found(stored, self.engine.clock()))
-            self._deliver_early()
-
-    def _found(self, stored: tuple[Entry, ...], now: float, *, goes_alone: bool = False) -> Found:
-        flights = self.engine.flights
-        if flights.by_key:
-            stored = flights.arriving(self.key) + stored
-        return Found(stored, now, goes_alone=goes_alone)
-
-    def _own_kind(self) -> bytes:
-        """Return the name under which it is remembered that requests like this one fetch for themselves.
-
-        What is so for requests with credentials need not be so for others. Keys contain no spaces.
-        """
-        return self.key + b" with credentials" if self.request.bits & CREDENTIALS else self.key
-
-    def _claim(self, step: Claim) -> object:
-        flights = self.engine.flights
-        if step.wait and flights.alone_until and flights.goes_alone(self._own_kind(), self.engine.clock()):
-            return Claimed.ALONE
-        flight = flights.open(step.key)
-        if flight is None:
-            self.flight = flights.lead(step.key)
-            leases = self.engine.store.leases
-            if leases is None or not step.wait:
-                return Claimed.LEAD
-            return self._claimed(leases.acquire(step.key, self._lease_answered, since=self.looked_at))
-        if not step.wait:
-            return Claimed.ALONE
-        self._waits_in = flight
-        flight.waiters.append(self._woken)
-        return PENDING
-
-    def _lease_answered(self, answer: Lease | Verdict) -> None:
-        if self.flow is None:
-            return
-        claimed: Any = self._claimed(answer)
-        if claimed is not PENDING:
-            self.run(self.flow, claimed)
-
-    def _lease_ended(self, verdict: Verdict) -> None:
-        if self.flow is not None and verdict is Verdict.FREE:
-            self.engine.store.look_behind(self.key)
-            self._land(None)
-            self._woken(None)
-        else:
-            self._lease_answered(verdict)
-
-    def _claimed(self, answer: Lease | Verdict | None) -> object:
-        """Return the result of a claim, as the processes that share the store have settled who fetches the key."""
-        engine = self.engine
-        if answer is None:
-            return PENDING
-        if answer is Verdict.HELD and engine.store.leases is not None:
-            engine.store.leases.wait(self.key, self._lease_ended)
-            return PENDING
-        if answer is Verdict.FREE:
-            engine.store.look_behind(self.key)
-            self._land(None)
-            return Claimed.AGAIN
-        if answer is Verdict.ALONE:
-            engine.flights.remember(self._own_kind(), engine.clock())
-            self._land(Claimed.RELEASED)
-            return Claimed.ALONE
-        if isinstance(answer, Lease) and self.flight is not None:
-            self.flight.lease = answer
-        return Claimed.LEAD
-
-    def _woken(self, news: Failure | Claimed | None) -> None:
-        self._waits_in = None
-        if self.flow is None:
-            return
-        result: Any = news if news is not None else self._lookup(Lookup(self.key))
-        if result is not PENDING:
-            self.run(self.flow, result)
-
-    def _send(self, step: Send) -> object:
-        if self.call is not None:
-            self._abandon_call()  # asked again: the first answer was none
-        self.epoch = self.engine.fence.epoch
-        self.call = self.engine.pool.send(step.request, step.fields, self.content_of_request, self)
-        return PENDING
-
-    def _record(self, step: Record) -> None:
-        self._take_in(step.entry, self.engine.clock())
-
-    def _take_in(self, entry: Entry, now: float) -> None:
-        """Make the content that arrives the entry's."""
+    def take_in(self, entry: Entry, now: float) -> None:
         flights = self.engine.flights
         if not entry.is_fresh_at(now):
             flights.remember(self._own_kind(), now)
@@ -287,62 +122,7 @@ class Exchange:
         if data:
             self.content(data)
 
-    def _replace(self, step: Replace) -> None:
-        if self.engine.fence.lets_through(step.new, self.epoch):
-            self.engine.store.replace(step.old, step.new)
-        self._land(None)
-
-    def _release(self, step: Release) -> None:
-        if step.lasting:
-            self.engine.flights.remember(self._own_kind(), self.engine.clock())
-        told = Verdict.ALONE if step.lasting else Verdict.WITHOUT
-        self._land(step.failure or Claimed.RELEASED, told=told)
-
-    def _forget(self, step: Forget) -> object:
-        """Invalidate keys and groups, and go on when that is so everywhere."""
-        purges = [Purge(Keys(tuple(step.keys)))]
-        if step.groups:
-            purges.append(Purge(Groups(origin_of(self.key), step.groups)))
-        outstanding = len(purges)
-        fence = self.engine.fence
-        is_latest = step.sparing is not None and fence.lets_through(step.sparing, self.epoch)
-
-        def begin(go_on: Callable[[Result], None]) -> None:
-            def purged(_: Receipt) -> None:
-                nonlocal outstanding
-                outstanding -= 1
-                if not outstanding:
-                    go_on(None)
-
-            for purge in purges:
-                self.engine.purge(purge, purged)
-            if is_latest:
-                self.epoch = fence.epoch  # the purges so far that select it are this exchange's own
-
-        return self._wait_for(begin)
-
-    def _wait_for(self, begin: Callable[[Callable[[Result], None]], None]) -> object:
-        """Perform a step that ends in a callback: at once, or later, while the origin is held back."""
-        at_once: list[Result] = []
-        is_late = False
-
-        def go_on(result: Result) -> None:
-            if not is_late:
-                at_once.append(result)
-            elif self.flow is not None:
-                self.run(self.flow, result)
-                self._deliver_early()
-
-        begin(go_on)
-        if at_once:
-            return at_once[0]
-        is_late = True
-        if self.call is not None:
-            self.call.pause()
-        return PENDING
-
-    def _deliver_early(self) -> None:
-        """Go on with content that came while the flow was waiting in the middle of an answer."""
+    def deliver_early(self) -> None:
         if self.flow is not None:
             return
         early, self.early = self.early, None
@@ -356,19 +136,6 @@ class Exchange:
             else:
                 self.content(event)
         self.settled()
-
-    def _later(self, step: Later) -> None:
-        engine = self.engine
-        background = Exchange(engine, step.request, step.key, None, NOWHERE)
-        background.run(refresh(step.request, step.key, step.entry, engine.options), None)
-
-    def _land(self, outcome: Failure | Claimed | None, *, told: Verdict = Verdict.FREE) -> None:
-        """Lead no longer. `outcome`: what those who wait here are told; `told`: those who wait in other processes."""
-        flight, self.flight = self.flight, None
-        if flight is not None:
-            self.engine.flights.land(flight, outcome)
-            if flight.lease is not None:
-                self.engine.end_lease(flight, told)
 
     def _store_at_once(self) -> bool:
         """Store held content, and answer, if it is whole."""
@@ -425,12 +192,6 @@ class Exchange:
         self.is_over = True
         self.sink.end()
 
-    def _abandon_call(self) -> None:
-        """Let go of an answer whose content nobody wants."""
-        call, self.call = self.call, None
-        if call is not None:
-            call.cancel()
-
     def cancel(self) -> None:
         """Note that the client has gone. A fill that may serve others goes on; anything else is broken off."""
         self.sink = NOWHERE
@@ -477,10 +238,10 @@ class Exchange:
             leads=self.flight is not None,
         )
         if isinstance(step, Entry):
-            self._take_in(step, now)
+            self.take_in(step, now)
         elif step is not None:
-            _PERFORM[type(step)](self, step)
-        self._conclude(reply)
+            self.perform(step)
+        self.conclude(reply)
 
     def content(self, data: bytes) -> None:
         """Take some of the answer's content."""
@@ -568,18 +329,6 @@ class Exchange:
             self.keeping.give_up()
         self._land(None, told=Verdict.WITHOUT)
         recording.fail()
-
-
-_PERFORM: dict[type, Callable[[Exchange, Any], Any]] = {
-    Lookup: Exchange._lookup,
-    Claim: Exchange._claim,
-    Send: Exchange._send,
-    Record: Exchange._record,
-    Replace: Exchange._replace,
-    Release: Exchange._release,
-    Forget: Exchange._forget,
-    Later: Exchange._later,
-}
 
 
 def answer_options(sink: Sink) -> None:

@@ -7,11 +7,12 @@ from springhouse.engine.driver import Exchange, answer_options, refuse
 from springhouse.engine.fence import Fence
 from springhouse.engine.flights import Flight, Flights
 from springhouse.engine.ports import Desk, Peers, Store, Upstream
-from springhouse.engine.sinks import Sink
-from springhouse.exchange.flow import respond
+from springhouse.engine.sinks import NOWHERE, Sink
+from springhouse.exchange.flow import refresh, respond
 from springhouse.exchange.reply import Reply
 from springhouse.http.fields import CDN_LOOP, MAX_FORWARDS
 from springhouse.http.messages import Request
+from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
 from springhouse.stores.leasing import Verdict
 from springhouse.stores.purging import Held, Purge, Receipt, variant_of
@@ -68,6 +69,10 @@ class Engine:
         if not exchange.go_straight():
             exchange.run(respond(request, key, self.options), None)
         return exchange
+
+    def refresh(self, request: Request, key: bytes, entry: Entry) -> None:
+        """Revalidate an entry that is served stale meanwhile, for no client."""
+        Exchange(self, request, key, None, NOWHERE).run(refresh(request, key, entry, self.options), None)
 
     def add_desk(self, desk: Desk) -> None:
         """Let a desk answer what is for this proxy itself."""

@@ -1,0 +1,288 @@
+"""Performs the steps of a flow: what it waits for, and when it goes on.
+
+A flow's generator is resumed straight from the callback that has the result: the store's, a flight's, a lease's, the
+pool's. So a step that has to wait costs no task and no future.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from springhouse.engine.clock import steady
+from springhouse.engine.flights import Flight
+from springhouse.engine.ports import Call
+from springhouse.exchange.flow import Flow
+from springhouse.exchange.reply import Reply
+from springhouse.exchange.steps import (
+    Claim,
+    Claimed,
+    Failure,
+    Forget,
+    Found,
+    Later,
+    Lookup,
+    Record,
+    Release,
+    Replace,
+    Result,
+    Send,
+    Step,
+)
+from springhouse.http.fields import AUTHORIZATION, COOKIE, Field
+from springhouse.http.messages import Request
+from springhouse.rules.entry import Entry
+from springhouse.stores.leasing import Lease, Verdict
+from springhouse.stores.purging import Groups, Keys, Purge, Receipt, origin_of
+from springhouse.upstream.content import RequestContent
+
+if TYPE_CHECKING:
+    from springhouse.engine.engine import Engine
+
+CREDENTIALS: Final = AUTHORIZATION | COOKIE
+PENDING: Final = object()
+"""The result of a step will come by a callback."""
+
+
+class Performer:
+    """The steps of one request's flow; a subclass is told what they come to."""
+
+    __slots__ = (
+        "_waits_in", "call", "content_of_request", "engine", "epoch", "flight", "flow", "key", "looked_at", "request",
+    )  # fmt: skip
+
+    def __init__(self, engine: "Engine", request: Request, key: bytes, content: RequestContent | None) -> None:
+        self.engine = engine
+        self.request = request
+        self.key = key
+        self.content_of_request = content
+        self.flow: Flow | None = None
+        self.call: Call | None = None
+        self.flight: Flight | None = None
+        """The flight this exchange leads."""
+        self.epoch = 0
+        self.looked_at = 0.0
+        self._waits_in: Flight | None = None
+
+    # What a subclass does.
+
+    def ask(self, request: Request, fields: list[Field]) -> Call:
+        """Send a request with these fields to the origin, and hear what comes of it."""
+        raise NotImplementedError
+
+    def conclude(self, reply: Reply | None) -> None:
+        """Take the reply that the flow has ended with."""
+        raise NotImplementedError
+
+    def take_in(self, entry: Entry, now: float) -> None:
+        """Make the content that arrives the entry's."""
+        raise NotImplementedError
+
+    def deliver_early(self) -> None:
+        """Go on with content that came while the flow was waiting in the middle of an answer."""
+        raise NotImplementedError
+
+    # Steps.
+
+    def run(self, flow: Flow, result: Result) -> None:
+        """Resume the flow with a result, and go on until a step has to wait or the flow ends."""
+        self.flow = flow
+        send = flow.send
+        try:
+            while True:
+                step = send(result)
+                performed = _PERFORM[type(step)](self, step)
+                if performed is PENDING:
+                    return
+                result = performed
+        except StopIteration as stop:
+            self.flow = None
+            self.conclude(stop.value)
+
+    def perform(self, step: Step) -> Any:
+        """Perform a step; return its result, or PENDING."""
+        return _PERFORM[type(step)](self, step)
+
+    def _lookup(self, step: Lookup) -> object:
+        engine = self.engine
+        now = engine.clock()
+        flights = engine.flights
+        if flights.alone_until and flights.goes_alone(self._own_kind(), now):
+            # It is not worth a look into a slow store: what lately could not be stored is not there.
+            return self._found(engine.store.lookup(step.key), now, goes_alone=True)
+        self.looked_at = steady()
+        stored = engine.store.find(step.key, self._looked_up)
+        if stored is not None:
+            return self._found(stored, now)
+        if self.call is not None:
+            self.call.pause()
+        return PENDING
+
+    def _looked_up(self, stored: tuple[Entry, ...]) -> None:
+        if self.flow is not None:
+            self.run(self.flow, self._found(stored, self.engine.clock()))
+            self.deliver_early()
+
+    def _found(self, stored: tuple[Entry, ...], now: float, *, goes_alone: bool = False) -> Found:
+        flights = self.engine.flights
+        if flights.by_key:
+            stored = flights.arriving(self.key) + stored
+        return Found(stored, now, goes_alone=goes_alone)
+
+    def _own_kind(self) -> bytes:
+        """Return the name under which it is remembered that requests like this one fetch for themselves.
+
+        What is so for requests with credentials need not be so for others. Keys contain no spaces.
+        """
+        return self.key + b" with credentials" if self.request.bits & CREDENTIALS else self.key
+
+    def _claim(self, step: Claim) -> object:
+        flights = self.engine.flights
+        if step.wait and flights.alone_until and flights.goes_alone(self._own_kind(), self.engine.clock()):
+            return Claimed.ALONE
+        flight = flights.open(step.key)
+        if flight is None:
+            self.flight = flights.lead(step.key)
+            leases = self.engine.store.leases
+            if leases is None or not step.wait:
+                return Claimed.LEAD
+            return self._claimed(leases.acquire(step.key, self._lease_answered, since=self.looked_at))
+        if not step.wait:
+            return Claimed.ALONE
+        self._waits_in = flight
+        flight.waiters.append(self._woken)
+        return PENDING
+
+    def _lease_answered(self, answer: Lease | Verdict) -> None:
+        if self.flow is None:
+            return
+        claimed: Any = self._claimed(answer)
+        if claimed is not PENDING:
+            self.run(self.flow, claimed)
+
+    def _lease_ended(self, verdict: Verdict) -> None:
+        if self.flow is not None and verdict is Verdict.FREE:
+            self.engine.store.look_behind(self.key)
+            self._land(None)
+            self._woken(None)
+        else:
+            self._lease_answered(verdict)
+
+    def _claimed(self, answer: Lease | Verdict | None) -> object:
+        """Return the result of a claim, as the processes that share the store have settled who fetches the key."""
+        engine = self.engine
+        if answer is None:
+            return PENDING
+        if answer is Verdict.HELD and engine.store.leases is not None:
+            engine.store.leases.wait(self.key, self._lease_ended)
+            return PENDING
+        if answer is Verdict.FREE:
+            engine.store.look_behind(self.key)
+            self._land(None)
+            return Claimed.AGAIN
+        if answer is Verdict.ALONE:
+            engine.flights.remember(self._own_kind(), engine.clock())
+            self._land(Claimed.RELEASED)
+            return Claimed.ALONE
+        if isinstance(answer, Lease) and self.flight is not None:
+            self.flight.lease = answer
+        return Claimed.LEAD
+
+    def _woken(self, news: Failure | Claimed | None) -> None:
+        self._waits_in = None
+        if self.flow is None:
+            return
+        result: Any = news if news is not None else self._lookup(Lookup(self.key))
+        if result is not PENDING:
+            self.run(self.flow, result)
+
+    def _send(self, step: Send) -> object:
+        if self.call is not None:
+            self._abandon_call()  # asked again: the first answer was none
+        self.epoch = self.engine.fence.epoch
+        self.call = self.ask(step.request, step.fields)
+        return PENDING
+
+    def _record(self, step: Record) -> None:
+        self.take_in(step.entry, self.engine.clock())
+
+    def _replace(self, step: Replace) -> None:
+        if self.engine.fence.lets_through(step.new, self.epoch):
+            self.engine.store.replace(step.old, step.new)
+        self._land(None)
+
+    def _release(self, step: Release) -> None:
+        if step.lasting:
+            self.engine.flights.remember(self._own_kind(), self.engine.clock())
+        told = Verdict.ALONE if step.lasting else Verdict.WITHOUT
+        self._land(step.failure or Claimed.RELEASED, told=told)
+
+    def _forget(self, step: Forget) -> object:
+        """Invalidate keys and groups, and go on when that is so everywhere."""
+        purges = [Purge(Keys(tuple(step.keys)))]
+        if step.groups:
+            purges.append(Purge(Groups(origin_of(self.key), step.groups)))
+        outstanding = len(purges)
+        fence = self.engine.fence
+        is_latest = step.sparing is not None and fence.lets_through(step.sparing, self.epoch)
+
+        def begin(go_on: Callable[[Result], None]) -> None:
+            def purged(_: Receipt) -> None:
+                nonlocal outstanding
+                outstanding -= 1
+                if not outstanding:
+                    go_on(None)
+
+            for purge in purges:
+                self.engine.purge(purge, purged)
+            if is_latest:
+                self.epoch = fence.epoch  # the purges so far that select it are this exchange's own
+
+        return self._wait_for(begin)
+
+    def _wait_for(self, begin: Callable[[Callable[[Result], None]], None]) -> object:
+        """Perform a step that ends in a callback: at once, or later, while the origin is held back."""
+        at_once: list[Result] = []
+        is_late = False
+
+        def go_on(result: Result) -> None:
+            if not is_late:
+                at_once.append(result)
+            elif self.flow is not None:
+                self.run(self.flow, result)
+                self.deliver_early()
+
+        begin(go_on)
+        if at_once:
+            return at_once[0]
+        is_late = True
+        if self.call is not None:
+            self.call.pause()
+        return PENDING
+
+    def _later(self, step: Later) -> None:
+        self.engine.refresh(step.request, step.key, step.entry)
+
+    def _land(self, outcome: Failure | Claimed | None, *, told: Verdict = Verdict.FREE) -> None:
+        """Lead no longer. `outcome`: what those who wait here are told; `told`: those who wait in other processes."""
+        flight, self.flight = self.flight, None
+        if flight is not None:
+            self.engine.flights.land(flight, outcome)
+            if flight.lease is not None:
+                self.engine.end_lease(flight, told)
+
+    def _abandon_call(self) -> None:
+        """Let go of an answer whose content nobody wants."""
+        call, self.call = self.call, None
+        if call is not None:
+            call.cancel()
+
+
+_PERFORM: dict[type, Callable[[Performer, Any], Any]] = {
+    Lookup: Performer._lookup,
+    Claim: Performer._claim,
+    Send: Performer._send,
+    Record: Performer._record,
+    Replace: Performer._replace,
+    Release: Performer._release,
+    Forget: Performer._forget,
+    Later: Performer._later,
+}
