@@ -80,7 +80,7 @@ def stores(draw: st.DrawFn) -> tuple[tuple[Entry, ...], Options]:
         response = ok(*draw(st.lists(st.sampled_from(RESPONSE_FIELDS), min_size=1, max_size=5)),
                       status=draw(st.sampled_from([200, 200, 200, 204, 301, 404])))  # fmt: skip
         at = NOW + draw(st.sampled_from([0, 0.25, 3]))
-        entry = keep(draw(requests), KEY, response, requested_at=at - 0.5, received_at=at, options=options)
+        entry = keep(draw(requests), KEY, response, requested_at=at - 0.5, received_at=at, length=None, options=options)
         if isinstance(entry, Entry):
             entry.content = b"" if response.status == 204 else b"content of %d" % i * draw(st.sampled_from([1, 2000]))
             entry.length = len(entry.content)

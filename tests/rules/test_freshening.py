@@ -18,7 +18,7 @@ LATER = NOW + 1000
 
 
 def freshen(entry: Entry, response: Response, request: Request, options: Options) -> Freshen:
-    outcome = absorb(request, KEY, entry, response, requested_at=LATER, received_at=LATER, options=options)
+    outcome = absorb(request, KEY, entry, response, requested_at=LATER, received_at=LATER, length=None, options=options)
     assert isinstance(outcome, Freshen)
     return outcome
 

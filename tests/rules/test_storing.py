@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.support.heads import BARE, KEY, NOW, date, get, ok, table
 
+from springhouse.http.fields import CONTENT_LENGTH
 from springhouse.http.messages import Request, Response
 from springhouse.rules import reasons as r
 from springhouse.rules.decisions import Discard, Keep
@@ -157,7 +158,17 @@ ROWS = STANDARD + AUTHORIZED + SET_COOKIE + GIVEN + TARGETED + SIZE
 def test_store(
     about: str, request_: Request, response: Response, options: Options, reason: Reason, anchor: str
 ) -> None:
-    outcome = absorb(request_, KEY, None, response, requested_at=NOW, received_at=NOW, options=options)
+    length = response.value(b"content-length", CONTENT_LENGTH)
+    outcome = absorb(
+        request_,
+        KEY,
+        None,
+        response,
+        requested_at=NOW,
+        received_at=NOW,
+        length=None if length is None else int(length),
+        options=options,
+    )
     assert isinstance(outcome, Keep | Discard), about
     assert outcome.reason is reason, f"{about} ({anchor})"
     assert isinstance(outcome, Keep) is (reason is r.STORED)
@@ -179,6 +190,6 @@ LASTING = [
 
 @pytest.mark.parametrize(("request_", "response", "lasting"), LASTING)
 def test_lasting(request_: Request, response: Response, lasting: bool) -> None:
-    outcome = absorb(request_, KEY, None, response, requested_at=NOW, received_at=NOW, options=BARE)
+    outcome = absorb(request_, KEY, None, response, requested_at=NOW, received_at=NOW, length=None, options=BARE)
     assert isinstance(outcome, Discard)
     assert outcome.lasting is lasting

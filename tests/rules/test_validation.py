@@ -24,7 +24,8 @@ def answered(
     entry: Entry | None, response: Response, request: Request = PLAIN, options: Options = BARE, at: float = LATER
 ) -> Outcome:
     """Return what an answer, received `at` seconds after NOW, makes of the entry that was asked about."""
-    return absorb(request, KEY, entry, response, requested_at=NOW + at, received_at=NOW + at, options=options)
+    at += NOW
+    return absorb(request, KEY, entry, response, requested_at=at, received_at=at, length=None, options=options)
 
 
 def not_modified(*lines: str) -> Response:
@@ -137,7 +138,9 @@ def test_freshness_begins_anew(about: str, answered_: list[str], lifetime: int, 
 
 def test_a_304_may_be_late() -> None:
     entry = stored(F, TAG)
-    outcome = absorb(PLAIN, KEY, entry, not_modified(), requested_at=NOW, received_at=NOW + 4, options=BARE)
+    outcome = absorb(
+        PLAIN, KEY, entry, not_modified(), requested_at=NOW, received_at=NOW + 4, length=None, options=BARE
+    )
     assert isinstance(outcome, Freshen)
     assert outcome.entry.age_at(NOW + 4) == 4, "§4.2.3: counted from the request"
 

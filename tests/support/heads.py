@@ -66,9 +66,9 @@ def stored(
 ) -> Entry:
     """Return the entry that a response with these fields, asked for and received `at`, becomes."""
     response = ok(*lines, status=status)
-    entry = keep(request or get(), key, response, requested_at=at, received_at=at, options=options)
+    entry = keep(request or get(), key, response, requested_at=at, received_at=at, length=len(content), options=options)
     assert isinstance(entry, Entry), entry
-    entry.content, entry.length = content, len(content)
+    entry.content = content
     return entry
 
 

@@ -64,7 +64,7 @@ class Exchange(Performer):
         flights = engine.flights
         if not is_plain(request) or key in flights.by_key:
             return False
-        if flights.alone_until and flights.goes_alone(self._own_kind(), engine.clock()):
+        if key in flights.alone_until and self._goes_alone():
             if engine.store.lookup(key):
                 return False
         elif may_lead(request) and engine.store.lacks(key):
@@ -94,9 +94,9 @@ class Exchange(Performer):
     def take_in(self, entry: Entry, now: float) -> None:
         flights = self.engine.flights
         if not entry.is_fresh_at(now):
-            flights.remember(self._own_kind(), now)
-        elif flights.alone_until:
-            flights.alone_until.pop(entry.key, None)  # it is worth waiting for again
+            self._remember()
+        else:
+            flights.forget(entry.key)
         if entry.length is not None and entry.length <= AT_ONCE_MAX:
             self.held = entry
         else:
@@ -271,7 +271,7 @@ class Exchange(Performer):
         self.keeping = None
         keeping.give_up()
         keeping.recording.keep_no_longer()
-        self.engine.flights.remember(self._own_kind(), self.engine.clock())
+        self._remember()
         self._land(None, told=Verdict.ALONE)
 
     def _keep_early(self, event: bytes | Failure | None) -> None:

@@ -35,26 +35,34 @@ class Flights:
 
     def __init__(self, *, remembered_s: float = 120.0, remembered_max: int = 20_000) -> None:
         self.by_key: dict[bytes, list[Flight]] = {}
-        self.alone_until: OrderedDict[bytes, float] = OrderedDict()
+        self.alone_until: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
+        """For requests without credentials, and for those with: what is so for these need not be so for the others."""
         self.remembered_s = remembered_s
         self.remembered_max = remembered_max
 
-    def goes_alone(self, key: bytes, now: float) -> bool:
+    def goes_alone(self, key: bytes, now: float, *, with_credentials: bool = False) -> bool:
         """Say whether the key lately proved not shareable."""
         until = self.alone_until.get(key)
         if until is None:
             return False
-        if until > now:
+        if until[with_credentials] > now:
             return True
-        del self.alone_until[key]
+        if max(until) <= now:
+            del self.alone_until[key]
         return False
 
-    def remember(self, key: bytes, now: float) -> None:
+    def remember(self, key: bytes, now: float, *, with_credentials: bool = False) -> None:
         """Let nobody wait for the key for a while; the oldest memory goes when there are too many."""
-        self.alone_until.pop(key, None)
+        without, with_ = self.alone_until.pop(key, (0.0, 0.0))
         if len(self.alone_until) >= self.remembered_max:
             self.alone_until.popitem(last=False)
-        self.alone_until[key] = now + self.remembered_s
+        until = now + self.remembered_s
+        self.alone_until[key] = (without, until) if with_credentials else (until, with_)
+
+    def forget(self, key: bytes) -> None:
+        """Let the key be waited for again."""
+        if self.alone_until:
+            self.alone_until.pop(key, None)
 
     def open(self, key: bytes) -> Flight | None:
         """Return the flight whose head is still awaited, None when there is none to wait for."""

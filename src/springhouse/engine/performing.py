@@ -105,7 +105,7 @@ class Performer:
         engine = self.engine
         now = engine.clock()
         flights = engine.flights
-        if flights.alone_until and flights.goes_alone(self._own_kind(), now):
+        if self.key in flights.alone_until and self._goes_alone():
             # It is not worth a look into a slow store: what lately could not be stored is not there.
             return self._found(engine.store.lookup(step.key), now, goes_alone=True)
         self.looked_at = steady()
@@ -127,16 +127,19 @@ class Performer:
             stored = flights.arriving(self.key) + stored
         return Found(stored, now, goes_alone=goes_alone)
 
-    def _own_kind(self) -> bytes:
-        """Return the name under which it is remembered that requests like this one fetch for themselves.
+    def _goes_alone(self) -> bool:
+        """Say whether the key lately proved not shareable, for requests like this one."""
+        with_credentials = bool(self.request.bits & CREDENTIALS)
+        return self.engine.flights.goes_alone(self.key, self.engine.clock(), with_credentials=with_credentials)
 
-        What is so for requests with credentials need not be so for others. Keys contain no spaces.
-        """
-        return self.key + b" with credentials" if self.request.bits & CREDENTIALS else self.key
+    def _remember(self) -> None:
+        """Let no request like this one wait for the key for a while."""
+        with_credentials = bool(self.request.bits & CREDENTIALS)
+        self.engine.flights.remember(self.key, self.engine.clock(), with_credentials=with_credentials)
 
     def _claim(self, step: Claim) -> object:
         flights = self.engine.flights
-        if step.wait and flights.alone_until and flights.goes_alone(self._own_kind(), self.engine.clock()):
+        if step.wait and self.key in flights.alone_until and self._goes_alone():
             return Claimed.ALONE
         flight = flights.open(step.key)
         if flight is None:
@@ -179,7 +182,7 @@ class Performer:
             self._land(None)
             return Claimed.AGAIN
         if answer is Verdict.ALONE:
-            engine.flights.remember(self._own_kind(), engine.clock())
+            self._remember()
             self._land(Claimed.RELEASED)
             return Claimed.ALONE
         if isinstance(answer, Lease) and self.flight is not None:
@@ -211,7 +214,7 @@ class Performer:
 
     def _release(self, step: Release) -> None:
         if step.lasting:
-            self.engine.flights.remember(self._own_kind(), self.engine.clock())
+            self._remember()
         told = Verdict.ALONE if step.lasting else Verdict.WITHOUT
         self._land(step.failure or Claimed.RELEASED, told=told)
 

@@ -129,13 +129,13 @@ def _bypass(request: Request, key: bytes, why: Reason, options: Options) -> Flow
         answer.response,
         requested_at=answer.requested_at,
         received_at=answer.received_at,
+        length=answer.length,
         options=options,
     )
     gone = invalidated(request, key, answer.response)
     if gone:
         yield Forget(gone, groups_to_invalidate(answer.response), kept)
     if kept is not None:
-        kept.length = answer.length
         yield Record(kept)
         status = replies.status_of_forward(
             why, kept.status, kept.status, stored=True, ttl=kept.ttl_at(answer.received_at)
@@ -207,6 +207,7 @@ def conclude(request: Request, errand: Errand, answer: Answer, options: Options)
         answer.response,
         requested_at=answer.requested_at,
         received_at=answer.received_at,
+        length=answer.length,
         options=options,
     )
     return settle(request, errand, answer, outcome)
@@ -217,7 +218,6 @@ def settle(request: Request, errand: Errand, answer: Answer, outcome: Outcome) -
     response, asked = answer.response, errand.entry
     match outcome:
         case Keep(entry):
-            entry.length = answer.length
             return Record(entry), _fetched(request, answer, errand, entry)
         case Freshen(old, entry, kept, _):
             return Replace(old, kept), _fetched(request, answer, errand, entry, is_stored=kept is entry)

@@ -50,10 +50,11 @@ def concluded(
     Nearly all come along here. Where the answer is kept or forbids storing it outright, nothing is made that only the
     flow needs.
     """
-    kept = keep(request, key, response, requested_at=requested_at, received_at=received_at, options=options)
+    kept = keep(
+        request, key, response, requested_at=requested_at, received_at=received_at, length=length, options=options
+    )
     if isinstance(kept, Entry):
         if leads and kept.status == 200:
-            kept.length = length
             head = replies.as_fetched(response, options.withheld, received_at, kept)
             ours = _about_stored(kept.ttl_at(received_at))
             return kept, Reply(200, kept.reason, head, ours, kept, length, MISS, reasons.STORED)

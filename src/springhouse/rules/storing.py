@@ -7,7 +7,6 @@ from springhouse.http.fields import (
     AUTHORIZATION,
     CACHE_CONTROL,
     CACHE_GROUPS,
-    CONTENT_LENGTH,
     CONTENT_LOCATION,
     DATE,
     SET_COOKIE,
@@ -38,9 +37,13 @@ def keep(
     *,
     requested_at: float,
     received_at: float,
+    length: int | None,
     options: Options,
 ) -> Entry | Reason:
-    """Return the entry that the response to a GET becomes, or the reason why it may not be stored."""
+    """Return the entry that the response to a GET becomes, or the reason why it may not be stored.
+
+    `length`: bytes of its content, None while that is not known.
+    """
     policy = policies.of(response)
     if forbids_storing(policy, options):
         return reasons.NO_STORE  # the most frequent refusal, before anything is computed
@@ -48,6 +51,8 @@ def keep(
     refusal = may_not_store(request, response, policy, options, given=given)
     if refusal:
         return refusal
+    if length is not None and options.max_object is not None and length > options.max_object:
+        return reasons.TOO_LARGE
     span = lifespan(
         request, response, policy, requested_at=requested_at, received_at=received_at, options=options, may_give=given
     )
@@ -62,6 +67,7 @@ def keep(
         entry.selector = variants.selector(request, entry.vary)
     entry.requested_at, entry.received_at = requested_at, received_at
     entry.date = span.date
+    entry.length = length
     entry.authorized = bool(request.bits & AUTHORIZATION)
     if response.bits & (TAGS | CACHE_GROUPS):
         entry.tags, entry.groups = labels.tags_of(response), labels.groups_of(response)
@@ -70,7 +76,14 @@ def keep(
 
 
 def keep_for_get(
-    request: Request, key: bytes, response: Response, *, requested_at: float, received_at: float, options: Options
+    request: Request,
+    key: bytes,
+    response: Response,
+    *,
+    requested_at: float,
+    received_at: float,
+    length: int | None,
+    options: Options,
 ) -> Entry | None:
     """Return the entry for later GETs that the response to a POST becomes (RFC 9110 §9.3.3), usually None.
 
@@ -86,7 +99,9 @@ def keep_for_get(
     # Vary would compare the fields of a POST with those of a GET: such a response is not worth the doubt.
     if variants.names(response):
         return None
-    kept = keep(request, key, response, requested_at=requested_at, received_at=received_at, options=options)
+    kept = keep(
+        request, key, response, requested_at=requested_at, received_at=received_at, length=length, options=options
+    )
     return kept if isinstance(kept, Entry) else None
 
 
@@ -123,20 +138,12 @@ def may_not_store(
         return reasons.AUTHORIZATION
     if response.bits & SET_COOKIE and options.set_cookie == "refuse" and not overridden:
         return reasons.SET_COOKIE
-    if is_larger_than(response, options.max_object):
-        return reasons.TOO_LARGE
     return reasons.VARY_STAR if response.bits & VARY and variants.names(response) == (variants.STAR,) else None
 
 
 def forbids_storing(policy: Policy, options: Options) -> bool:
     """Say whether the response may not be stored whatever else it and the request say (§5.2.2.5)."""
     return policy.no_store and not policy.must_understand and not options.ttl_despite_no_store
-
-
-def is_larger_than(response: Response, limit: int | None) -> bool:
-    """Say whether the response announces more than `limit` bytes of content (None: no limit)."""
-    announced = response.value(b"content-length", CONTENT_LENGTH)
-    return limit is not None and announced is not None and announced.isdigit() and int(announced) > limit
 
 
 def stored_fields(response: Response, policy: Policy, received_at: float, options: Options) -> list[Field]:

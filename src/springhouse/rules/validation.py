@@ -59,11 +59,13 @@ def absorb(
     *,
     requested_at: float,
     received_at: float,
+    length: int | None,
     options: Options,
 ) -> Outcome:
     """Say what becomes of the origin's answer to a GET (§4.3.3).
 
-    `asked_about` is the entry whose validators went along, None when the request went without any of ours.
+    `asked_about` is the entry whose validators went along, None when the request went without any of ours. `length`:
+    bytes of the answer's content, None while that is not known.
     """
     if asked_about is not None:
         if response.status == 304 and is_about(response, asked_about):
@@ -72,7 +74,9 @@ def absorb(
             )
         if response.status in ERRORS and may_serve_on_error(request, asked_about, received_at):
             return ServeStale(asked_about, reasons.STALE_IF_ERROR)
-    kept = keep(request, key, response, requested_at=requested_at, received_at=received_at, options=options)
+    kept = keep(
+        request, key, response, requested_at=requested_at, received_at=received_at, length=length, options=options
+    )
     return outcome_of(kept, response)
 
 
@@ -131,6 +135,7 @@ def freshened(
         as_response,
         requested_at=requested_at,
         received_at=received_at,
+        length=None,
         options=options,
     )
     if not isinstance(fresh, Entry):
