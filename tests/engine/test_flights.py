@@ -149,6 +149,20 @@ def test_what_is_remembered_is_forgotten_in_time() -> None:
     assert flights.alone_until == {}
 
 
+def test_what_is_so_for_some_requests_need_not_be_so_for_those_with_credentials() -> None:
+    flights = Flights(remembered_s=10)
+    flights.remember(KEY, 100, with_credentials=True)
+    assert flights.goes_alone(KEY, 101, with_credentials=True)
+    assert not flights.goes_alone(KEY, 101)
+    flights.remember(KEY, 105)
+    flights.forget(KEY)
+    assert not flights.goes_alone(KEY, 106)
+    assert flights.goes_alone(KEY, 106, with_credentials=True), "a plain answer says nothing about these"
+    flights.remember(KEY, 107)
+    flights.forget(KEY, with_credentials=True)
+    assert flights.alone_until == {}, "what may be stored in spite of credentials is for all"
+
+
 def test_what_is_remembered_is_bounded() -> None:
     flights = Flights(remembered_max=3)
     for i in range(5):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from tests.exchange.test_hit import OPTIONS, REQUEST_FIELDS, RESPONSE_FIELDS
-from tests.support.heads import KEY, NOW, fields, get
+from tests.support.heads import KEY, NOW, fields, get, ok
 
 from springhouse.exchange.flow import respond
 from springhouse.exchange.steps import Answer, Claim, Claimed, Failure, Found, Lookup, Result, Send, Step
@@ -83,6 +85,21 @@ def test_the_guard_agrees_with_the_flow(
     if not is_plain(request) or (leads and not may_lead(request)):
         event("not plain")
         return
+    event(agreed(request, response, length, delay, options, leads=leads))
+
+
+@pytest.mark.parametrize("line", NO_STORE + RESPONSE_FIELDS)
+def test_the_guard_agrees_with_the_flow_about_what_is_usual(line: str) -> None:
+    for status, leads, options in product([200, 204, 404], [False, True], OPTIONS):
+        response = ok("Cache-Control: max-age=60", line, status=status)
+        agreed(get("User-Agent: x"), response, 3, 0.5, options, leads=leads)
+        agreed(get("Cookie: a=1"), response, 3, 0.5, options, leads=leads)
+
+
+def agreed(
+    request: Request, response: Response, length: int | None, delay: float, options: Options, *, leads: bool
+) -> str:
+    """Compare the guard with the flow; return in words what both say."""
     flow, step = sent_by_the_flow(request, options, leads=leads)
     assert isinstance(step, Send)
     assert step.request is request
@@ -92,10 +109,10 @@ def test_the_guard_agrees_with_the_flow(
     kept, reply = concluded(request, KEY, response, length, requested_at=NOW, received_at=NOW + delay, options=options,
                             leads=leads)  # fmt: skip
     names = [] if kept is None else ["Record" if isinstance(kept, Entry) else type(kept).__name__]
-    event(f"{names}, {reply and reply.reason}")
     assert in_words((names, reply)) == in_words(ending)
     taken = ends(taken_up(request, KEY, NOW, options, leads=leads), answer)
     assert in_words(taken) == in_words(ending)
+    return f"{names}, {reply and reply.reason}"
 
 
 @given(requests, st.sampled_from(OPTIONS))

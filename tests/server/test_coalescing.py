@@ -259,6 +259,30 @@ def test_what_is_stale_on_arrival_is_not_queued_for(origin: Origin, serve: Serve
     assert {(one.status, one.body) for one in answers(clients)} == {(200, b"x")}
 
 
+def test_what_was_stale_on_arrival_is_asked_for_by_all_at_once(origin: Origin, proxy: Proxy) -> None:
+    again = validated(b"x", '"v1"', cache_control="max-age=0")
+    gate = origin.gate()
+    origin.on("/a", again, gated(gate, again))
+    proxy.get("/a")
+    clients = asking(proxy, "/a", 11)
+    origin.await_requests(12)
+    gate.open()
+    assert {(one.status, one.body) for one in answers(clients)} == {(200, b"x")}
+
+
+def test_a_key_that_has_proved_shareable_is_waited_for_again(origin: Origin, proxy: Proxy, clock: Clock) -> None:
+    gate = origin.gate()
+    fresh = validated(b"x", '"v1"', cache_control="max-age=60")
+    origin.on("/a", answer(b"mine", cache_control="private"), fresh, gated(gate, fresh))
+    proxy.get("/a")
+    proxy.get("/a")
+    clock.advance(61)
+    clients = asking(proxy, "/a", 5)
+    gate.open()
+    assert {one.x_cache for one in answers(clients)} == {"REVALIDATED"}
+    assert origin.count("/a") == 3
+
+
 def test_what_is_stale_on_arrival_is_still_refreshed_in_the_background(origin: Origin, proxy: Proxy) -> None:
     fields = {"cache_control": "max-age=0, stale-while-revalidate=60", "etag": '"a"'}
     origin.on("/a", answer(b"one", **fields), answer(b"two", **{**fields, "etag": '"b"'}))

@@ -95,8 +95,8 @@ class Exchange(Performer):
         flights = self.engine.flights
         if not entry.is_fresh_at(now):
             self._remember()
-        else:
-            flights.forget(entry.key)
+        elif entry.key in flights.alone_until:
+            flights.forget(entry.key, with_credentials=self._has_credentials)
         if entry.length is not None and entry.length <= AT_ONCE_MAX:
             self.held = entry
         else:

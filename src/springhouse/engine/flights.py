@@ -59,10 +59,13 @@ class Flights:
         until = now + self.remembered_s
         self.alone_until[key] = (without, until) if with_credentials else (until, with_)
 
-    def forget(self, key: bytes) -> None:
-        """Let the key be waited for again."""
-        if self.alone_until:
+    def forget(self, key: bytes, *, with_credentials: bool = False) -> None:
+        """Let the key be waited for again: what was fetched with credentials, and may be stored, is for all."""
+        _, with_ = self.alone_until.get(key, (0.0, 0.0))
+        if with_credentials or not with_:
             self.alone_until.pop(key, None)
+        else:
+            self.alone_until[key] = (0.0, with_)
 
     def open(self, key: bytes) -> Flight | None:
         """Return the flight whose head is still awaited, None when there is none to wait for."""

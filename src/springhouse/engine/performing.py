@@ -88,8 +88,7 @@ class Performer:
         send = flow.send
         try:
             while True:
-                step = send(result)
-                performed = _PERFORM[type(step)](self, step)
+                performed = self.perform(send(result))
                 if performed is PENDING:
                     return
                 result = performed
@@ -127,15 +126,19 @@ class Performer:
             stored = flights.arriving(self.key) + stored
         return Found(stored, now, goes_alone=goes_alone)
 
+    @property
+    def _has_credentials(self) -> bool:
+        return bool(self.request.bits & CREDENTIALS)
+
     def _goes_alone(self) -> bool:
         """Say whether the key lately proved not shareable, for requests like this one."""
-        with_credentials = bool(self.request.bits & CREDENTIALS)
-        return self.engine.flights.goes_alone(self.key, self.engine.clock(), with_credentials=with_credentials)
+        engine = self.engine
+        return engine.flights.goes_alone(self.key, engine.clock(), with_credentials=self._has_credentials)
 
     def _remember(self) -> None:
         """Let no request like this one wait for the key for a while."""
-        with_credentials = bool(self.request.bits & CREDENTIALS)
-        self.engine.flights.remember(self.key, self.engine.clock(), with_credentials=with_credentials)
+        engine = self.engine
+        engine.flights.remember(self.key, engine.clock(), with_credentials=self._has_credentials)
 
     def _claim(self, step: Claim) -> object:
         flights = self.engine.flights

@@ -44,11 +44,10 @@ def concluded(
     options: Options,
     leads: bool,
 ) -> tuple[Entry | Step | None, Reply | None]:
-    """Return the reply to a plain request, and before it the entry to record, or the step that the answer makes
-    necessary.
+    """Return the entry to record, or the step that the answer to a plain request makes necessary; and the reply.
 
-    Nearly all come along here. Where the answer is kept or forbids storing it outright, nothing is made that only the
-    flow needs.
+    Nearly all misses come along here. Where the answer is kept or forbids storing outright, nothing is made that only
+    the flow needs.
     """
     kept = keep(
         request, key, response, requested_at=requested_at, received_at=received_at, length=length, options=options
@@ -65,7 +64,7 @@ def concluded(
             length,
             received_at=received_at,
             x_cache=MISS,
-            ours=_about_passed(response.status),
+            ours=_ABOUT_NO_STORE,
             reason=kept,
             withheld=options.withheld,
         )
@@ -78,9 +77,8 @@ def _about_stored(ttl: int) -> bytes:
     return replies.about(MISS, replies.status_of_forward(reasons.URI_MISS, 200, 200, stored=True, ttl=ttl))
 
 
-@lru_cache(maxsize=1024)
-def _about_passed(status: int) -> bytes:
-    return replies.about(MISS, replies.status_of_forward(reasons.URI_MISS, status, status, detail=reasons.NO_STORE))
+_ABOUT_NO_STORE = replies.about(MISS, replies.status_of_forward(reasons.URI_MISS, 0, 0, detail=reasons.NO_STORE))
+"""The same for any status: Cache-Status leaves it to be taken from the answer."""
 
 
 def taken_up(request: Request, key: bytes, asked_at: float, options: Options, *, leads: bool) -> Flow:

@@ -1,7 +1,7 @@
 """Operations on a header section: a list of (name, value) as received, names in any case (RFC 9110 §5)."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from operator import itemgetter
 
@@ -27,45 +27,33 @@ _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _NOT_PASSED = CONNECTION_SPECIFIC | MADE_ANEW
 
 
-def bits_of(fields: Iterable[Field]) -> int:
-    """OR the bits of all fields, with REPEATED when a singleton occurs twice."""
-    bits = 0
-    for name, value in fields:
-        bit = bit_of(name)
-        if bit & bits & SINGLETONS:
-            bits |= REPEATED
-        if bit == CONNECTION and value not in PLAIN_CONNECTION:
-            bits |= NOMINATES
-        bits |= bit
-    return bits
-
-
 class Layout:
     """What the names of a header section say, whatever the values are.
 
-    `bits`: the OR of their bits; `places`: by bit, where the only field that has it stands; `passed`: takes from the
-    section those fields that may be forwarded, if Connection nominates no others.
+    `bits`: the OR of their bits, with REPEATED when a singleton occurs twice; `places`: by bit, where the only field
+    that has it stands; `passed`: for each field whether it may be forwarded, if Connection nominates no others.
     """
 
     __slots__ = ("bits", "passed", "places")
 
-    passed: Callable[[Sequence[Field]], Sequence[Field]]
-
     def __init__(self, names: Sequence[bytes]) -> None:
         self.bits = 0
         self.places: dict[int, int | None] = {}
-        passed: list[int] = []
+        self.passed: list[bool] = []
         for place, name in enumerate(names):
             bit = bit_of(name)
             if bit:
                 self.places[bit] = None if bit & self.bits else place
-                self.bits |= bit
-            if not bit & _NOT_PASSED:
-                passed.append(place)
-        if len(passed) > 1:
-            self.passed = itemgetter(*passed)
-        else:
-            self.passed = lambda fields: [fields[place] for place in passed]
+                self.bits |= bit | (REPEATED if bit & self.bits & SINGLETONS else 0)
+            self.passed.append(not bit & _NOT_PASSED)
+
+    def bits_with(self, fields: Sequence[Field]) -> int:
+        """Return the bits, with NOMINATES if Connection lists more than one of its two usual options."""
+        if not self.bits & CONNECTION:
+            return self.bits
+        place = self.places[CONNECTION]
+        lines = [fields[place]] if place is not None else [f for f in fields if bit_of(f[0]) == CONNECTION]
+        return self.bits if all(value in PLAIN_CONNECTION for _, value in lines) else self.bits | NOMINATES
 
 
 _LAYOUTS_MAX = 1024
@@ -85,6 +73,11 @@ def layout_of(fields: Sequence[Field]) -> Layout:
         if sum(map(len, names)) <= _LAYOUT_BYTES_MAX:
             _layouts[names] = layout
     return layout
+
+
+def bits_of(fields: Sequence[Field]) -> int:
+    """OR the bits of all fields, with REPEATED and NOMINATES where they apply."""
+    return layout_of(fields).bits_with(fields)
 
 
 def lines_of(fields: Sequence[Field]) -> bytes:

@@ -1,9 +1,10 @@
 """Requests and responses as the rules see them: the head only; content streams elsewhere (RFC 9110 §6)."""
 
+from itertools import compress
 from typing import Final
 
 from springhouse.http import headers
-from springhouse.http.fields import CONNECTION, MADE_ANEW, NOMINATES, PLAIN_CONNECTION, Field
+from springhouse.http.fields import MADE_ANEW, NOMINATES, Field
 
 SAFE_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY", b"PROPFIND", b"REPORT", b"SEARCH"})
 IDEMPOTENT_METHODS: Final = SAFE_METHODS | {b"PUT", b"DELETE"}
@@ -84,11 +85,7 @@ class Response:
         self.fields = fields
         self.reason = REASON_PHRASES.get(status, b"") if reason is None else reason
         layout = self._layout = headers.layout_of(fields)
-        self.bits = layout.bits
-        if layout.bits & CONNECTION:
-            place = layout.places[CONNECTION]
-            if place is None or fields[place][1] not in PLAIN_CONNECTION:
-                self.bits |= NOMINATES
+        self.bits = layout.bits_with(fields)
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
@@ -111,7 +108,7 @@ class Response:
         """Return a list of the fields that may be forwarded, without those made anew and those with bits in `also`."""
         if self.bits & (NOMINATES | also):
             return headers.end_to_end(self.fields, self.bits, also | MADE_ANEW)
-        return list(self._layout.passed(self.fields))
+        return list(compress(self.fields, self._layout.passed))
 
 
 def may_have_content(method: bytes, status: int) -> bool:

@@ -115,7 +115,7 @@ def is_reusable(entry: Entry) -> bool:
 def may_not_store(
     request: Request, response: Response, policy: Policy, options: Options, *, given: bool
 ) -> Reason | None:
-    """Go down the list of §3 and return the first reason against storing, None when there is none but freshness.
+    """Go down the list of §3 and return the first reason against storing; freshness and size are not looked at.
 
     `given`: a TTL of ours may apply.
     """
@@ -164,7 +164,7 @@ def _set_lifetime(entry: Entry, span: Lifespan, policy: Policy, *, forced: bool)
     entry.born_at, entry.lifetime, entry.given_ttl = span.born_at, span.lifetime, span.given
     entry.fresh_until = entry.stale_while_revalidate_until = entry.stale_if_error_until = span.born_at + span.lifetime
     entry.shareable = policy.shareable
-    if not forced:
+    if not forced:  # windows that are none share the instant: most entries have neither
         entry.no_cache = policy.no_cache
         entry.max_stale_allowed = policy.stale_allowed
         if policy.stale_while_revalidate:

@@ -138,9 +138,7 @@ class ReplyWriter:
         """Finish the reply."""
         if self._is_chunked:
             self._out += encode.LAST_CHUNK
-        out, self._out = self._out, b""
-        if out:
-            self._outbox.write(self._transport, out)
+        self.flush()
         self._let_go()
         self._owner.replied(may_go_on=self.keeps_alive)
 

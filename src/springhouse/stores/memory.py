@@ -42,8 +42,7 @@ class Record(Node):
     __slots__ = ("cost", "hot", "key", "labels", "variants")
 
     def __init__(self, key: bytes) -> None:
-        self.newer = self.older = None  # as Node does, without a call
-        self.visited = False
+        Node.__init__(self)  # super() is slow
         self.key = key
         self.variants: tuple[Entry, ...] = ()
         self.hot: Hot | HotVariants | None = None
