@@ -6,7 +6,7 @@ ORIGIN ?=
 PORT ?= 8000
 TTL ?= 60
 
-.PHONY: run test check lint docs bench conformance clean
+.PHONY: run test torture check lint docs bench conformance clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Springhouse needs Python 3.11 or newer; set PYTHON=…")'
@@ -24,6 +24,9 @@ endif
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+torture: $(VENV)/.installed
+	$(BIN)/python -m pytest -m torture tests/torture
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
