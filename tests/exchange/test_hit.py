@@ -53,7 +53,8 @@ RESPONSE_FIELDS = [
     "Cache-Control: stale-while-revalidate=9", f"Expires: {date(30)}", "Age: 5", f"Date: {date(-7)}", 'ETag: "1"',
     'ETag: W/"1"', f"Last-Modified: {date(-1000)}", "Vary: A", "Vary: A, B", "Vary: Accept-Encoding", "Vary: Host",
     "Vary: X-Forwarded-For", "Vary: Cookie", "Set-Cookie: a=1", "X: 1", "Content-Type: a/b", "Via: 1.1 up",
-    "Cache-Status: up; hit", "Content-Encoding: gzip", "Surrogate-Key: t",
+    "Cache-Status: up; hit", "Content-Encoding: gzip", "Surrogate-Key: t", "Content-Digest: sha-256=:eA==:",
+    "content-MD5: eA==",
 ]  # fmt: skip
 
 

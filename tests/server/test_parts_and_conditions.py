@@ -88,6 +88,27 @@ def test_a_part_of_what_is_stored(origin: Origin, stored: Proxy, asked: str, sta
     assert origin.count("/a") == 1
 
 
+@pytest.mark.parametrize(
+    "more", [{}, {"if_range": '"v1"'}, {"cache_control": "max-age=100"}, {"cache_control": "no-cache"}]
+)
+def test_a_part_has_no_digest_of_the_whole(origin: Origin, proxy: Proxy, more: dict[str, str]) -> None:
+    """RFC 9530 §2, §3: Content-Digest is of a message's content, Repr-Digest of the representation."""
+    digests = {"content_digest": "sha-256=:aA==:", "CONTENT-MD5": "bQ==", "repr_digest": "sha-256=:cg==:"}
+    whole = answer(BODY, cache_control="max-age=60", etag='"v1"', **digests)
+    origin.on("/a", whole, answer(b"", 304, etag='"v1"', content_digest="sha-256=:ZQ==:"))
+    assert proxy.get("/a")["Content-Digest"] == "sha-256=:aA==:"
+    part = proxy.get("/a", range="bytes=2-4", **more)
+    assert (part.status, part.body) == (206, BODY[2:5])
+    assert "Content-Digest" not in part
+    assert "Content-MD5" not in part
+    assert part["Repr-Digest"] == "sha-256=:cg==:"
+    missing, same = proxy.get("/a", range="bytes=5000-"), proxy.get("/a", if_none_match='"v1"')
+    assert (missing.status, same.status) == (416, 304)
+    assert not [name for got in (missing, same) for name, _ in got.fields if b"Digest" in name or b"MD5" in name]
+    again = proxy.get("/a")
+    assert [again[name] for name in ("Content-Digest", "Content-MD5", "Repr-Digest")] == [*digests.values()]
+
+
 @pytest.mark.parametrize("asked", ["bytes=1024-", "bytes=5000-6000", "bytes=-0"])
 def test_a_part_that_is_not_there(stored: Proxy, asked: str) -> None:
     none = stored.get("/a", range=asked)

@@ -11,7 +11,7 @@ filling them in is shared by all hits of that second. The heads of a 304 and a 2
 
 from collections.abc import Sequence
 
-from springhouse.exchange.reply import HIT, NAME, VIA, kept_in_304
+from springhouse.exchange.reply import HIT, NAME, VIA, kept_in_304, lines_in_206
 from springhouse.http import fields as f
 from springhouse.http.etags import is_listed
 from springhouse.http.fields import Field
@@ -49,8 +49,8 @@ class Hot:
     """The only variant of a key, ready to be sent to any plain GET."""
 
     __slots__ = (
-        "age", "before", "before_in_304", "born_at", "content", "entry", "etag", "head", "lifetime", "mask", "status",
-        "until",
+        "age", "before", "before_in_304", "born_at", "content", "entry", "etag", "head", "lifetime", "lines_in_206",
+        "mask", "status", "until",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, options: Options) -> None:
@@ -73,6 +73,8 @@ class Hot:
         self.before_in_304 = b""
         self.etag: bytes | None = None
         """Is set with `before_in_304`, when they are first wanted."""
+        self.lines_in_206 = b""
+        """Is set when it is first wanted."""
         self.age: int | None = None
         """What the head says; None before the first hit."""
         self.head = b""
@@ -104,10 +106,12 @@ class Hot:
         part = resolve(first(fields, b"range") or b"", len(self.content))
         if bits & f.IF_MODIFIED_SINCE or not isinstance(part, tuple):
             return None
+        if not self.lines_in_206:
+            self.lines_in_206 = lines_in_206(entry.lines)
         content = self.content[part[0] : part[1]]
         range_ = b"bytes %d-%d/%d" % (part[0], part[1] - 1, len(self.content))
         about = b"Content-Range: %b\r\nContent-Length: %d\r\n%b" % (range_, len(content), _TO_AGE)
-        return Made(206, response_head(206, REASON_PHRASES[206], entry.lines, about + self._tail(now)), content)
+        return Made(206, response_head(206, REASON_PHRASES[206], self.lines_in_206, about + self._tail(now)), content)
 
     def _tail(self, now: float) -> bytes:
         age = max(0, int(now - self.born_at))

@@ -32,6 +32,8 @@ _KEPT_IN_304 = frozenset({
     b"access-control-allow-credentials", b"access-control-expose-headers", b"strict-transport-security",
 })  # fmt: skip
 
+_OF_WHOLE_CONTENT = frozenset({b"content-digest", b"content-md5"})
+
 
 class Source(Enum):
     """Where content comes from when it is not at hand."""
@@ -145,7 +147,7 @@ def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Rep
             reply.content, reply.length = Source.NOTHING, None
         case Part(start, stop, length):
             reply.status, reply.phrase = 206, REASON_PHRASES[206]
-            reply.fields.append((b"Content-Range", b"bytes %d-%d/%d" % (start, stop - 1, length)))
+            reply.head = [*kept_in_206(reply.fields), (b"Content-Range", b"bytes %d-%d/%d" % (start, stop - 1, length))]
             reply.start, reply.stop, reply.length = start, stop, stop - start
         case Unsatisfiable(length):
             reply.status, reply.phrase = 416, REASON_PHRASES[416]
@@ -166,6 +168,21 @@ def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Rep
 def kept_in_304(fields: list[Field]) -> list[Field]:
     """Return the fields of a 200 that its 304 has, too (RFC 9110 §15.4.5)."""
     return [field for field in fields if field[0].lower() in _KEPT_IN_304]
+
+
+def kept_in_206(fields: list[Field]) -> list[Field]:
+    """Return the fields of a 200 that a part of it has, too: not the digests of its whole content (RFC 9530 §2).
+
+    Repr-Digest stays: it is of the representation, of which this is a part.
+    """
+    return [field for field in fields if field[0].lower() not in _OF_WHOLE_CONTENT]
+
+
+def lines_in_206(lines: bytes) -> bytes:
+    """Do what `kept_in_206` does with fields that are lines; return the same object when it leaves out nothing."""
+    fields = fields_of(lines)
+    kept = kept_in_206(fields)
+    return lines if len(kept) == len(fields) else lines_of(kept)
 
 
 def as_fetched(response: Response, withheld: int, received_at: float, entry: Entry) -> list[Field] | bytes:

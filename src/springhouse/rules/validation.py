@@ -35,8 +35,10 @@ ERRORS = frozenset({500, 502, 503, 504})
 """The answers that stale-if-error may hide (RFC 5861 §4)."""
 
 _NEVER_UPDATED = frozenset({
-    b"content-length", b"content-encoding", b"content-md5", b"content-range", b"transfer-encoding", b"etag", b"age",
+    b"content-length", b"content-encoding", b"content-md5", b"content-digest", b"content-range", b"transfer-encoding",
+    b"etag", b"age",
 })  # fmt: skip
+"""Fields of the message that has the content; a 304 and the answer to a HEAD have none, or speak of their own."""
 _PECULIAR = frozenset({reasons.REQUEST_NO_STORE, reasons.UNSOLICITED, reasons.PARTIAL})
 """Reasons that lie in the one request, so that they say nothing about the next with or without credentials."""
 
