@@ -24,6 +24,17 @@ F = "Cache-Control: max-age=60"
         (["Vary:"], ()),
         (["Vary: A, *"], (b"*",)),
         (["Vary: A", "Vary: *"], (b"*",)),
+        (["Vary: , A,, B ,"], (b"a", b"b")),
+        (['Vary: "A"'], (b"*",)),
+        (["Vary: A B"], (b"*",)),
+        (["Vary: A, B\tC"], (b"*",)),
+        (["Vary: A; q=1"], (b"*",)),
+        (["Vary: A:"], (b"*",)),
+        (["Vary: (A)"], (b"*",)),
+        (["Vary: A/B"], (b"*",)),
+        (['Vary: A, "'], (b"*",)),
+        (["Vary: é"], (b"*",)),
+        (["Vary: A", 'Vary: "B, C"'], (b"*",)),
     ],
 )
 def test_names(lines: list[str], names: tuple[bytes, ...]) -> None:
@@ -52,6 +63,34 @@ MATCHED = [
     ("but weights", "Accept-Encoding", ["Accept-Encoding: gzip;q=1"], ["Accept-Encoding: gzip;q=0"], False),
     ("however spaced", "Accept-Encoding", ["Accept-Encoding: gzip;q=0.5"], ["Accept-Encoding: gzip ; q=0.5"], True),
     ("languages have no case", "Accept-Language", ["Accept-Language: en, de"], ["Accept-Language: EN,De"], True),
+    ("but space within a member", "Accept-Encoding", ["Accept-Encoding: gz ip"], ["Accept-Encoding: gzip"], False),
+    (
+        "nor where quotes are, which do not belong",
+        "Accept-Language",
+        ['Accept-Language: "a,b"'],
+        ['Accept-Language: b","a'],
+        False,
+    ),
+    ("empty members stay", "Accept-Encoding", ["Accept-Encoding: gzip,,br"], ["Accept-Encoding: gzip,br"], False),
+    ("wherever they are", "Accept", ["Accept: a/b"], ["Accept: a/b,"], False),
+    ("however spaced, too", "Accept", ["Accept: a/b, ,c/d"], ["Accept: a/b,,c/d"], True),
+    ("even if all are", "Accept", ["Accept:"], ["Accept: ,"], False),
+    ("lists are known by name", "Accept", ["Accept: a/b;x=1, c/d"], ["Accept: a/b;x=1,c/d"], True),
+    ("and by lines", "Prefer", ["Prefer: a=1", "Prefer: b"], ["Prefer: a=1,b"], True),
+    ("cookies are no list", "Cookie", ["Cookie: a=1, b=2"], ["Cookie: a=1,b=2"], False),
+    ("not even of tokens", "Cookie", ["Cookie: a, b"], ["Cookie: a,b"], False),
+    ("nor are their lines", "Cookie", ["Cookie: a=1", "Cookie: b=2"], ["Cookie: a=1, b=2"], False),
+    ("in their order", "Cookie", ["Cookie: a=1", "Cookie: b=2"], ["Cookie: b=2", "Cookie: a=1"], False),
+    ("which are as many", "Cookie", ["Cookie: a=1", "Cookie: "], ["Cookie: a=1"], False),
+    ("as they seem", "Cookie", ["Cookie: a", "Cookie: b"], ["Cookie: 1:a,1:b,"], False),
+    ("the same lines", "Cookie", ["Cookie: a=1", "Cookie: b=2"], ["COOKIE:  a=1 ", "cookie: b=2"], True),
+    ("credentials are no list", "Authorization", ["Authorization: D a=1, b=2"], ["Authorization: D a=1,b=2"], False),
+    ("products are no list", "User-Agent", ["User-Agent: a (b, c)"], ["User-Agent: a (b,c)"], False),
+    ("an address is no list", "Referer", ["Referer: http://a/?x,%20y"], ["Referer: http://a/?x, %20y"], False),
+    ("a field of unknown syntax is a list of tokens", "X-List", ["X-List: a, b"], ["X-List: a,b"], True),
+    ("or none", "X-List", ["X-List: a=1, b"], ["X-List: a=1,b"], False),
+    ("nor with empty members", "X-List", ["X-List: a, ,b"], ["X-List: a,,b"], False),
+    ("nor are its lines then", "X-List", ["X-List: a b", "X-List: c"], ["X-List: a b, c"], False),
     ("media types are compared as they are", "Accept", ["Accept: a/b"], ["Accept: a/B"], False),
     ("credentials", "Authorization", ["Authorization: a"], ["Authorization: b"], False),
     ("a field Connection names is not forwarded", "Foo", ["Foo: 1", "Connection: foo"], ["Foo: 1"], False),
@@ -80,6 +119,7 @@ CLIENTS = [
     ("scheme", "X-Forwarded-Proto", False, True),
     ("host", "Host", True, False),
     ("forwarded host", "X-Forwarded-Host", True, False),
+    ("what is forwarded for trusted proxies only, and was not sent", "X-Real-Ip", True, True),
 ]
 
 
@@ -95,6 +135,18 @@ def test_what_the_origin_is_told_of_the_client_selects(
     assert bool(variants.matching(request("10.0.0.2", b"https", b"a"), [entry])) is same_for_other_client
     assert bool(variants.matching(request("10.0.0.1", b"http", b"b"), [entry])) is same_for_other_host
     assert {vary.lower().encode()} <= variants.BEYOND_FIELDS
+
+
+@pytest.mark.parametrize("name", ["X-Real-Ip", "X-Forwarded-Port", "True-Client-IP"])
+def test_what_is_forwarded_for_trusted_proxies_only_selects_with_the_peer(name: str) -> None:
+    """Sent by anybody else it does not reach the origin, so that the answer is not for a trusted proxy's client."""
+
+    def request(peer: str) -> Request:
+        return Request(b"GET", b"/", [(name.encode(), b"7")], peer=peer)
+
+    entry = stored(F, f"Vary: {name}", request=request("10.0.0.1"))
+    assert variants.matching(request("10.0.0.1"), [entry]) == [entry]
+    assert variants.matching(request("10.0.0.2"), [entry]) == []
 
 
 def test_the_most_recent_match_comes_first() -> None:

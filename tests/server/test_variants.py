@@ -51,6 +51,24 @@ def test_vary_star_is_never_a_hit(origin: Origin, proxy: Proxy) -> None:
     assert [proxy.get("/a").x_cache for _ in range(3)] == ["MISS"] * 3
 
 
+def test_values_that_differ_by_white_space_alone_have_variants_of_their_own(origin: Origin, proxy: Proxy) -> None:
+    """Where a comma separates nothing, the space behind it is part of the value."""
+    origin.on("/a", answer(b"x", cache_control=FRESH, vary="Cookie"), answer(b"y", cache_control=FRESH, vary="Cookie"))
+    assert proxy.get("/a", cookie="a=1,2").body == b"x"
+    assert proxy.get("/a", cookie="a=1, 2").body == b"y"
+    for _ in range(2):
+        assert [proxy.get("/a", cookie=said).body for said in ("a=1,2", "a=1, 2")] == [b"x", b"y"]
+    assert origin.count("/a") == 2
+
+
+@pytest.mark.parametrize("vary", ['"Cookie"', "Cookie Accept", "Accept, (Cookie)", ["Accept", "x/y"]])
+def test_a_vary_that_cannot_be_parsed_is_a_star(origin: Origin, proxy: Proxy, vary: object) -> None:
+    origin.on("/a", answer(b"x", cache_control=FRESH, vary=vary))
+    for _ in range(2):
+        got = proxy.get("/a")
+        assert (got.x_cache, "detail=vary-star" in got["Cache-Status"]) == ("MISS", True)
+
+
 def test_only_so_many_variants_are_kept(origin: Origin, serve: Serve) -> None:
     proxy = serve(max_variants=2)
     origin.on("/a", answer(b"x", cache_control=FRESH, vary="X-Who"))

@@ -20,6 +20,7 @@ from springhouse.http.fields import (
 )
 
 _MEMBERS = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
+_PARTS = re.compile(b",|" + _MEMBERS.pattern, re.DOTALL)
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
@@ -136,6 +137,11 @@ def combined(fields: Iterable[Field], name: bytes) -> bytes | None:
 def members(value: bytes) -> list[bytes]:
     """Split a comma-separated list (§5.6.1); commas in quoted strings do not count, empty members are dropped."""
     return [m for m in (part.strip(b" \t") for part in _MEMBERS.findall(value)) if m]
+
+
+def tidied(value: bytes) -> bytes:
+    """Return a comma-separated list (§5.6.1) without the white space around its commas; empty members stay."""
+    return b"".join([part.strip(b" \t") for part in _PARTS.findall(value)])
 
 
 def unquoted(value: bytes) -> bytes:

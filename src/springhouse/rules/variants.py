@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from springhouse.http.fields import BITS, CONNECTION_SPECIFIC, NOMINATES, OVERRIDING, VARY
-from springhouse.http.headers import combined, members, nominated_by_connection, values
+from springhouse.http.fields import BITS, CONNECTION_SPECIFIC, FORWARDING, NOMINATES, OVERRIDING, VARY
+from springhouse.http.headers import combined, is_token, members, nominated_by_connection, tidied, values
 from springhouse.http.messages import Request, Response
 from springhouse.rules.entry import Entry
 
@@ -14,11 +14,14 @@ Selector = tuple[bytes | None, ...]
 
 
 def names(response: Response) -> tuple[bytes, ...]:
-    """Return the lower-case names that Vary lists, sorted; (b"*",) when any member is a star."""
+    """Return the lower-case names that Vary lists, sorted.
+
+    (b"*",) when any member is a star, or is no field name: what the origin meant is not known then.
+    """
     if not response.bits & VARY:
         return ()
     listed = {m.lower() for m in members(combined(response.fields, b"vary") or b"")}
-    return (STAR,) if STAR in listed else tuple(sorted(listed))
+    return (STAR,) if STAR in listed or not all(map(is_token, listed)) else tuple(sorted(listed))
 
 
 def selector(request: Request, vary: Sequence[bytes]) -> Selector:
@@ -29,21 +32,24 @@ def selector(request: Request, vary: Sequence[bytes]) -> Selector:
 def normalised(request: Request, name: bytes) -> bytes | None:
     """Return what the origin learns of a field, such that values which mean the same are the same.
 
-    For every field: lines are combined and white space around commas is dropped. Language ranges, codings and charsets
-    compare without case and order (RFC 9110 §12.5.2 to §12.5.4). A field that is not forwarded is as good as absent,
-    and one that we add to (X-Forwarded-For) tells the origin what we add.
+    Only lists are changed, and only where their syntax leaves no doubt: lines are combined, and white space around
+    commas is dropped. Language ranges, codings and charsets compare without case and order (RFC 9110 §12.5.2 to
+    §12.5.4). The lines of any other field are compared as they are. A field that is not forwarded is as good as absent,
+    and one that says who the client is depends on what we know of it, too.
     """
     if name == b"host":
         return request.authority
-    found = [] if _is_not_forwarded(request, name) else values(request.fields, name)
+    lines = [] if _is_not_forwarded(request, name) else values(request.fields, name)
     if name in _ABOUT_CLIENT:
-        found = [*found, *_ABOUT_CLIENT[name](request)]
-    if not found:
+        lines = [*lines, *_ABOUT_CLIENT[name](request)]
+    elif lines and name in BEYOND_FIELDS:
+        lines = [*lines, request.peer.encode()]  # forwarded for a trusted proxy, and for nobody else
+    if not lines:
         return None
-    parts = members(b",".join(found))
-    if name not in _WITHOUT_CASE:
-        return b",".join(parts)
-    return b",".join(sorted(p.lower().replace(b" ", b"").replace(b"\t", b"") for p in parts))
+    if _is_list(name, lines):
+        value = b",".join(lines)
+        return _without_case(value) if name in _WITHOUT_CASE else tidied(value)
+    return lines[0] if len(lines) == 1 else _kept_apart(lines)
 
 
 def _is_not_forwarded(request: Request, name: bytes) -> bool:
@@ -52,14 +58,46 @@ def _is_not_forwarded(request: Request, name: bytes) -> bool:
     return bool(request.bits & NOMINATES) and name in nominated_by_connection(request.fields)
 
 
-_WITHOUT_CASE = frozenset({b"accept-language", b"accept-encoding", b"accept-charset"})
+def _is_list(name: bytes, lines: Sequence[bytes]) -> bool:
+    """Say whether a field is a list (RFC 9110 §5.6.1).
+
+    One of unknown syntax may be: it counts as one if nothing but tokens stands between its commas.
+    """
+    if name in _LISTS:
+        return True
+    return name not in _NO_LISTS and all(is_token(part.strip(b" \t")) for line in lines for part in line.split(b","))
+
+
+def _without_case(value: bytes) -> bytes:
+    if b'"' in value:
+        return value  # these lists have no quoted strings
+    return b",".join(sorted([b";".join([p.strip(b" \t") for p in m.split(b";")]).lower() for m in value.split(b",")]))
+
+
+def _kept_apart(lines: Sequence[bytes]) -> bytes:
+    """Return several lines as one value that no single line has, for none begins with a space, and no other lines."""
+    return b" " + b"".join([b"%d:%b," % (len(line), line) for line in lines])
+
+
+_WITHOUT_CASE: Final = frozenset({b"accept-charset", b"accept-encoding", b"accept-language"})
+_LISTS: Final = _WITHOUT_CASE | {
+    b"a-im", b"accept", b"accept-signature", b"access-control-request-headers", b"cache-control", b"cdn-loop",
+    b"expect", b"forwarded", b"if-match", b"if-none-match", b"pragma", b"prefer", b"via", b"want-content-digest",
+    b"want-repr-digest", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto",
+}  # fmt: skip
+"""Request fields that are lists: by RFC 9110, by the specification of their own, or because all who write them do."""
+_NO_LISTS: Final = frozenset({
+    b"authorization", b"content-location", b"content-type", b"cookie", b"date", b"from", b"if-modified-since",
+    b"if-range", b"if-unmodified-since", b"last-event-id", b"origin", b"proxy-authorization", b"range", b"referer",
+    b"user-agent",
+})  # fmt: skip
 _ABOUT_CLIENT: Final[dict[bytes, Callable[[Request], tuple[bytes, ...]]]] = {
     b"forwarded": lambda request: (request.peer.encode(), request.scheme),
     b"x-forwarded-for": lambda request: (request.peer.encode(),),
     b"x-forwarded-proto": lambda request: (request.scheme,),
     b"x-forwarded-host": lambda request: (request.authority,),
 }
-BEYOND_FIELDS: Final = frozenset({b"host", *_ABOUT_CLIENT})
+BEYOND_FIELDS: Final = frozenset({b"host", *[name for name, bit in BITS.items() if bit & FORWARDING]})
 """Names whose normalised value does not lie in the request's fields alone."""
 
 
