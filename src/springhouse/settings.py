@@ -138,8 +138,12 @@ class Settings(BaseSettings):
     )
     origin_idle: Seconds = setting(30.0, "Seconds to keep an unused origin connection.", ORIGIN, hint="SECONDS")
     connect_timeout: Seconds = setting(5.0, "Seconds to wait for a connection to the origin.", ORIGIN, hint="SECONDS")
-    first_byte_timeout: Seconds = setting(60.0, "Seconds to wait for its answer to begin.", ORIGIN, hint="SECONDS")
-    between_bytes_timeout: Seconds = setting(60.0, "Seconds it may pause within an answer.", ORIGIN, hint="SECONDS")
+    first_byte_timeout: Seconds = setting(
+        60.0, "Seconds until its answer's head must be complete.", ORIGIN, hint="SECONDS"
+    )
+    between_bytes_timeout: Seconds = setting(
+        60.0, "Seconds without any content within an answer.", ORIGIN, hint="SECONDS"
+    )
     total_timeout: Seconds = setting(0.0, "Seconds for a whole answer; 0 for no limit.", ORIGIN, hint="SECONDS")
     trusted_proxy: Names = setting(
         (), "Network whose X-Forwarded-* and Forwarded are believed; repeatable.", ORIGIN, hint="CIDR"

@@ -119,6 +119,71 @@ def test_an_origin_that_takes_no_content_is_late(origin: Origin, serve: Serve) -
     gate.open()
 
 
+def byte_by_byte(before: bytes, repeated: bytes):
+    """Send something, then something else a byte at a time, over and over."""
+
+    async def handler(exchange: Exchange) -> None:
+        await exchange.send(before)
+        for at in range(60):
+            await asyncio.sleep(0.04)
+            await exchange.send(repeated[at % len(repeated) :][:1])
+        exchange.close()
+
+    return handler
+
+
+HEADS = {
+    "a status line": byte_by_byte(b"HTTP/1.1 200 ", b"O"),
+    "a field": byte_by_byte(b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+    "interim responses": byte_by_byte(b"", head(102)),
+    "a field behind an interim response": byte_by_byte(head(103) + b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_head_that_drips_is_late(origin: Origin, serve: Serve, name: str, method: str) -> None:
+    proxy = serve(first_byte_timeout=0.2)
+    origin.on("/a", HEADS[name])
+    began = time.monotonic()
+    with proxy.connect() as client:
+        got = client.ask(method, "/a")
+    assert (got.status, error_of(got)) == (504, "http_response_timeout")
+    assert 0.15 < time.monotonic() - began < 2
+
+
+def test_a_head_that_comes_in_pieces_is_taken_in_time(origin: Origin, serve: Serve) -> None:
+    proxy = serve(first_byte_timeout=5, between_bytes_timeout=0.1)
+
+    async def in_pieces(exchange: Exchange) -> None:
+        for piece in (head(103), b"HTTP/1.1 200 OK\r\nCont", b"ent-Length: 1\r\n\r", b"\nx"):
+            await exchange.send(piece)
+            await asyncio.sleep(0.15)
+
+    origin.on("/a", in_pieces)
+    got = proxy.get("/a")
+    assert ([interim.status for interim in got.interims], got.status, got.body) == ([103], 200, b"x")
+
+
+FRAMING = {
+    "a chunk's extension": b"4\r\nhalf\r\n4;x=",
+    "a chunk's size": b"4\r\nhalf\r\n",
+    "trailers": b"4\r\nhalf\r\n0\r\nX: ",
+}
+
+
+@pytest.mark.parametrize("name", FRAMING)
+def test_framing_that_drips_is_no_content(origin: Origin, serve: Serve, name: str) -> None:
+    proxy = serve(between_bytes_timeout=0.2)
+    dripped = b"0" if name == "a chunk's size" else b"y"
+    origin.on("/a", byte_by_byte(head(transfer_encoding="chunked") + FRAMING[name], dripped))
+    with proxy.connect(timeout=2) as client:
+        client.send(request("GET", "/a"))
+        with pytest.raises(Broken) as caught:
+            client.answer()
+    assert caught.value.body == b"half"
+
+
 @pytest.mark.parametrize("caching", [FRESH, "no-store"])
 def test_an_answer_that_stops(origin: Origin, serve: Serve, caching: str) -> None:
     proxy = serve(between_bytes_timeout=0.2)

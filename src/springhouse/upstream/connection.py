@@ -23,8 +23,8 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
     """
 
     __slots__ = (
-        "call", "has_ended", "idle_since", "is_closed", "is_done", "is_paused", "is_tunnel", "pool", "transport",
-        "used",
+        "call", "has_ended", "has_progressed", "idle_since", "is_closed", "is_done", "is_paused", "is_tunnel", "pool",
+        "transport", "used",
     )  # fmt: skip
 
     def __init__(self, pool: "Pool") -> None:
@@ -39,6 +39,8 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
         self.is_tunnel = False
         self.is_closed = False
         self.is_paused = False
+        self.has_progressed = False
+        """The answer's head is complete or some of its content came, in the bytes at hand; framing alone is none."""
         self.has_ended = False
         """The origin has said that it sends no more; with TLS an end without a word may be an attacker's cut."""
 
@@ -110,6 +112,7 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
             call.receiver.content(data)
             call.receiver.settled()
             return
+        self.has_progressed = False
         self.feed(data)
         if self.is_done:
             self._finish(call)
@@ -120,7 +123,7 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
             call.receiver.content(remainder)  # after a 101
             call.receiver.settled()
         elif not call.is_cancelled:
-            if not self.is_paused:  # else it is the client who is slow
+            if self.has_progressed and not self.is_paused:  # else it is the client who is slow
                 call.heard_from()
             call.receiver.settled()
 
@@ -189,10 +192,11 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
                 self.failure = "it switches protocols without being asked"
                 return
             self.is_tunnel = True
-        call.has_answer = True
+        call.has_answer = self.has_progressed = True
         call.receiver.answered(response, self.length)
 
     def content_received(self, data: bytes) -> None:
+        self.has_progressed = True
         if self.call is not None and not self.is_done and not self.call.is_cancelled:
             self.call.receiver.content(data)
 

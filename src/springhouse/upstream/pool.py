@@ -112,7 +112,7 @@ class Call:
         return content is not None and not (content.ended or content.is_paused or self.has_answer)
 
     def heard_from(self) -> None:
-        """Note that bytes arrived: the next ones are awaited anew."""
+        """Note that its answer has progressed: what comes next is awaited anew."""
         wait = 0.0 if self.is_upgrade and self.has_answer else self.pool.limits.between_bytes
         self.deadline_at = self.pool.loop_time() + wait if wait else 0.0
 
