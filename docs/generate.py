@@ -1,4 +1,4 @@
-"""Writes the parts of the documentation that follow from the code: settings, reasons, modules.
+"""Writes the parts of the documentation that follow from the code: settings, reasons, modules, memories.
 
     python docs/generate.py            write them (`make docs`)
     python docs/generate.py --check    write nothing; exit 1 and say which file is stale
@@ -12,9 +12,11 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
+from springhouse.http.memo import BOUNDS, KIB, MIB
 from springhouse.rules import reasons
 from springhouse.settings import Settings
 
@@ -120,12 +122,42 @@ def first_line(module: Path) -> str:
     return text.partition("\n")[0]
 
 
+# Memories.
+
+
+def memories() -> str:
+    """Return a table of the memories that messages can fill: what each holds, and how many bytes at most."""
+    for module in modules_of(PACKAGE):
+        import_module(".".join(module.relative_to(PACKAGE.parent).with_suffix("").parts))
+    owners = dict.fromkeys(bound.per for bound in sorted(BOUNDS.values(), key=lambda bound: bound.per != "process"))
+    return "\n\n".join(memories_of(owner) for owner in owners)
+
+
+def memories_of(owner: str) -> str:
+    """Return the table of what each process, each connection and so on holds, with the sum."""
+    bounds = sorted((bound for bound in BOUNDS.values() if bound.per == owner), key=lambda bound: bound.name.lower())
+    rows = [f"| {bound.name} | {bound.holds} | {amount(bound.limit)}{growing(bound.grows_with)} |" for bound in bounds]
+    rows.append(f"| **together** | | **{amount(sum(bound.limit for bound in bounds))}** |")
+    return f"| per {owner} | holds | at most |\n|---|---|---|\n" + "\n".join(rows)
+
+
+def amount(size: int) -> str:
+    """Return a number of bytes in words."""
+    return f"{size / MIB:.4g} MiB" if size >= MIB else f"{size / KIB:.4g} KiB"
+
+
+def growing(settings_: tuple[str, ...]) -> str:
+    """Return which settings make a memory larger."""
+    return f", more with {', '.join(f'`{name}`' for name in settings_)}" if settings_ else ""
+
+
 # Files.
 
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "settings": ("docs/settings.md", settings),
     "reasons": ("docs/how-caching-is-decided.md", reasons_table),
     "modules": ("ARCHITECTURE.md", modules),
+    "memories": ("docs/operating.md", memories),
 }
 
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from springhouse.http import fields as f
+from springhouse.http.memo import BOUNDS, held
 
 NAMES = sorted(f.BITS)
 
@@ -35,31 +36,28 @@ def test_other_names_have_no_bit(name: bytes) -> None:
     assert f.bit_of(name) == 0
 
 
-@pytest.fixture
-def full_table(monkeypatch: pytest.MonkeyPatch) -> dict[bytes, int]:
-    """Fill the table of known spellings to its limit."""
-    table: dict[bytes, int] = {**f.BITS, **{b"x-%d" % i: 0 for i in range(f._SPELLINGS_MAX)}}
-    monkeypatch.setattr(f, "_spellings", table)
-    monkeypatch.setattr(f, "bit_of_spelling", table.get)
-    return table
+def flood(count: int, name: bytes = b"x-flood-%d") -> None:
+    """Learn as many spellings that never come again."""
+    for number in range(count):
+        assert f.learn(name % number) == 0
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_spellings_still_get_the_bit_when_the_table_is_full(name: bytes, full_table: dict[bytes, int]) -> None:
-    size = len(full_table)
-    for spelling in spellings(name):
-        assert f.bit_of(spelling) == f.BITS[name]
-        assert f.learn(spelling) == f.BITS[name]
-    assert len(full_table) == size, "the table is bounded"
+@pytest.mark.parametrize("name", [b"x-flood-%d", b"x" * 80 + b"-%d", b"x" * 30_000 + b"-%d"])
+def test_what_is_learnt_is_bounded_in_bytes_and_does_not_keep_others_out(name: bytes) -> None:
+    flood(6000, name)
+    assert BOUNDS["field names"].limit >= held()["field names"]
+    for known in NAMES:
+        for spelling in spellings(known):
+            assert f.bit_of(spelling) == f.BITS[known]
+    f.learn(b"x-Of-Tomorrow")
+    assert f.bit_of_spelling(b"x-Of-Tomorrow") == 0, "there is room for what comes after a flood"
+    assert f.bit_of_spelling(b"Cache-Control") == f.CACHE_CONTROL, "usual spellings are always known"
 
 
-def test_the_table_learns_up_to_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    table: dict[bytes, int] = {}
-    monkeypatch.setattr(f, "_spellings", table)
-    monkeypatch.setattr(f, "_SPELLINGS_MAX", 2)
-    for name in (b"eTAG", b"x-One", b"x-Two"):
-        f.learn(name)
-    assert table == {b"eTAG": f.ETAG, b"x-One": 0}
+def test_a_long_name_is_not_learnt() -> None:
+    name = b"X-" + b"y" * 300
+    assert f.learn(name) == 0
+    assert f.bit_of_spelling(name) is None
 
 
 def test_bits_are_single_and_distinct_from_repeated() -> None:

@@ -6,7 +6,7 @@ one order (Via, Age, X-Cache, Cache-Status), so that a head kept ready for hits 
 
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
+from typing import Final
 
 from msgspec import json
 
@@ -14,6 +14,7 @@ from springhouse.http import dates
 from springhouse.http import fields as f
 from springhouse.http.fields import Field
 from springhouse.http.headers import fields_of, lines_of
+from springhouse.http.memo import KIB, Bound, Memo
 from springhouse.http.messages import REASON_PHRASES, Request, Response, may_have_content
 from springhouse.http.structured import text
 from springhouse.rules.entry import Entry
@@ -103,7 +104,6 @@ def about(x_cache: bytes, cache_status: bytes = b"", *, age: int | None = None) 
     return b"%bX-Cache: %b\r\nCache-Status: %b\r\n" % (lines, x_cache, cache_status)
 
 
-@lru_cache(maxsize=1024)
 def status_of_forward(
     why: Reason,
     fetched: int,
@@ -114,6 +114,14 @@ def status_of_forward(
     detail: Reason | None = None,
 ) -> bytes:
     """Return the Cache-Status of a request that went to the origin (RFC 9211 §2): why, what came, what became of it."""
+    return _forwards[why, fetched, answered, stored, collapsed, ttl, detail]
+
+
+_Forward = tuple[Reason, int, int, bool, bool | None, int | None, Reason | None]
+
+
+def _status_of_forward(forward: _Forward) -> bytes:
+    why, fetched, answered, stored, collapsed, ttl, detail = forward
     parts = [NAME, b"fwd=" + why.token.encode()]
     if fetched != answered:
         parts.append(b"fwd-status=%d" % fetched)
@@ -127,6 +135,11 @@ def status_of_forward(
     if detail.name != why.token:
         parts.append(b"detail=" + detail.name.encode())
     return b"; ".join(parts)
+
+
+_forwards: Final[Memo[_Forward, bytes]] = Memo(
+    Bound("Cache-Status", 512 * KIB, "what it says of requests that went to the origin"), _status_of_forward
+)
 
 
 def status_of_hit(ttl: int, detail: Reason | None = None) -> bytes:

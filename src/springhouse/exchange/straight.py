@@ -6,13 +6,14 @@ like `exchange.hit`: when no answer comes, the flow is taken up where it would w
 two together.
 """
 
-from functools import lru_cache
+from typing import Final
 
 from springhouse.exchange import reply as replies
 from springhouse.exchange.flow import Errand, Flow, respond, settle
 from springhouse.exchange.reply import MISS, Reply
 from springhouse.exchange.steps import Answer, Claim, Claimed, Found, Send, Step
 from springhouse.http import fields as f
+from springhouse.http.memo import KIB, Bound, Memo
 from springhouse.http.messages import Request, Response
 from springhouse.rules import reasons
 from springhouse.rules.entry import Entry
@@ -72,9 +73,10 @@ def concluded(
     return settle(request, errand, Answer(response, requested_at, received_at, length), outcome_of(kept, response))
 
 
-@lru_cache(maxsize=1024)
-def _about_stored(ttl: int) -> bytes:
-    return replies.about(MISS, replies.status_of_forward(reasons.URI_MISS, 200, 200, stored=True, ttl=ttl))
+_about_stored: Final = Memo[int, bytes](
+    Bound("stored fields of ours", 256 * KIB, "what we say of a response that was stored, by its lifetime"),
+    lambda ttl: replies.about(MISS, replies.status_of_forward(reasons.URI_MISS, 200, 200, stored=True, ttl=ttl)),
+).__getitem__
 
 
 _ABOUT_NO_STORE = replies.about(MISS, replies.status_of_forward(reasons.URI_MISS, 0, 0, detail=reasons.NO_STORE))

@@ -3,12 +3,15 @@
 import re
 from calendar import timegm
 from datetime import UTC, datetime
-from functools import lru_cache
+from typing import Final
+
+from springhouse.http.memo import KIB, Bound, Memo
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH_NUMBERS = {name.lower().encode(): number for number, name in enumerate(_MONTHS, 1)}
 
+_LENGTH_MAX: Final = len("Wednesday, 06-Nov-94 08:49:37 GMT")
 _TIME = rb"(?P<h>\d\d):(?P<mi>\d\d):(?P<s>\d\d)"
 _FORMS = tuple(
     re.compile(form, re.IGNORECASE)
@@ -26,13 +29,13 @@ def parse(value: bytes | None, now: float) -> int | None:
     Matched without regard to case; any zone but GMT is invalid (RFC 9111 §4.2). `now` settles the century of a
     two-digit year: more than 50 years ahead means the past.
     """
-    if value is None:
+    if value is None or len(value) > _LENGTH_MAX:
         return None
-    return _parse(value, int(now) // 31_556_952 + 1970)
+    return _read_before[value, int(now) // 31_556_952 + 1970]
 
 
-@lru_cache(maxsize=1024)
-def _parse(value: bytes, this_year: int) -> int | None:
+def _read(asked: tuple[bytes, int]) -> int | None:
+    value, this_year = asked
     found = next(filter(None, (form.fullmatch(value) for form in _FORMS)), None)
     month = found and _MONTH_NUMBERS.get(found["mo"].lower())
     if not found or not month:
@@ -48,11 +51,16 @@ def _parse(value: bytes, this_year: int) -> int | None:
     return timegm(day.timetuple()) + int(found["s"]) if int(found["s"]) <= 60 else None
 
 
-@lru_cache(maxsize=64)
-def encode(seconds: int) -> bytes:
-    """Return the IMF-fixdate of an instant."""
+_read_before: Final = Memo(Bound("dates read", 256 * KIB, "dates in fields, and the instants they stand for"), _read)
+
+
+def _written(seconds: int) -> bytes:
     at = datetime.fromtimestamp(seconds, UTC)
     return (
         f"{_DAYS[at.weekday()]}, {at.day:02} {_MONTHS[at.month - 1]} {at.year:04} "
         f"{at.hour:02}:{at.minute:02}:{at.second:02} GMT"
     ).encode()
+
+
+encode: Final = Memo(Bound("dates written", 16 * KIB, "instants, as dates to be sent"), _written).__getitem__
+"""Return the IMF-fixdate of an instant: seconds since 1970."""

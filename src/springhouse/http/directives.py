@@ -8,9 +8,10 @@ s-maxage zero ("considered stale"); numbers beyond 2³¹ become 2³¹ (§1.2.2).
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from typing import Final
 
 from springhouse.http.headers import is_token, members, unquoted
+from springhouse.http.memo import KIB, Bound, Memo
 
 SECONDS_MAX = 2**31
 _DIGITS = re.compile(rb"[0-9]+")
@@ -20,9 +21,7 @@ Directives = Mapping[bytes, bytes | None]
 """Lower-case name to argument (unquoted); None where there was none."""
 
 
-@lru_cache(maxsize=1024)
-def parse(value: bytes | None) -> Directives:
-    """Read a Cache-Control value, skipping what is no directive. The result is shared: it is not to be changed."""
+def _read(value: bytes | None) -> Directives:
     found: dict[bytes, bytes | None] = {}
     for member in members(value or b""):
         written, equals, after = member.partition(b"=")
@@ -35,6 +34,10 @@ def parse(value: bytes | None) -> Directives:
             earlier = found[name]
             found[name] = earlier + b"," + argument if earlier and argument else None
     return found
+
+
+parse: Final = Memo(Bound("Cache-Control", 512 * KIB, "its values, and the directives in them"), _read).__getitem__
+"""Read a Cache-Control value, skipping what is no directive. The result is shared: it is not to be changed."""
 
 
 def delta_seconds(argument: bytes | None) -> int | None:

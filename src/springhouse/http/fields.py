@@ -7,6 +7,8 @@ more thought than a plain hit?") are then one AND, and a value is searched for o
 
 from typing import Final
 
+from springhouse.http.memo import KIB, Bound, Memo
+
 Field = tuple[bytes, bytes]
 
 # Fields of requests come first, so that the masks of the hot path stay small integers.
@@ -142,18 +144,16 @@ CONNECTION_SPECIFIC: Final = CONNECTION | HOP_BY_HOP | TRANSFER_ENCODING | UPGRA
 MADE_ANEW: Final = CONTENT_LENGTH | X_CACHE
 """Of a response: each message gets its own."""
 
-_SPELLINGS_MAX = 4096
-_spellings: dict[bytes, int] = {**BITS, **{name.title(): bit for name, bit in BITS.items()}}
+_spellings: Final[Memo[bytes, int]] = Memo(
+    Bound("field names", 512 * KIB, "spellings of field names that are not usual for those of the table"),
+    lambda name: BITS.get(name.lower(), 0),
+    known={**BITS, **{name.title(): bit for name, bit in BITS.items()}},
+    item_max=256,
+)
 bit_of_spelling = _spellings.get
 """The bit of a name as spelled, None for a spelling not met before: ask `learn` then."""
-
-
-def learn(name: bytes) -> int:
-    """Return the bit of a field name in any spelling (0: not in the table), and remember the spelling."""
-    bit = BITS.get(name.lower(), 0)
-    if len(_spellings) < _SPELLINGS_MAX:
-        _spellings[name] = bit
-    return bit
+learn = _spellings.__getitem__
+"""Return the bit of a field name in any spelling (0: not in the table), and remember the spelling if it is short."""
 
 
 def bit_of(name: bytes) -> int:

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from operator import itemgetter
+from typing import Final
 
 from springhouse.http.fields import (
     CONNECTION,
@@ -18,6 +18,7 @@ from springhouse.http.fields import (
     bit_of_spelling,
     learn,
 )
+from springhouse.http.memo import KIB, MIB, Bound, Memo
 
 _MEMBERS = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
 _PARTS = re.compile(b",|" + _MEMBERS.pattern, re.DOTALL)
@@ -32,7 +33,7 @@ class Layout:
     """What the names of a header section say, whatever the values are.
 
     `bits`: the OR of their bits, with REPEATED when a singleton occurs twice; `places`: by bit, where the only field
-    that has it stands; `passed`: for each field whether it may be forwarded, if Connection nominates no others.
+    that has it stands; `passed`: for each field 1 or 0, whether it may be forwarded if Connection nominates no others.
     """
 
     __slots__ = ("bits", "passed", "places")
@@ -40,13 +41,14 @@ class Layout:
     def __init__(self, names: Sequence[bytes]) -> None:
         self.bits = 0
         self.places: dict[int, int | None] = {}
-        self.passed: list[bool] = []
+        passed: list[bool] = []
         for place, name in enumerate(names):
             bit = bit_of(name)
             if bit:
                 self.places[bit] = None if bit & self.bits else place
                 self.bits |= bit | (REPEATED if bit & self.bits & SINGLETONS else 0)
-            self.passed.append(not bit & _NOT_PASSED)
+            passed.append(not bit & _NOT_PASSED)
+        self.passed = bytes(passed)
 
     def bits_with(self, fields: Sequence[Field]) -> int:
         """Return the bits, with NOMINATES if Connection lists more than one of its two usual options."""
@@ -57,23 +59,17 @@ class Layout:
         return self.bits if all(value in PLAIN_CONNECTION for _, value in lines) else self.bits | NOMINATES
 
 
-_LAYOUTS_MAX = 1024
-_LAYOUT_BYTES_MAX = 4096
-_layouts: dict[tuple[bytes, ...], Layout] = {}
+_layouts: Final[Memo[tuple[bytes, ...], Layout]] = Memo(
+    Bound("header layouts", 2 * MIB, "the names in the header sections of responses, and what they say"),
+    Layout,
+    item_max=8 * KIB,
+)
 _name_of = itemgetter(0)
 
 
 def layout_of(fields: Sequence[Field]) -> Layout:
     """Return the layout of a header section. Those met before are remembered: an origin has few."""
-    names = tuple(map(_name_of, fields))
-    layout = _layouts.get(names)
-    if layout is None:
-        layout = Layout(names)
-        if len(_layouts) >= _LAYOUTS_MAX:
-            _layouts.clear()
-        if sum(map(len, names)) <= _LAYOUT_BYTES_MAX:
-            _layouts[names] = layout
-    return layout
+    return _layouts[tuple(map(_name_of, fields))]
 
 
 def bits_of(fields: Sequence[Field]) -> int:
@@ -167,9 +163,9 @@ def end_to_end(fields: Sequence[Field], bits: int, also: int = 0) -> list[Field]
     `also` is a mask of further fields to leave out.
     """
     drop = CONNECTION_SPECIFIC | also
-    nominated = nominated_by_connection(fields) if bits & NOMINATES else ()
-    if nominated:
-        return [f for f in fields if not bit_of(f[0]) & drop and f[0].lower() not in nominated]
+    if bits & NOMINATES:
+        nominated = nominated_by_connection(fields)
+        return [f for f in fields if not bit_of(f[0]) & drop and not is_nominated(f[0], nominated)]
     if not bits & drop:
         return list(fields)
     # One dictionary look-up per field; a spelling that is not known yet is learnt.
@@ -178,11 +174,12 @@ def end_to_end(fields: Sequence[Field], bits: int, also: int = 0) -> list[Field]
     ]
 
 
-def nominated_by_connection(fields: Iterable[Field]) -> frozenset[bytes]:
-    """Return the lower-case names that Connection lists, less its two connection options."""
-    return _nominated(combined(fields, b"connection") or b"")
+def nominated_by_connection(fields: Iterable[Field]) -> bytes:
+    """Return the options that Connection lists, lower-case, each between two commas, for `is_nominated`."""
+    return b",%b," % (combined(fields, b"connection") or b"").lower().translate(None, b" \t")
 
 
-@lru_cache(maxsize=256)
-def _nominated(connection: bytes) -> frozenset[bytes]:
-    return frozenset(members(connection.lower())) - {b"close", b"keep-alive"}
+def is_nominated(name: bytes, nominated: bytes) -> bool:
+    """Say whether Connection lists the field, so that it is not forwarded (§7.6.1)."""
+    option = name.lower()
+    return b",%b," % option in nominated and option != b"close"

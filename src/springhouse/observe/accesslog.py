@@ -14,11 +14,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Final, Literal
 
 from msgspec import json
+
+from springhouse.http.memo import KIB, Bound, Memo
 
 FLUSH_S = 0.2
 PIPE_BUF = 4096
@@ -133,6 +134,7 @@ def as_json(line: Line) -> str:
     return json.encode(fields).decode() + "\n"
 
 
-@lru_cache(maxsize=4)
-def _clf_date(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%d/%b/%Y:%H:%M:%S +0000")
+_clf_date: Final = Memo[int, str](
+    Bound("dates in the log", 4 * KIB, "instants, as dates in the access log"),
+    lambda second: datetime.fromtimestamp(second, UTC).strftime("%d/%b/%Y:%H:%M:%S +0000"),
+).__getitem__

@@ -1,11 +1,12 @@
 """What a response says about caching, read once per distinct wording (RFC 9111 §5.2.2)."""
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from typing import Final
 
 from springhouse.http.directives import Directives, names, parse, seconds
 from springhouse.http.fields import CACHE_CONTROL, TARGETED
 from springhouse.http.headers import combined, members, values
+from springhouse.http.memo import KIB, Bound, Memo
 from springhouse.http.messages import Response
 from springhouse.http.structured import dictionary
 
@@ -55,11 +56,6 @@ def of(response: Response) -> Policy:
     return _worded(response.combined(b"cache-control", CACHE_CONTROL)) if response.bits & CACHE_CONTROL else NONE
 
 
-@lru_cache(maxsize=1024)
-def _worded(value: bytes | None) -> Policy:
-    return policy_of(parse(value))
-
-
 def policy_of(directives: Directives) -> Policy:
     """Return what directives mean."""
     lifetime = seconds(directives, b"s-maxage")
@@ -80,6 +76,11 @@ def policy_of(directives: Directives) -> Policy:
         uses_expires=True,
     )
 
+
+_worded: Final = Memo[bytes | None, Policy](
+    Bound("policies", 512 * KIB, "the Cache-Control values of responses, and what they mean to this cache"),
+    lambda value: policy_of(parse(value)),
+).__getitem__
 
 NONE = policy_of({})
 """The policy of a response that says nothing."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from springhouse.http.fields import BITS, CONNECTION_SPECIFIC, FORWARDING, NOMINATES, OVERRIDING, VARY
-from springhouse.http.headers import combined, is_token, members, nominated_by_connection, tidied, values
+from springhouse.http.headers import combined, is_nominated, is_token, members, nominated_by_connection, tidied, values
 from springhouse.http.messages import Request, Response
 from springhouse.rules.entry import Entry
 
@@ -55,7 +55,7 @@ def normalised(request: Request, name: bytes) -> bytes | None:
 def _is_not_forwarded(request: Request, name: bytes) -> bool:
     if BITS.get(name, 0) & (CONNECTION_SPECIFIC | OVERRIDING):
         return True
-    return bool(request.bits & NOMINATES) and name in nominated_by_connection(request.fields)
+    return bool(request.bits & NOMINATES) and is_nominated(name, nominated_by_connection(request.fields))
 
 
 def _is_list(name: bytes, lines: Sequence[bytes]) -> bool:

@@ -28,7 +28,6 @@ DRAIN_MAX = 256 * 1024
 HELD_MAX = 64 * 1024
 ONE_WRITE_MAX = 16 * 1024
 """Up to here joining head and content is cheaper than handing two buffers on."""
-_KNOWN_HOSTS_MAX = 1024
 
 _BY_QUEUE, _BY_CONTENT, _BY_HELD = 1, 2, 4
 """Why reading is paused."""
@@ -200,8 +199,8 @@ class Connection(RequestReader, asyncio.Protocol):
         if request is None:
             return  # why stands in `refusal`, and is seen to once all bytes are read
         prefixes = self.server.key_prefixes
-        if self.host not in prefixes and request.bits & HOST and len(prefixes) < _KNOWN_HOSTS_MAX:
-            prefixes[self.host] = self.server.engine.origin.key_prefix(request.authority)
+        if self.host not in prefixes and request.bits & HOST:
+            prefixes.learn(self.host, self.server.engine.origin.key_prefix(request.authority))
         if request.has_content:
             self._content = RequestContent(_ContentSource(self), self.announced_length() or None)
             self._drained = 0

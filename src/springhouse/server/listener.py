@@ -9,16 +9,19 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from springhouse.binding import CannotListen, make_way, why_not
 from springhouse.engine.engine import Engine
+from springhouse.http.memo import KIB, Bound, Memo
 from springhouse.observe.accesslog import AccessLog
 from springhouse.server import deadlines
 from springhouse.server.connection import Connection
 from springhouse.server.deadlines import SWEEP_S, Patience, Watch
 from springhouse.server.writer import reset
 from springhouse.wire.requests import Limits
+
+_HOSTS: Final = Bound("key prefixes", 512 * KIB, "Host values that proved valid, and how keys begin with them")
 
 LINGER_S = 2.0
 BACKLOG = 4096
@@ -50,7 +53,7 @@ class Server:
         self.records = engine.store.records
         self.is_behind = engine.store.is_behind
         self.outbox = engine.outbox
-        self.key_prefixes: dict[bytes, bytes] = {}
+        self.key_prefixes: Memo[bytes, bytes] = Memo(_HOSTS, engine.origin.key_prefix)
         """Host values that proved valid, and what keys of requests with them start with."""
         self.hits = 0
         """Answered by the hit guard."""

@@ -10,8 +10,8 @@ so that a group's label contains the origin and the two kinds never meet.
 
 from collections.abc import Iterable
 from copy import copy
-from functools import lru_cache
 from hashlib import blake2b
+from typing import Final
 
 from msgspec import Struct, msgpack
 
@@ -94,12 +94,14 @@ def counted(held: Iterable[Held]) -> Receipt:
 
 def variant_of(entry: Entry) -> bytes:
     """Return what tells an entry from the others of its key: those it supersedes have the same."""
-    return _variant(entry.vary, entry.selector)
+    return _digest(entry.vary, entry.selector) if entry.vary else _ONLY_VARIANT
 
 
-@lru_cache(maxsize=1024)
-def _variant(vary: tuple[bytes, ...], selector: tuple[bytes | None, ...]) -> bytes:
+def _digest(vary: tuple[bytes, ...], selector: tuple[bytes | None, ...]) -> bytes:
     return blake2b(msgpack.encode((vary, selector)), digest_size=16).digest()
+
+
+_ONLY_VARIANT: Final = _digest((), ())
 
 
 def selects(what: Selection, entry: Entry) -> bool:

@@ -1,13 +1,14 @@
 """Where requests go, and what is said on the way: the origin's address, the key, the fields that are added."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Final
 from urllib.parse import urlsplit
 
 from springhouse.http import fields as f
 from springhouse.http.fields import FORWARDING, Field
 from springhouse.http.headers import combined, end_to_end, first, lines_of
+from springhouse.http.memo import MIB, Bound, Memo
 from springhouse.http.messages import Request
 from springhouse.rules import keys
 from springhouse.wire import encode
@@ -111,7 +112,7 @@ class Forwarding:
         passed = end_to_end(fields, bits, left_out & ~FORWARDING if trusted else left_out)
         told = request.authority if origin.preserve_host else b""
         if framing is None and not trusted and not bits & _ADDED_TO:
-            ours = _usual(request.peer, request.scheme, told, request.minor_version, self.instance)
+            ours = _usual[request.peer, request.scheme, told, request.minor_version, self.instance]
         else:
             ours = lines_of(self._ours(request, fields, told, framing, trusted=trusted))
         return encode.request_head(request.method, origin.target_for(request), told or origin.authority, passed, ours)
@@ -119,7 +120,7 @@ class Forwarding:
     def _ours(
         self, request: Request, fields: list[Field], told: bytes, framing: Field | None, *, trusted: bool
     ) -> list[Field]:
-        about = _about(request.peer, request.scheme, told)
+        about = _about[request.peer, request.scheme, told]
         out = _appended(request, about) if trusted else [*about]
         out += ABOUT_US[request.minor_version]
         out.append((b"CDN-Loop", self._loop(request) if request.bits & f.CDN_LOOP else self.instance))
@@ -140,12 +141,12 @@ class Forwarding:
 _APPENDED = frozenset({b"Forwarded", b"X-Forwarded-For"})
 
 
-@lru_cache(maxsize=4096)
-def _about(peer: str, scheme: bytes, host: bytes) -> list[Field]:
+def _about_client(client: tuple[str, bytes, bytes]) -> list[Field]:
     """Return the fields that name a client (RFC 7239 and its forerunners).
 
     Its Host is told only where it is part of the key: it must not reach an answer that others share.
     """
+    peer, scheme, host = client
     address = peer.encode() or b"unknown"
     node = b'"[%b]"' % address if b":" in address else address
     forwarded = b"for=%b;proto=%b" % (node, scheme) + (b';host="%b"' % host if host else b"")
@@ -153,10 +154,16 @@ def _about(peer: str, scheme: bytes, host: bytes) -> list[Field]:
     return [*about, (b"X-Forwarded-Host", host)] if host else about
 
 
-@lru_cache(maxsize=4096)
-def _usual(peer: str, scheme: bytes, host: bytes, minor_version: int, instance: bytes) -> bytes:
+_about: Final = Memo(Bound("clients", MIB, "the fields that name a client to the origin"), _about_client)
+
+
+def _usually_added(asked: tuple[str, bytes, bytes, int, bytes]) -> bytes:
     """Return what is added to most requests of a client, ready to be sent."""
-    return lines_of([*_about(peer, scheme, host), *ABOUT_US[minor_version], (b"CDN-Loop", instance)])
+    peer, scheme, host, minor_version, instance = asked
+    return lines_of([*_about_client((peer, scheme, host)), *ABOUT_US[minor_version], (b"CDN-Loop", instance)])
+
+
+_usual: Final = Memo(Bound("client lines", 4 * MIB, "all that is added to most requests of a client"), _usually_added)
 
 
 def _appended(request: Request, about: list[Field]) -> list[Field]:

@@ -8,7 +8,6 @@ after which the rest of the input is ignored.
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 import httptools
@@ -31,6 +30,7 @@ from springhouse.http.fields import (
     learn,
 )
 from springhouse.http.headers import combined, first, members
+from springhouse.http.memo import KIB, Bound, Memo
 from springhouse.http.messages import Request
 
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]+)(?::[0-9]{0,5})?")
@@ -373,7 +373,9 @@ class RequestReader:
         return b"h2c" not in members((combined(self.fields, b"upgrade") or b"").lower())
 
 
-@lru_cache(maxsize=1024)
-def is_host(value: bytes) -> bool:
-    """Say whether a Host value is a host with an optional port (RFC 9110 §7.2); user information is not allowed."""
+def _is_host(value: bytes) -> bool:
     return len(value) <= 255 + 6 and _HOST.fullmatch(value) is not None
+
+
+is_host: Final = Memo(Bound("Host", 256 * KIB, "its values, and whether they are valid"), _is_host).__getitem__
+"""Say whether a Host value is a host with an optional port (RFC 9110 §7.2); user information is not allowed."""
