@@ -234,7 +234,7 @@ class Connection(RequestReader, asyncio.Protocol):
             self.writer.expect(b"GET", minor_version=1, keeps_alive=False)
             refuse(self.writer, asked.status, asked.detail)
             return
-        if self._is_ending and not self._queue:
+        if (self._is_ending or self.server.is_draining) and not self._queue:
             keeps_alive = False
         self.writer.expect(asked.method, minor_version=asked.minor_version, keeps_alive=keeps_alive)
         exchange = self.server.engine.handle(asked, content, self.writer)
@@ -257,7 +257,7 @@ class Connection(RequestReader, asyncio.Protocol):
         self.answering = self._content_of_answered = None
         if content is not None:
             content.detach()
-        if not may_go_on or server.is_draining:
+        if not may_go_on:
             self._end_gently()
         elif self._queue:
             self._take_turns()
@@ -391,12 +391,15 @@ class Connection(RequestReader, asyncio.Protocol):
                 self.transport.write_eof()
             self.server.linger(self)
 
-    def drain(self) -> None:
-        """Finish what is being answered, and close; at once when nothing is."""
-        self.writer.keeps_alive = False
-        if not self.is_busy and not self._queue:
-            self.server.outbox.flush()
-            self.transport.close()
+    def announce_close(self) -> None:
+        """Let the reply under way say that the connection closes behind it, if its head is not out yet."""
+        if not self.writer.is_started and not self._queue:
+            self.writer.keeps_alive = False
+
+    def close_idle(self) -> None:
+        """Close a connection on which nothing is being received or answered."""
+        self.server.outbox.flush()
+        self.transport.close()
 
     def too_slow(self, what: str) -> None:
         """Answer 408 when the request's turn has come, and close."""

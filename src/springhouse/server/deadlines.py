@@ -63,7 +63,7 @@ def look(connection: "Connection", watch: Watch, patience: Patience, now: float)
     elif connection.is_receiving_content:
         _look_at_content(connection, watch, patience, now)
     elif connection.is_idle and patience.idle and now - watch.quiet_since >= patience.idle:
-        connection.drain()
+        connection.close_idle()
 
 
 def _look_at_content(connection: "Connection", watch: Watch, patience: Patience, now: float) -> None:

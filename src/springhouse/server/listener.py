@@ -15,10 +15,9 @@ from springhouse.binding import CannotListen, make_way, why_not
 from springhouse.engine.engine import Engine
 from springhouse.http.memo import KIB, Bound, Memo
 from springhouse.observe.accesslog import AccessLog
-from springhouse.server import deadlines
+from springhouse.server import deadlines, draining
 from springhouse.server.connection import Connection
 from springhouse.server.deadlines import SWEEP_S, Patience, Watch
-from springhouse.server.writer import reset
 from springhouse.wire.requests import Limits
 
 _HOSTS: Final = Bound("key prefixes", 512 * KIB, "Host values that proved valid, and how keys begin with them")
@@ -59,6 +58,8 @@ class Server:
         """Answered by the hit guard."""
         self.is_draining = False
         self.connections: dict[Connection, Watch] = {}
+        self.accepted = 0
+        """Connections that were ever accepted."""
         self._listeners: list[asyncio.Server] = []
         self._unix_paths: list[Path] = []
         self._sweep: asyncio.TimerHandle | None = None
@@ -107,31 +108,31 @@ class Server:
 
     async def drain(self, seconds: float) -> int:
         """Take no more connections, finish what runs, and break off what is not done in time; return how many."""
-        self.is_draining = True
-        for listener in self._listeners:
-            listener.close()
-        for path in self._unix_paths:
-            with contextlib.suppress(OSError):
-                path.unlink()
-        for connection in list(self.connections):
-            connection.drain()
-        loop = asyncio.get_running_loop()
-        end = loop.time() + seconds
-        while self.connections and loop.time() < end:
-            await asyncio.sleep(0.02)
-        late = len(self.connections)
-        for connection in list(self.connections):
-            reset(connection.transport)
+        late = await draining.drain(self, seconds)
         if self._sweep is not None:
             self._sweep.cancel()
         await self.engine.aclose()
         await asyncio.sleep(0)
         return late
 
+    def begin_draining(self) -> None:
+        """Let every reply from now on announce that its connection closes, those of the hit guard included."""
+        self.is_draining = True
+        self.records = {}  # the guard finds nothing, and the flow answers: the guard's heads are ready, without `close`
+
+    def stop_listening(self) -> None:
+        """Refuse connections from now on."""
+        for listener in self._listeners:
+            listener.close()
+        for path in self._unix_paths:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
     # Connections.
 
     def opened(self, connection: Connection) -> None:
         """Count a connection, or turn it away when there are too many."""
+        self.accepted += 1
         self.connections[connection] = Watch(asyncio.get_running_loop().time())
         if len(self.connections) > self.limits.connections:
             connection.turn_away("There are too many connections; try again shortly")
