@@ -151,7 +151,32 @@ SIZE: list[Row] = [
     ("a length unknown is seen to later", get(), ok(FRESH), Options(max_object=10), r.STORED, "configured"),
 ]
 
-ROWS = STANDARD + AUTHORIZED + SET_COOKIE + GIVEN + TARGETED + SIZE
+STREAMS: list[Row] = [
+    ("events", get(), ok("Content-Type: text/event-stream"), TTL, r.STREAM, "configured"),
+    ("events that are said to be fresh", get(), ok(FRESH, "Content-Type: text/event-stream"), BARE, r.STREAM,
+        "configured"),
+    ("with a parameter, in another case", get(), ok("content-TYPE: Text/Event-Stream;charset=utf-8"), TTL, r.STREAM,
+        "9110 §8.3.1"),
+    ("white space before the parameter", get(), ok("Content-Type: text/event-stream \t; charset=utf-8"), TTL, r.STREAM,
+        "9110 §5.6.6"),
+    ("parts that replace one another", get(), ok('Content-Type: multipart/x-mixed-replace; boundary="a,b"'), FORCED,
+        r.STREAM, "configured"),
+    ("whatever may be forced", get(), ok("Content-Type: text/event-stream", TAG), FORCED_NO_STORE, r.STREAM,
+        "configured"),
+    ("two lines, the second", get(), ok("Content-Type: text/html", "Content-Type: text/event-stream"), TTL, r.STREAM,
+        "9110 §5.3"),
+    ("two lines, the first", get(), ok("Content-Type: text/event-stream", "Content-Type: text/html"), TTL, r.STREAM,
+        "9110 §5.3"),
+    ("one line with two", get(), ok("Content-Type: text/html, text/event-stream"), TTL, r.STREAM, "9110 §5.3"),
+    ("a length does not make it another type", get(), ok(FRESH, "Content-Type: text/event-stream", "Content-Length: 9"),
+        TTL, r.STREAM, "configured"),
+    ("a type that begins alike", get(), ok(FRESH, "Content-Type: text/event-stream2"), BARE, r.STORED, "9110 §8.3.1"),
+    ("the name in a parameter", get(), ok(FRESH, 'Content-Type: text/plain; x="a, text/event-stream"'), BARE, r.STORED,
+        "9110 §8.3.1"),
+    ("other parts", get(), ok(FRESH, "Content-Type: multipart/mixed; boundary=x"), BARE, r.STORED, "configured"),
+]  # fmt: skip
+
+ROWS = STANDARD + AUTHORIZED + SET_COOKIE + GIVEN + TARGETED + SIZE + STREAMS
 
 
 @table("about request_ response options reason anchor", ROWS)
@@ -180,6 +205,7 @@ LASTING = [
     (get(), ok("Cache-Control: private"), True),
     (get(), ok(), True),
     (get(), ok(FRESH, "Vary: *"), True),
+    (get(), ok(FRESH, "Content-Type: text/event-stream"), True),
     (get("Cache-Control: no-store"), ok(FRESH), False),
     (get(AUTH), ok(FRESH), True),
     (get(), ok(FRESH, status=206), False),

@@ -51,6 +51,7 @@ TARGETED: Final = 1 << 35
 PROXY_ONLY: Final = 1 << 36
 TAGS: Final = 1 << 38
 CACHE_GROUPS: Final = 1 << 39
+CONTENT_TYPE: Final = 1 << 42
 
 BITS: Final[dict[bytes, int]] = {
     b"host": HOST,
@@ -108,6 +109,7 @@ BITS: Final[dict[bytes, int]] = {
     b"set-cookie": SET_COOKIE,
     b"location": LOCATION,
     b"content-location": CONTENT_LOCATION,
+    b"content-type": CONTENT_TYPE,
     b"content-range": CONTENT_RANGE,
     b"cache-status": CACHE_STATUS,
     b"x-cache": X_CACHE,

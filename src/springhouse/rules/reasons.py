@@ -77,6 +77,7 @@ SET_COOKIE = _reason("set-cookie", "The response sets a cookie.", "RFC 9111 §7.
 VARY_STAR = _reason("vary-star", "Vary: * never matches another request.", "RFC 9111 §4.1")
 NOT_UNDERSTOOD = _reason("not-understood", "The status is not one this cache understands.", "RFC 9111 §3")
 PARTIAL = _reason("partial", "Partial content is passed on, not stored.", "RFC 9111 §3.3")
+STREAM = _reason("stream", "The media type is one of a stream, which has no end.", "RFC 9111 §3")
 NO_FRESHNESS = _reason("no-freshness", "Nothing says how long the response stays fresh.", "RFC 9111 §3")
 NOT_REUSABLE = _reason("not-reusable", "It is stale from the start and has no validator.", "RFC 9111 §3")
 TOO_LARGE = _reason("too-large", "The response is larger than a stored object may be.", "RFC 9111 §3")

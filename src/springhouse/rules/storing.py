@@ -23,6 +23,7 @@ from springhouse.rules.freshness import HEURISTICALLY_CACHEABLE, Lifespan, expli
 from springhouse.rules.options import Options
 from springhouse.rules.policy import Policy
 from springhouse.rules.reasons import Reason
+from springhouse.rules.streams import is_stream
 
 UNDERSTOOD = HEURISTICALLY_CACHEABLE - {206} | {302, 303, 307, 400, 401, 403, 406, 409, 415, 422, 429} | {
     500, 502, 503, 504
@@ -51,6 +52,8 @@ def keep(
     refusal = may_not_store(request, response, policy, options, given=given)
     if refusal:
         return refusal
+    if is_stream(response):
+        return reasons.STREAM
     if length is not None and options.max_object is not None and length > options.max_object:
         return reasons.TOO_LARGE
     span = lifespan(
