@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import json
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BeforeValidator,
     Field,
@@ -29,6 +30,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from springhouse.rules.options import VARIANTS_MAX
 from springhouse.upstream.routing import Origin
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -127,8 +129,8 @@ class Settings(BaseSettings):
     )
     memory: Size = setting("256MiB", "Bytes the memory store may use in all.", CACHING, hint="SIZE")
     max_object: Size = setting("64MiB", "Larger responses pass through without being stored.", CACHING, hint="SIZE")
-    max_variants: Annotated[int, Field(ge=1)] = setting(
-        64, "Responses kept per URL, for different Vary.", CACHING, hint="N"
+    max_variants: Annotated[int, Field(ge=1), AfterValidator(lambda most: min(most, VARIANTS_MAX))] = setting(
+        64, f"Responses kept per URL, for different Vary; never more than {VARIANTS_MAX}.", CACHING, hint="N"
     )
 
     preserve_host: bool = setting(False, "Send the client's Host to the origin, and key by it.", ORIGIN)

@@ -142,6 +142,12 @@ def test_sizes(text: str, size: int) -> None:
     assert load({"memory": text}).memory == size
 
 
+def test_no_number_of_variants_makes_work_without_bound() -> None:
+    assert Settings(max_variants=1024).max_variants == 1024
+    assert Settings(max_variants=20_000).max_variants == 1024
+    assert "never more than 1024" in (Settings.model_fields["max_variants"].description or "")
+
+
 @pytest.mark.parametrize("text", ["-1", "1 zebibyte", "MiB", "", "1e9", "nan"])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(BadSettings, match="--memory"):

@@ -69,6 +69,34 @@ def test_a_vary_that_cannot_be_parsed_is_a_star(origin: Origin, proxy: Proxy, va
         assert (got.x_cache, "detail=vary-star" in got["Cache-Status"]) == ("MISS", True)
 
 
+@pytest.mark.parametrize(
+    ("vary", "said"), [("Origin", "http://one.test"), ("Cookie", "sid=1"), ("Accept-Encoding", "gzip"), ("X-Any", "1")]
+)
+@pytest.mark.parametrize("connection", ["keep-alive, {}", "{}"])
+def test_a_client_that_keeps_a_field_to_itself_changes_nothing_for_others(
+    origin: Origin, proxy: Proxy, vary: str, said: str, connection: str
+) -> None:
+    """Connection lists fields that go no further (RFC 9110 §7.6.1): the origin answers as if they were not there."""
+
+    async def handler(exchange: Exchange) -> None:
+        value = exchange.request.get(vary)
+        cors = {"access_control_allow_origin": value} if vary == "Origin" and value else {}
+        await answer((value or "nothing").encode(), cache_control=FRESH, vary=vary, **cors)(exchange)
+
+    origin.on("/a", handler)
+    mine = {vary.lower(): said}
+    assert [proxy.get("/a", **each).x_cache for each in ({}, mine)] == ["MISS", "MISS"]
+    for _ in range(3):
+        for _ in range(2):  # the first finds no hit guard
+            withheld = proxy.get("/a", connection=connection.format(vary.lower()), **mine)
+            assert (withheld.x_cache, withheld.body) == ("HIT", b"nothing")
+        got = proxy.get("/a", **mine)
+        assert (got.x_cache, got.body.decode()) == ("HIT", said)
+        assert got.get("Access-Control-Allow-Origin") == (said if vary == "Origin" else None)
+        assert proxy.get("/a").body == b"nothing"
+    assert origin.count("/a") == 2
+
+
 def test_only_so_many_variants_are_kept(origin: Origin, serve: Serve) -> None:
     proxy = serve(max_variants=2)
     origin.on("/a", answer(b"x", cache_control=FRESH, vary="X-Who"))

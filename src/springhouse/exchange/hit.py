@@ -10,6 +10,7 @@ filling them in is shared by all hits of that second. The heads of a 304 and a 2
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from springhouse.exchange.reply import HIT, NAME, VIA, kept_in_304, lines_in_206
 from springhouse.http import fields as f
@@ -20,7 +21,8 @@ from springhouse.http.messages import REASON_PHRASES, Request, may_have_content
 from springhouse.http.ranges import resolve
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
-from springhouse.rules.variants import BEYOND_FIELDS, matching
+from springhouse.rules.variants import BEYOND_FIELDS, Selector, precedence
+from springhouse.rules.variants import selector as selector_of
 from springhouse.wire.encode import response_head
 
 NEEDS_THOUGHT = (
@@ -31,7 +33,6 @@ NEEDS_THOUGHT = (
 MADE_FOR = f.IF_NONE_MATCH | f.RANGE
 _TAIL = b"%d\r\nX-Cache: " + HIT + b"\r\nCache-Status: " + NAME + b"; hit; ttl=%d\r\n\r\n"
 _TO_AGE = lines_of([VIA]) + b"Age: "
-_SELECTIONS_MAX = 256
 
 
 class Made:
@@ -118,41 +119,75 @@ class Hot:
         return _TAIL % (age, self.lifetime - age)
 
 
-class HotVariants:
-    """Several variants of a key, or one with Vary: chosen by the raw values of the fields that any of them names."""
+Choice = tuple[tuple[bytes, ...], frozenset[bytes], dict[Selector, int]]
+"""A Vary, its names as a set, and the places in `ranked` of those that it chooses among."""
 
-    __slots__ = ("hots", "names", "selections", "variants")
+
+class HotVariants:
+    """Several variants of a key, or one with Vary: chosen by the values of the fields that each Vary names."""
+
+    __slots__ = ("choices", "hots", "options", "ranked")
 
     def __init__(self, variants: Sequence[Entry], options: Options) -> None:
-        self.variants = variants
-        self.hots = {id(entry): Hot(entry, options) for entry in variants}
-        self.names = frozenset(name for entry in variants for name in entry.vary)
-        self.selections: dict[tuple[Field, ...], Hot | None] = {}
+        self.options = options
+        self.ranked = sorted(variants, key=precedence, reverse=True)
+        """Of those that match, the first is chosen."""
+        self.hots: dict[int, Hot] = {}
+        """By the place in `ranked`; made when they are first asked for."""
+        ranks: dict[tuple[bytes, ...], dict[Selector, int]] = {}
+        for rank, entry in enumerate(self.ranked):
+            ranks.setdefault(entry.vary, {}).setdefault(entry.selector, rank)
+        self.choices: list[Choice] = [(vary, frozenset(vary), chosen) for vary, chosen in ranks.items()]
 
     def answer(self, fields: list[Field], bits: int, now: float) -> Hot | Made | None:
         """Return what to send, or None when the request needs more thought."""
-        names = self.names
-        raw = tuple([field for field in fields if field[0].lower() in names])
-        hot = self.selections.get(raw)
+        if bits & f.NOMINATES:
+            return None  # a field that is there may count as absent
+        best = len(self.ranked)
+        for vary, names, ranks in self.choices:
+            said = (vary, *[field for field in fields if field[0].lower() in names])
+            selector = _selectors.get(said)
+            best = min(best, ranks.get(_selected(said) if selector is None else selector, best))
+        hot = self.hots.get(best)
         if hot is None:
-            found = matching(Request(b"GET", b"/", fields, bits=bits), self.variants)
-            if not found:
+            if best == len(self.ranked):
                 return None
-            hot = self.hots[id(found[0])]
-            if len(self.selections) < _SELECTIONS_MAX:
-                self.selections[raw] = hot
+            hot = self.hots[best] = Hot(self.ranked[best], self.options)
         return hot.answer(fields, bits, now)
+
+
+_CHOICES_MAX = 4
+_SELECTORS_MAX = 1024
+_SAID_BYTES_MAX, _SAID_FIELDS_MAX = 512, 8
+_selectors: dict[tuple[Any, ...], Selector] = {}
+"""The selector of a Vary and the fields that it names, as they were received.
+
+Nothing else goes into it: it is the same for every key and at any time, so that what is remembered cannot become wrong.
+It takes some 3 MiB at most.
+"""
+
+
+def _selected(said: tuple[Any, ...]) -> Selector:
+    vary, *fields = said
+    chosen = selector_of(Request(b"GET", b"/", fields, bits=0), vary)
+    if len(fields) <= _SAID_FIELDS_MAX and sum([len(n) + len(value) for n, value in fields]) <= _SAID_BYTES_MAX:
+        if len(_selectors) >= _SELECTORS_MAX:
+            _selectors.clear()
+        _selectors[said] = chosen
+    return chosen
 
 
 def prepare(variants: Sequence[Entry], options: Options) -> Hot | HotVariants | None:
     """Return the guard for a key's variants.
 
-    None where content is not plain bytes in memory, or where more than a request's fields chooses among them.
+    None where content is not plain bytes in memory, where more than a request's fields chooses among them, or where
+    they have too many a different Vary.
     """
     if not variants or not all(isinstance(entry.content, bytes) for entry in variants):
         return None
     if len(variants) == 1 and not variants[0].vary:
         return Hot(variants[0], options)
-    if any(name in BEYOND_FIELDS for entry in variants for name in entry.vary):
+    if not all(BEYOND_FIELDS.isdisjoint(entry.vary) for entry in variants):
         return None
-    return HotVariants(variants, options)
+    hot = HotVariants(variants, options)
+    return hot if len(hot.choices) <= _CHOICES_MAX else None

@@ -5,6 +5,8 @@ from typing import Literal
 
 from springhouse.http.fields import TAGS
 
+VARIANTS_MAX = 1024
+"""More entries per key are never kept: what is done for a request that none of them fits grows with their number."""
 SetCookie = Literal["refuse", "strip", "store"]
 
 

@@ -103,11 +103,29 @@ BEYOND_FIELDS: Final = frozenset({b"host", *[name for name, bit in BITS.items() 
 
 def matching(request: Request, variants: Iterable[Entry]) -> list[Entry]:
     """Return the entries whose Vary matches the request, the most recent first (§4)."""
-    found = [e for e in variants if not e.vary or selector(request, e.vary) == e.selector]
+    found = []
+    vary: tuple[bytes, ...] = ()
+    wanted: Selector = ()
+    known = {vary: wanted}
+    for entry in variants:
+        if entry.vary != vary:  # most share one
+            vary = entry.vary
+            if vary not in known:
+                known[vary] = selector(request, vary)
+            wanted = known[vary]
+        if entry.selector == wanted:
+            found.append(entry)
     if len(found) > 1:
-        # One without Vary loses to one that has it (§4.1, last but one paragraph).
-        found.sort(key=lambda e: (bool(e.vary), e.date, e.received_at), reverse=True)
+        found.sort(key=precedence, reverse=True)
     return found
+
+
+def precedence(entry: Entry) -> tuple[bool, int, float]:
+    """Return what the entry that is chosen of several has the most of (§4).
+
+    One without Vary loses to one that has it (§4.1, last but one paragraph).
+    """
+    return bool(entry.vary), entry.date, entry.received_at
 
 
 def with_entry(variants: Sequence[Entry], entry: Entry, limit: int) -> tuple[Entry, ...]:
