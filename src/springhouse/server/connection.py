@@ -121,7 +121,13 @@ class Connection(RequestReader, asyncio.Protocol):
         exchange, self.exchange = self.exchange, None
         if exchange is not None and self.is_busy:
             exchange.cancel()
-        del self.parser  # it refers back to this object
+        # These refer back to this object, which would hold the last head until the collector comes.
+        del self.parser
+        self.writer.leave()
+        for content in (self._content, self._content_of_answered, self._tunnel):
+            if content is not None:
+                content.detach()
+        self._content = self._content_of_answered = self._tunnel = None
 
     def pause_writing(self) -> None:
         self.writer.pause()

@@ -34,6 +34,17 @@ class Owner(Protocol):
         """Note that the connection now carries another protocol."""
 
 
+class _Nobody:
+    def replied(self, *, may_go_on: bool) -> None:
+        pass
+
+    def switched(self) -> None:
+        pass
+
+
+_NOBODY = _Nobody()
+
+
 class ReplyWriter:
     """The sink of one exchange after another."""
 
@@ -153,6 +164,11 @@ class ReplyWriter:
             self._transport.close()
         self._let_go()
         self._owner.replied(may_go_on=False)
+
+    def leave(self) -> None:
+        """Tell nobody of anything any more: the connection has gone."""
+        self._owner = _NOBODY
+        self.producer = self.reply = None
 
     def _let_go(self) -> None:
         """Hold no content any longer: connections may be idle, or linger, for long after a reply."""

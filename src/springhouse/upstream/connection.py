@@ -135,9 +135,12 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
         self.is_closed = True
         transport, self.transport = self.transport, None
         self.pool.lost(self)
-        call = self.call
-        if call is None or self.is_done:
-            return
+        if self.call is not None and not self.is_done:
+            self._lost(self.call, transport, error)
+        del self.parser  # it refers back to this object
+
+    def _lost(self, call: "Call", transport: asyncio.Transport | None, error: Exception | None) -> None:
+        """Settle what becomes of the call whose connection has gone."""
         if self.is_tunnel:
             self.call = None
             self.pool.done(call, None)
