@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import time
 from contextlib import closing
+from itertools import count, cycle
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.fleet.node import SPRINGHOUSE, command
+from tests.fleet.node import SPRINGHOUSE, Load, command
 from tests.support.answers import answer
 from tests.support.processes import await_that
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.fleet.node import Node
-    from tests.support.origin import Origin
+    from tests.support.origin import Exchange, Origin
 
     Start = Callable[..., Node]
 
@@ -135,6 +138,41 @@ def test_a_full_disk_costs_hits_not_answers(origin: Origin, start: Start, tmp_pa
     assert node.purge(all=True)["processes"] == 1
     origin.otherwise = answer(b"new", **FRESH)
     assert node.get("/149").body == b"new"
+
+
+def test_a_folder_that_is_removed_under_load_is_made_anew(origin: Origin, start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    numbers = count()
+
+    def each_its_own(exchange: Exchange) -> None:
+        answer(b"%d " % next(numbers) * 2000, **FRESH)(exchange)
+
+    origin.otherwise = each_its_own
+    node = start(store=f"disk:{folder}", workers=2)
+    asked = cycle(range(40))
+
+    def ask() -> None:
+        assert node.get(f"/{next(asked)}").status == 200
+
+    with Load(ask):
+        for _ in range(3):
+            before = node.fill("/0").body
+            shutil.rmtree(folder, ignore_errors=True)
+            assert node.purge(url="/0")["processes"] == 2
+            assert node.get("/0").body != before
+            shutil.rmtree(folder, ignore_errors=True)
+            assert node.purge(all=True)["processes"] == 2
+            await_that((folder / "entries.sqlite").exists, "the folder is made anew")
+    stored = node.fill("/0").body
+    shutil.rmtree(folder)
+    began = time.monotonic()
+    node.signal(15)
+    assert node.ended() == 0
+    assert time.monotonic() - began < 5
+    assert "Traceback" not in node.errors
+    node = start(store=f"disk:{folder}")
+    assert node.get("/0").body != stored
+    assert node.fill("/0").x_cache == "HIT"
 
 
 @pytest.mark.parametrize("kind", ["disk", "redis"])

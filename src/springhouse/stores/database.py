@@ -5,18 +5,18 @@ commit is not flushed to the medium. A crash of the process then loses nothing t
 it, and a power failure loses the latest commits but leaves the file whole; for a cache that is right, what is lost is
 fetched again. Only purges must not be lost: they are committed under FULL (see `stores.writer`).
 
-A file that is damaged, or of a format unknown here, is renamed and a new one begun; nothing is ever deleted unasked,
-except an older file that was set aside before.
+A file that is damaged, of a format unknown here, or from before the latest purge (somebody has put an old copy back),
+is renamed and a new one begun; nothing is ever deleted unasked, except an older file that was set aside before.
 """
 
 import os
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from springhouse.stores.shared import Shared
+from springhouse.stores.shared import RETIRED, Identity, Shared, identity_of
 from springhouse.stores.troubles import Troubles
 
 FORMAT: Final = 2
@@ -61,6 +61,10 @@ class _Foreign(Exception):
     """A database that is not ours to read; the text says why."""
 
 
+class _Outdated(Exception):
+    """A database that was not there when something was purged, and may still have it."""
+
+
 def is_corrupt(error: BaseException) -> bool:
     """Say whether an error of SQLite means that the file itself is damaged."""
     return getattr(error, "sqlite_errorcode", -1) & 0xFF in _CORRUPT
@@ -72,36 +76,60 @@ class Database:
     def __init__(self, folder: Path, shared: Shared, troubles: Troubles) -> None:
         self.path = folder / NAME
         self.shared = shared
+        self.is_barred = False
+        """A purge has yet to be written into it: until then nothing is found."""
+        self._was_usable = False
         self._troubles = troubles
 
     def prepare(self) -> None:
-        """Make sure that there is a usable file. Raises Unusable."""
-        others = self.shared.others()
-        with self.shared.locked():
-            self._prepare(may_set_aside=not others)
+        """Make sure that there is a usable file. Raises Unusable.
 
-    def renew(self, generation: int, why: str) -> None:
+        Who comes to a folder that others use leaves what cannot be read alone; they know whether it was theirs.
+        """
+        try:
+            may_set_aside = self._was_usable or not self.shared.others()
+        except OSError as error:
+            raise Unusable(f"The folder of {self.path} cannot be used: {error.strerror}") from None
+        with self.shared.locked():
+            self._prepare(may_set_aside=may_set_aside)
+        self._was_usable = True
+
+    def renew(self, generation: int, why: str, kind: str = "corrupt") -> None:
         """Set the file aside that a connection of that generation found to be unusable, and begin a new one."""
         with self.shared.locked():
             if self.shared.generation == generation:
-                self._set_aside("corrupt", why)
+                self._set_aside(kind, why)
             self._prepare(may_set_aside=True)
 
-    def discard(self, generation: int, why: str) -> None:
+    def discard(self, why: str) -> None:
         """Remove the file: what it holds must not be found any more, and that cannot be written into it.
 
         A new one is left to `prepare`, for there may be no room for it yet.
         """
         with self.shared.locked():
-            if self.shared.generation == generation:
-                for suffix in ("", "-wal", "-shm"):
-                    self.path.with_name(NAME + suffix).unlink(missing_ok=True)
-                self.shared.replaced()
-                self._troubles.note(f"the store {self.path} was emptied, for a purge could not be written down: {why}")
+            for path in self.files:
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    path.unlink()
+            self.shared.replaced()
+            self._troubles.note(f"the store {self.path} was emptied, for a purge could not be written down: {why}")
+
+    @property
+    def files(self) -> tuple[Path, Path, Path]:
+        """The file, and what SQLite adds to it while it is open."""
+        return self.path, self.path.with_name(NAME + "-wal"), self.path.with_name(NAME + "-shm")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is left in the file."""
+        try:
+            return os.stat(self.path).st_size == 0
+        except OSError:
+            return True
 
     def connect(self) -> sqlite3.Connection:
-        """Open a connection for the use of one thread."""
-        db = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        """Open a connection for the use of one thread. It makes no file: that would be for others to read, too."""
+        uri = f"{self.path.absolute().as_uri()}?mode=rw"
+        db = sqlite3.connect(uri, timeout=BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
         try:
             db.executescript(
                 "PRAGMA page_size=8192; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;"
@@ -119,16 +147,23 @@ class Database:
         return db
 
     def _prepare(self, *, may_set_aside: bool) -> None:
+        if self.shared.purges >= RETIRED:
+            raise Unusable(f"The folder of {self.path} was removed just now")
         for _ in range(2):
             try:
                 # What SQLite adds has the same mode: what is cached is nobody else's to read.
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+                self._create()
                 with closing(self.connect()) as db:
                     self._check(db)
                     # A process that died may have written a purge down and not said so.
                     (latest,) = db.execute(LATEST_PURGE).fetchone()
+                    if latest < self.shared.purges:
+                        raise _Outdated
                     self.shared.raise_to(latest)
                 return
+            except _Outdated:  # those who use the folder are told, and begin anew with it
+                self._set_aside("outdated", "it lacks purges that were answered")
+                continue
             except _Foreign as error:
                 kind, why = "foreign", str(error)
             except OSError as error:
@@ -141,6 +176,11 @@ class Database:
                 raise Unusable(f"The store {self.path} is in use by another process and cannot be read: {why}")
             self._set_aside(kind, why)
         raise Unusable(f"The store {self.path} cannot be created")
+
+    def _create(self) -> None:
+        """Make an empty file if there is none; to open one that is there would cost SQLite its locks on it."""
+        with suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
     def _check(self, db: sqlite3.Connection) -> None:
         """Bring the file to today's format; reading one row of each kind shows most damage at once."""
@@ -176,14 +216,13 @@ class Database:
         for old in self.path.parent.glob(f"{NAME}*.{kind}-*"):
             old.unlink(missing_ok=True)
         aside = f"{kind}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-        for suffix in ("", "-wal", "-shm"):
-            path = self.path.with_name(NAME + suffix)
-            if path.exists():
+        was_there = self.path.exists()
+        for path in self.files:
+            with suppress(FileNotFoundError, NotADirectoryError):
                 os.replace(path, path.with_name(f"{path.name}.{aside}"))
         self.shared.replaced()
-        self._troubles.note(
-            f"the store {self.path} could not be used ({why}): it was renamed to {NAME}.{aside}, and begins empty"
-        )
+        renamed = f"it was renamed to {NAME}.{aside}, and begins empty" if was_there else "it begins empty"
+        self._troubles.note(f"the store {self.path} could not be used ({why}): {renamed}")
 
 
 class Connection:
@@ -192,6 +231,7 @@ class Connection:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._db: sqlite3.Connection | None = None
+        self._files: dict[Path, Identity | None] = {}
         self.generation = -1
 
     def get(self) -> sqlite3.Connection:
@@ -199,19 +239,35 @@ class Connection:
         generation = self._database.shared.generation
         if self._db is None or generation != self.generation:
             self.close()
-            self._db = self._database.connect()
+            db = self._database.connect()
+            db.execute("PRAGMA user_version").fetchone()  # now the files are there that SQLite adds
+            self._db = db
+            self._files = {path: identity_of(path) for path in self._database.files}
             self.generation = generation
         return self._db
 
-    def renew(self, why: str) -> None:
-        """Have the file replaced that this connection found to be damaged. Raises Unusable or OSError."""
+    @property
+    def is_barred(self) -> bool:
+        """Whether nothing may be found."""
+        return self._database.is_barred
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether the file it was opened on, or what SQLite adds to it, was removed, emptied or replaced by another."""
+        known = self._files
+        return any(identity_of(path) != known[path] for path in known) or (bool(known) and self._database.is_empty)
+
+    def renew(self, why: str, kind: str = "corrupt") -> None:
+        """Have the file replaced that this connection found to be unusable. Raises Unusable or OSError."""
         self.close()
-        self._database.renew(self.generation, why)
+        self._database.renew(self.generation, why, kind)
+        self._files.clear()
 
     def discard(self, why: str) -> None:
         """Have the file removed. Raises OSError."""
         self.close()
-        self._database.discard(self.generation, why)
+        self._database.discard(why)
+        self._files.clear()
 
     def prepare(self) -> None:
         """Make sure that there is a usable file. Raises Unusable or OSError."""
@@ -222,4 +278,6 @@ class Connection:
         """Close it, if it is open."""
         db, self._db = self._db, None
         if db is not None:
+            # The last that closes removes what SQLite has added.
+            self._files = {path: known for path, known in self._files.items() if path == self._database.path}
             db.close()

@@ -23,6 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
+from typing import Final
 
 from msgspec import MsgspecError
 
@@ -38,6 +39,7 @@ from springhouse.stores.operations import (
     Counting,
     Desk,
     Dropped,
+    Flush,
     Forget,
     Operation,
     Purging,
@@ -47,13 +49,15 @@ from springhouse.stores.operations import (
     purge_decoder,
 )
 from springhouse.stores.purging import Everything, Held, Keys, Purge, Receipt, remaining
-from springhouse.stores.shared import Shared
+from springhouse.stores.shared import RETIRED, Shared
 from springhouse.stores.tier import BACKLOG_MAX, Arriving, Found, Later, News, Purged, Told
 from springhouse.stores.troubles import Troubles
 from springhouse.stores.writer import Writer
 
 SWEEP_EVERY_S = 600.0
 _REMEMBERED_MAX = 8192
+_ALL: Final = (Purge(Everything()),)
+"""What may have been purged when that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +164,9 @@ class DiskStore:
     def lookup(self, key: bytes, done: Found) -> None:
         """Find the variants under the key; see Tier."""
         purges = self._under_way()
-        if self._is_to_be_written(key):
+        if self._is_closing:
+            self._deliver(done, ())
+        elif self._is_to_be_written(key):
             self._submit(Then(lambda: self._find(self._writer.connection, key, done)))
         else:
             self._readers.submit(lambda connection: self._find(connection, key, done, purges))
@@ -169,10 +175,14 @@ class DiskStore:
         return self._last_of_key.get(key, 0) > self._writer.done
 
     def _find(self, connection: Connection, key: bytes, done: Found, purges: Sequence[Purge] = ()) -> None:
-        variants = self._finder.find(connection, key)
-        for purge in purges:
-            variants = remaining(variants, purge)
-        self._deliver(done, variants)
+        left: tuple[Entry, ...] = ()
+        try:
+            found = self._finder.find(connection, key)
+            for purge in purges:
+                found = remaining(found, purge)
+            left = found
+        finally:
+            self._deliver(done, left)
 
     def _under_way(self) -> tuple[Purge, ...]:
         """Return the purges that have yet to be carried out: a large one takes long, and no lookup waits for it."""
@@ -250,14 +260,29 @@ class DiskStore:
 
     def catch_up(self, done: News) -> None:
         """Fetch the purges of other processes; see Tier."""
-        self._readers.submit(lambda connection: self._read_log(connection, self._seen, done))
+        if self._is_closing:
+            self._deliver(done, _ALL)
+        else:
+            self._readers.submit(lambda connection: self._catch_up(connection, self._seen, done))
 
     def _counted(self, number: int) -> None:
         """Note that a purge of our own got a number: it is no news if it is the next."""
         if number == self._seen + 1:
             self._seen = number
 
-    def _read_log(self, connection: Connection, seen: int, done: News) -> None:
+    def _catch_up(self, connection: Connection, seen: int, done: News) -> None:
+        last: int = seen
+        purges: Sequence[Purge] = _ALL
+        try:
+            self._shared.rejoin()
+            last, purges = self._read_log(connection, seen)
+        except OSError as error:
+            self.troubles.report("read", f"the folder of the store cannot be used: {error}")
+        finally:
+            self._deliver(self._caught_up, last, purges, done)
+
+    def _read_log(self, connection: Connection, seen: int) -> tuple[int, Sequence[Purge]]:
+        """Return up to which number it is known what others have purged after a number, and what."""
         expected = self._shared.purges
         try:
             found = (
@@ -267,17 +292,18 @@ class DiskStore:
             )
             last = max(expected, found[-1][0] if found else 0)
             # A gap: the database was replaced, or the log was cut before this process had read it.
-            if len(found) != last - seen:
-                raise LookupError
-            purges = [purge_decoder.decode(purge) for _, process, purge in found if process != self._shared.name]
-        except (sqlite3.Error, LookupError, MsgspecError, TypeError) as error:
+            if len(found) == last - seen:
+                return last, [
+                    purge_decoder.decode(purge) for _, process, purge in found if process != self._shared.name
+                ]
+        except (sqlite3.Error, MsgspecError, TypeError) as error:
             if isinstance(error, sqlite3.Error):
                 self._finder.failed(connection, error)
-            last, purges = max(expected, self._shared.purges), [Purge(Everything())]
-        self._deliver(self._caught_up, last, purges, done)
+        return max(expected, self._shared.purges), _ALL
 
     def _caught_up(self, last: int, purges: Sequence[Purge], done: News) -> None:
-        self._seen = max(self._seen, last)
+        if last < RETIRED:
+            self._seen = max(self._seen, last)
         done(purges)
 
     # Housekeeping and the end.
@@ -287,19 +313,19 @@ class DiskStore:
 
         def work(connection: Connection) -> None:
             receipt = Receipt(failure="the store could not be read")
-            with suppress(sqlite3.Error):
+            try:
                 entries, size = connection.get().execute("SELECT entries, size FROM totals").fetchone()
                 receipt = Receipt(entries=entries, size=size)
-            self._deliver(done, receipt)
+            except sqlite3.Error as error:
+                self._finder.failed(connection, error)
+            finally:
+                self._deliver(done, receipt)
 
         self._readers.submit(work)
 
     def flush(self, done: Callable[[], None]) -> None:
         """Call back when all that was asked for before has been written."""
-        if self._writer.done == self._writer.submitted:
-            self._deliver(done)
-        else:
-            self._submit(Then(lambda: self._deliver(done)))
+        self._submit(Flush(lambda: self._deliver(done)))
 
     def close(self) -> None:
         """Write what is waiting to be written, and let go of everything; see Tier."""
@@ -320,6 +346,8 @@ class DiskStore:
 
     def _keep_house(self, _connection: Connection) -> None:
         """Sweep bodies that no row refers to, now and then and when the database was replaced; the writer calls."""
+        if self.leases is not None:
+            self.leases.rejoin()
         generation = self._shared.generation
         if monotonic() >= self._sweep_at or generation != self._swept:
             self._swept = generation

@@ -23,7 +23,7 @@ from typing import Final
 
 from springhouse.stores.byte_locks import OFFSET_BITS, ByteLocks, byte_locks
 from springhouse.stores.leasing import Acquired, Lease, Verdict, Waited
-from springhouse.stores.shared import mapped
+from springhouse.stores.shared import Identity, identity_of, mapped
 from springhouse.stores.tier import Later
 
 _FIRST_LOOK_S: Final = 0.002
@@ -66,12 +66,8 @@ class DiskLeases:
         self._limits = limits
         self._later = later
         self._after_writing = after_writing
-        self._locks: ByteLocks = byte_locks(folder)
-        try:
-            self._notes = Notes(folder / "notes")
-        except OSError:
-            self._locks.close()
-            raise
+        self._folder = folder
+        self._join()
         self._threads = Lock()  # leases are given up on the writer's thread as well
         self._held: dict[int, Lease] = {}
         self._leaving: dict[int, Lease] = {}
@@ -79,6 +75,34 @@ class DiskLeases:
         self._told: OrderedDict[int, tuple[int, float]] = OrderedDict()
         """Which notes of keys that were stored are known here, and since when."""
         self._is_closed = False
+
+    def _join(self) -> None:
+        locks: ByteLocks = byte_locks(self._folder)
+        try:
+            self._notes = Notes(self._folder / "notes")
+        except OSError:
+            locks.close()
+            raise
+        self._locks = locks
+        self._identities = self._found()
+
+    def _found(self) -> list[Identity | None]:
+        return [identity_of(self._folder / name) for name in ("notes", "0")]
+
+    def rejoin(self) -> None:
+        """Go on in the folder that has the name now, if this one was removed. The leases given so far are over."""
+        with self._threads:
+            if self._is_closed or self._found() == self._identities:
+                return
+            locks, notes = self._locks, self._notes
+            try:
+                self._join()
+            except OSError:
+                return  # they go on working among those who have them, and are looked for again
+            locks.close()
+            notes.close()
+            self._held.clear()
+            self._leaving.clear()
 
     def acquire(self, key: bytes, done: Acquired, *, since: float) -> Lease | Verdict:
         """Return the lease of a key, or HELD, FREE, ALONE or WITHOUT, at once; see Leasing."""

@@ -123,7 +123,7 @@ class Bodies:
 
     def path(self, name: str) -> Path:
         """Return where a body is: one of 256 folders, so that none gets too long to search. Raises OSError."""
-        if not _NAME.fullmatch(name):  # a database that others wrote to may say anything
+        if not isinstance(name, str) or not _NAME.fullmatch(name):  # a database that others wrote to may say anything
             raise OSError(f"{name!r} is no name of a body")
         number = name.removesuffix(PART).rpartition("-")[2]
         return self._folder / number[-2:].zfill(2) / name

@@ -38,7 +38,7 @@ class Readers:
             thread.start()
 
     def submit(self, task: Task) -> None:
-        """Run a task on one of the threads. It must not raise but sqlite3.Error."""
+        """Run a task on one of the threads. It must tell whoever waits for it itself, even when it fails."""
         self._tasks.put(task)
 
     def run(self, work: Callable[[], None]) -> None:
@@ -92,6 +92,8 @@ class Finder:
 
     def find(self, connection: Connection, key: bytes) -> tuple[Entry, ...]:
         """Return the variants of a key, the latest first; () when the database fails."""
+        if connection.is_barred:
+            return ()
         try:
             rows = connection.get().execute(_OF_KEY, (key,)).fetchall()
         except sqlite3.Error as error:

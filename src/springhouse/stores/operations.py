@@ -2,7 +2,8 @@
 
 An operation goes through three stages. `prepare` works without the database's lock: it encodes, digests, writes files.
 `apply` runs inside the transaction that it shares with others of its batch; it may run twice, when a transaction has to
-be repeated. `settle` follows when the transaction is committed, or has failed for good.
+be repeated. `settle` follows when the transaction is committed, or has failed for good: once, whatever happened before,
+for others may wait for it.
 
 An entry is not stored when another process has purged it since it was fetched: `since` is the number of the last
 purge that this process had been told of when the entry came. This process's own purges are no question, for what it
@@ -55,6 +56,8 @@ class Operation:
     """It must be done, even when nothing else can be."""
     is_lasting = False
     """It must survive a power failure once it is settled."""
+    is_certain = False
+    """It is only done if the folder has not been removed or replaced meanwhile."""
     has_rows = True
     """It reads or writes the database; what does not needs no transaction."""
 
@@ -203,6 +206,7 @@ class Purging(Operation):
 
     is_urgent = True
     is_vital = True
+    is_certain = True
 
     def __init__(
         self, purge: Purge, done: Purged | None, held: Sequence[Held], *, counted: Callable[[int], None]
@@ -215,6 +219,10 @@ class Purging(Operation):
         self.number = 0
         self.receipt = purging.counted(held)
 
+    def again(self) -> "Purging":
+        """Return what makes up for it, when it has failed and who asked for it has been told so."""
+        return Purging(self.purge, None, (), counted=self.counted)
+
     def apply(self, rows: Rows, desk: Desk) -> None:
         picked = rows.pick(self.purge.what)
         self.receipt = rows.with_held(picked, self.held)
@@ -222,10 +230,7 @@ class Purging(Operation):
             rows.remove_picked(picked)
         else:
             rows.mark_picked(self.purge.stale_from)
-        cursor = rows.db.execute(
-            "INSERT INTO purges(process, purge) VALUES(?, ?)", (desk.shared.name, msgpack.encode(self.purge))
-        )
-        self.number = cursor.lastrowid or 0
+        self.number = rows.log(desk.shared, msgpack.encode(self.purge))
 
     def settle(self, desk: Desk, *, done: bool) -> None:
         if done and self.number:
@@ -234,10 +239,18 @@ class Purging(Operation):
         if self.done is None:
             return
         if done:
-            receipt = structs.replace(self.receipt, processes=1 + len(desk.shared.others()))
+            receipt = structs.replace(self.receipt, processes=1 + _others(desk.shared))
         else:
             receipt = structs.replace(purging.counted(self.held), failure="the store could not be written")
         desk.deliver(self.done, receipt)
+
+
+def _others(shared: Shared) -> int:
+    """Return how many other processes use the folder, as far as that is to be known."""
+    try:
+        return len(shared.others())
+    except OSError:
+        return 0
 
 
 class Counting(Operation):
@@ -268,6 +281,13 @@ class Then(Operation):
 
     def settle(self, desk: Desk, *, done: bool) -> None:
         self.call()
+
+
+class Flush(Then):
+    """Does so after a look at the folder: what is found from then on is in the one that has the name."""
+
+    is_certain = True
+    has_rows = False
 
 
 class Afterwards(Operation):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from springhouse.stores.database import LATEST_PURGE
 from springhouse.stores.files import blocks
 from springhouse.stores.purging import Everything, Groups, Held, Keys, Prefix, Receipt, Selection, Tags, labels_named
+from springhouse.stores.shared import RETIRED, Shared
 
 PAGE = 8192
 _ROW_BYTES = 140
@@ -243,6 +244,17 @@ class Rows:
         """Return since when a soft purge says that an entry is stale."""
         found = self.db.execute("SELECT since FROM marks WHERE id = ?", (row.id,)).fetchone()
         return None if found is None else float(found[0])
+
+    def log(self, shared: Shared, purge: bytes) -> int:
+        """Write a purge into the log for the other processes; return its number, greater than all published ones."""
+        if shared.purges >= RETIRED:
+            raise FileNotFoundError("The folder was removed")
+        cursor = self.db.execute(
+            "INSERT INTO purges(number, process, purge) SELECT max(coalesce(max(seq), 0), ?) + 1, ?, ? "
+            "FROM sqlite_sequence WHERE name = 'purges'",
+            (shared.purges, shared.name, purge),
+        )
+        return cursor.lastrowid or 0
 
     def remove_picked(self, receipt: Receipt) -> None:
         """Remove what was picked, which `receipt` counted."""

@@ -8,6 +8,7 @@ after that. Safe to call from any thread.
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock
 from time import monotonic
 
@@ -37,8 +38,9 @@ class Troubles:
                 return
             self._silent_until[kind] = now + EVERY_S
             count = self.counts[kind]
-        self._say(text if count == 1 else f"{text} ({count} times so far)")
+        self.note(text if count == 1 else f"{text} ({count} times so far)")
 
     def note(self, text: str) -> None:
         """Say what is no trouble of a kind that repeats: a store set aside, a format brought up to date."""
-        self._say(text)
+        with suppress(OSError, ValueError):  # nobody listens any more: no reason to end the thread that has a trouble
+            self._say(text)

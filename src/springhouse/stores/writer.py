@@ -5,7 +5,11 @@ milliseconds for company, unless somebody waits for it. All processes on the fol
 
 A transaction that fails is rolled back, and its puts are dropped: a full disk costs hits, not answers. Purges are
 tried again without them. One that cannot be written down at all leaves no choice but to remove the database, which
-needs no space: what was purged must never be found again.
+needs no space: what was purged must never be found again. If even that fails, who asked for it is told so, and nothing
+is found until it has been made up for.
+
+Once a second, and before and after each purge, the writer looks whether the folder is still the one it works with, and
+makes anew what has been removed. Whatever fails, every operation is settled, once.
 """
 
 import sqlite3
@@ -15,7 +19,8 @@ from threading import Event, Thread
 from time import monotonic
 
 from springhouse.stores.database import Connection, Database, Unusable, is_corrupt
-from springhouse.stores.operations import PURGES_KEPT, Desk, Operation
+from springhouse.stores.operations import PURGES_KEPT, Desk, Operation, Purging
+from springhouse.stores.purging import Everything, Purge
 from springhouse.stores.rows import Rows, is_never_hot
 
 LINGER_S = 0.004
@@ -27,6 +32,8 @@ _BUSY_ATTEMPTS = 12
 """A purge waits that often for another process's transaction, `BUSY_S` each time."""
 _FREE_PAGES = 2048
 _PRUNED_AT_ONCE = 1000
+_OWED_MAX = 200
+"""Purges that are owed one by one; when there are more, all is."""
 
 Failure = (sqlite3.Error, Unusable, OSError)
 
@@ -48,6 +55,8 @@ class Writer:
         self._is_sound = True
         self._is_busy = False
         self._ticked_at = 0.0
+        self._is_closed = False
+        self._owed: list[Purging] = []
         self._bytes_in = self._bytes_out = 0
         self.is_hot: Callable[[bytes], bool] = is_never_hot
         self._visits: set[int] = set()
@@ -70,6 +79,9 @@ class Writer:
         """Have an operation done; return its number, for comparing with `done`. On the loop's thread only."""
         self._bytes_in += operation.size
         self.submitted += 1
+        if self._is_closed:
+            self._tried(operation.settle, self._desk, done=False)
+            return self.submitted
         self._operations.put(operation)
         if operation.is_urgent:
             self._is_wanted.set()
@@ -81,6 +93,7 @@ class Writer:
 
     def close(self) -> None:
         """Do what is waiting, and end."""
+        self._is_closed = True
         self._operations.put(None)
         self._is_wanted.set()
         self._thread.join(30.0)
@@ -89,21 +102,27 @@ class Writer:
         is_open = True
         while is_open:
             batch, is_open = self._gather()
-            try:
-                if batch or self._visits:
-                    self._do(batch)
-                now = monotonic()
-                if now - self._ticked_at >= TICK_S:
-                    self._ticked_at = now
-                    self._keep_house()
-                    self._tick(self.connection)
-            except Exception as error:
-                self._desk.troubles.report("bug", f"the writer of the store failed: {error!r}")
+            if batch or self._visits:
+                self._do(batch)
+            now = monotonic()
+            if now - self._ticked_at >= TICK_S:
+                self._ticked_at = now
+                self._tried(self._keep_house)
+                self._tried(self._tick, self.connection)
             count, size = len(batch), sum(operation.size for operation in batch)
             del batch  # nobody needs what it holds while this thread waits
             self._bytes_out += size
             self.done += count
         self.connection.close()
+
+    def _tried(self, step: Callable[..., object], *arguments: object, **more: object) -> bool:
+        """Take one step of the work; say whether it did not fail as nothing here should."""
+        try:
+            step(*arguments, **more)
+        except Exception as error:
+            self._desk.troubles.report("bug", f"the writer of the store failed: {error!r}")
+            return False
+        return True
 
     def _gather(self) -> tuple[list[Operation], bool]:
         try:
@@ -129,16 +148,16 @@ class Writer:
 
     def _do(self, batch: list[Operation]) -> None:
         desk = self._desk
-        for operation in batch:
-            try:
-                operation.prepare(desk)
-            except Exception as error:
-                desk.troubles.report("bug", f"the writer of the store failed: {error!r}")
-        is_done = self._committed(batch)
-        vital = [operation for operation in batch if operation.is_vital]
+        broken = {operation for operation in batch if not self._tried(operation.prepare, desk)}
+        ready = [operation for operation in batch if operation not in broken] if broken else batch
+        is_done = self._committed(ready)
+        vital = [operation for operation in ready if operation.is_vital]
         is_vital_done = is_done or (bool(vital) and self._insist(vital))
+        if vital and not is_vital_done:
+            self._owe(vital)
         for operation in batch:
-            operation.settle(desk, done=is_done or (is_vital_done and operation.is_vital))
+            is_well = is_vital_done if operation.is_vital else is_done
+            self._tried(operation.settle, desk, done=is_well and operation not in broken)
 
     def _insist(self, vital: list[Operation]) -> bool:
         """Do purges whatever it takes; say whether that went well."""
@@ -150,37 +169,73 @@ class Writer:
         self._is_sound = False
         try:
             self.connection.discard("the disk may be full")
-        except OSError as error:
+        except Failure as error:
             self._desk.troubles.report("write", f"the store cannot even be removed: {error}")
             return False
         return True
 
+    def _owe(self, purges: list[Operation]) -> None:
+        """Let nothing be found until purges that failed have been made up for."""
+        self._database.is_barred = True
+        self._owed += [purge.again() for purge in purges if isinstance(purge, Purging)]
+        if len(self._owed) > _OWED_MAX:
+            self._owed = [Purging(Purge(Everything()), None, (), counted=self._owed[0].counted)]
+
+    def _make_up(self) -> None:
+        """Do the purges that are owed."""
+        owed, self._owed = self._owed, []
+        self._do(list[Operation](owed))
+        self._database.is_barred = bool(self._owed)
+
     def _committed(self, batch: list[Operation]) -> bool:
         """Do operations in one transaction; say whether that went well."""
-        if not (self._visits or any(operation.has_rows for operation in batch)):
+        has_rows = bool(self._visits) or any(operation.has_rows for operation in batch)
+        is_certain = any(operation.is_certain for operation in batch)
+        if not has_rows and not is_certain:
             return True
         try:
-            if not self._is_sound:
-                self.connection.prepare()
-                self._is_sound = True
-            db = self.connection.get()
-            is_lasting = any(operation.is_lasting for operation in batch)
-            if is_lasting:
-                db.execute("PRAGMA synchronous=FULL")
-            try:
-                gone = self._transact(db, batch)
-            finally:
-                if is_lasting:
-                    db.execute("PRAGMA synchronous=NORMAL")
+            if is_certain or not self._is_sound:
+                self._look_after_folder()
+            gone = self._written(batch) if has_rows else []
+            if is_certain and not self._is_whole:
+                raise FileNotFoundError("the folder was removed or replaced meanwhile")
+            for name in gone:
+                self._desk.bodies.remove(name)
         except Exception as error:
             self._failed(error)
             return False
-        for name in gone:
-            self._desk.bodies.remove(name)
         return True
 
-    def _transact(self, db: sqlite3.Connection, batch: list[Operation]) -> list[str]:
+    def _written(self, batch: list[Operation]) -> list[str]:
         """Return the names of files that nothing refers to any more."""
+        db = self.connection.get()
+        if not any(operation.is_lasting for operation in batch):
+            return self._transact(db, batch)
+        db.execute("PRAGMA synchronous=FULL")
+        try:
+            return self._transact(db, batch)
+        finally:
+            db.execute("PRAGMA synchronous=NORMAL")
+
+    @property
+    def _is_whole(self) -> bool:
+        return self._desk.shared.is_whole and not self.connection.is_moved
+
+    def _look_after_folder(self) -> None:
+        """Make anew what of the folder was removed or replaced, and have a database that failed looked at.
+
+        Raises Unusable, OSError or sqlite3.Error.
+        """
+        is_sound, self._is_sound = self._is_sound, False  # until this has gone well
+        if self._desk.shared.rejoin():
+            self._desk.troubles.note(f"the folder of {self._database.path} was removed or replaced: it is made anew")
+        if self.connection.is_moved:
+            self.connection.renew("it was removed or replaced while it was in use", "lost")
+        elif not is_sound:
+            self.connection.prepare()
+        self._is_sound = True
+
+    def _transact(self, db: sqlite3.Connection, batch: list[Operation]) -> list[str]:
         visits, self._visits = self._visits, set()
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -209,13 +264,16 @@ class Writer:
                 self.connection.renew(str(error))
             else:
                 self._is_sound = False  # looked at again before the next transaction
-        except Failure as worse:
+        except Exception as worse:
             self._is_sound = False
             self._desk.troubles.report("replace", f"a damaged store could not be replaced: {worse}")
 
     def _keep_house(self) -> None:
-        """Give free pages back little by little, and see to the log of purges."""
+        """Look after the folder, make up for purges, give free pages back little by little, and see to the log."""
+        if self._owed:
+            self._make_up()
         try:
+            self._look_after_folder()
             db = self.connection.get()
             (free,) = db.execute("PRAGMA freelist_count").fetchone()
             if free > _FREE_PAGES:
