@@ -144,8 +144,8 @@ def test_a_folder_that_is_removed_under_load_is_made_anew(origin: Origin, start:
     folder = tmp_path / "store"
     numbers = count()
 
-    def each_its_own(exchange: Exchange) -> None:
-        answer(b"%d " % next(numbers) * 2000, **FRESH)(exchange)
+    async def each_its_own(exchange: Exchange) -> None:
+        await answer(b"%d " % next(numbers) * 2000, **FRESH)(exchange)
 
     origin.otherwise = each_its_own
     node = start(store=f"disk:{folder}", workers=2)

@@ -94,6 +94,30 @@ def test_a_freshened_entry_takes_the_old_ones_place(store: Subject, loop: Loop, 
     assert store.purge(Purge(Tags((b"new",)))).keys == 1
 
 
+@pytest.mark.parametrize("length", [INLINE, IN_FILE, STREAMED])
+@pytest.mark.parametrize(("before", "after"), [(None, b"de"), (b"de", None), (b"de", b"en"), (b"de", b"fr")])
+def test_what_is_freshened_with_another_vary_is_another_variant(
+    store: Subject, loop: Loop, length: int, before: bytes | None, after: bytes | None
+) -> None:
+    bystander = make_entry(KEY, b"bystander", language=b"it")
+    store.put(bystander)
+    store.put(make_entry(KEY, b"y" * length, language=b"en"))
+    store.put(make_entry(KEY, b"x" * length, language=before, tags=(b"old",)))
+    (old,) = (entry for entry in store.lookup(KEY) if entry.selector == (() if before is None else (before,)))
+    new = make_entry(KEY, b"x" * length, language=after, tags=(b"new",), at=NOW + 30)
+    new.content = old.content
+    store.replace(old, new)
+    left = [] if after == b"en" else [(b"en",)]
+    for _ in range(2):
+        found = store.lookup(KEY)
+        assert [entry.selector for entry in found] == [new.selector, *left, (b"it",)]
+        assert same((found[0], found[-1]), [new, bystander], loop)
+    assert store.purge(Purge(Tags((b"old",))), dry_run=True).entries == 0
+    receipt = store.purge(Purge(Keys((KEY,))))
+    assert (receipt.keys, receipt.entries) == (1, 2 + len(left))
+    assert store.lookup(KEY) == ()
+
+
 def test_nothing_is_freshened_that_has_gone(store: Subject) -> None:
     store.put(make_entry(KEY))
     (old,) = store.lookup(KEY)

@@ -70,7 +70,8 @@ class Model(RuleBasedStateMachine):
         content = (b"%d," % self.now * length)[:length]
         entry = make_entry(key, content, language=language, tags=tags, groups=groups, at=self.now)
         self.store.put(copy(entry))
-        others = [other for other in self.expected.get(key, []) if other.selector != entry.selector]
+        chosen_by = entry.vary, entry.selector
+        others = [other for other in self.expected.get(key, []) if (other.vary, other.selector) != chosen_by]
         self.expected[key] = [entry, *others][:VARIANTS_MAX]
 
     @rule(key=keys)
@@ -81,18 +82,22 @@ class Model(RuleBasedStateMachine):
         self.held += zip(found, expected, strict=True)
 
     @precondition(lambda self: self.held)
-    @rule(data=st.data(), tags=several)
-    def replace(self, data: st.DataObject, tags) -> None:
+    @rule(data=st.data(), tags=several, selector=st.sampled_from([None, (), (b"de",), (b"en",), (None,)]))
+    def replace(self, data: st.DataObject, tags, selector: tuple[bytes | None, ...] | None) -> None:
         self.now += 1
         old, expected_old = data.draw(st.sampled_from(self.held))
         fresh = copy(expected_old)
         fresh.requested_at = fresh.received_at = fresh.born_at = self.now
         fresh.fresh_until, fresh.tags = self.now + 60.0, tags
+        if selector is not None:  # Vary has changed
+            fresh.vary, fresh.selector = (b"accept-language",)[: len(selector)], selector
         new = copy(fresh)
         new.content = old.content
         self.store.replace(old, new)
         variants = self.expected.get(old.key, [])
-        self.expected[old.key] = [fresh if entry is expected_old else entry for entry in variants]
+        if any(entry is expected_old for entry in variants):
+            others = [e for e in variants if e is expected_old or (e.vary, e.selector) != (fresh.vary, fresh.selector)]
+            self.expected[old.key] = [fresh if entry is expected_old else entry for entry in others]
 
     @rule(what=purges, is_soft=st.booleans(), dry_run=st.booleans())
     def purge(self, what, is_soft: bool, dry_run: bool) -> None:

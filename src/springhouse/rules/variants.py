@@ -135,3 +135,9 @@ def with_entry(variants: Sequence[Entry], entry: Entry, limit: int) -> tuple[Ent
     """
     others = [e for e in variants if (e.vary, e.selector) != (entry.vary, entry.selector)]
     return (entry, *others[: limit - 1])
+
+
+def with_replaced(variants: Sequence[Entry], old: Entry, new: Entry) -> tuple[Entry, ...]:
+    """Return the variants with `new` in the place of `old`, without others it supersedes: Vary may have changed."""
+    chosen_by = new.vary, new.selector
+    return tuple(new if e is old else e for e in variants if e is old or (e.vary, e.selector) != chosen_by)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from springhouse.exchange.hit import Hot, HotVariants, prepare
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
-from springhouse.rules.variants import with_entry
+from springhouse.rules.variants import with_entry, with_replaced
 from springhouse.stores.eviction import Node, Sieve
 from springhouse.stores.labels import Labels
 from springhouse.stores.purging import (
@@ -138,10 +138,10 @@ class MemoryStore:
         return record
 
     def replace(self, old: Entry, new: Entry) -> None:
-        """Put a freshened entry in the old one's place; nothing happens when the old one has gone."""
+        """Put a freshened entry in the old one's place, and of those it supersedes; nothing when the old has gone."""
         record = self.records.get(old.key)
         if record is not None and any(entry is old for entry in record.variants):
-            self._set(record, tuple(new if entry is old else entry for entry in record.variants))
+            self._set(record, with_replaced(record.variants, old, new))
             self._shrink()
 
     def forget(self, keys: Iterable[bytes]) -> int:

@@ -171,7 +171,7 @@ class Replace(Operation):
                 return
             record = desk.codec.encode(new, proof)
             labels = purging.labels_of(new)
-            rows.update(row, NewRow(new.key, row.variant, record, labels, new.length or 0, row.file))
+            rows.update(row, NewRow(new.key, variant_of(new), record, labels, new.length or 0, row.file))
         except CodecError as error:
             desk.troubles.report("refused", f"a response was not stored: {error}")
             rows.remove([row])

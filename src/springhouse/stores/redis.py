@@ -217,10 +217,10 @@ class RedisStore:
         except CodecError as error:
             self.troubles.report("refused", f"a response was not stored: {error}")
             ttl = 0
-        if ttl == 0:
-            await self._drop(key, variant)
-            return
         mode, *rest = how
+        if ttl == 0:
+            await self._drop(key, rest[0] if mode == "replace" else variant)
+            return
         size = len(record) + (entry.length or 0)
         labels = b"\n".join(sorted(purging.labels_of(entry)))
         base, age = self._layout.base(key), max(0, int(1000 * (now - entry.requested_at)))

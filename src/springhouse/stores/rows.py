@@ -117,9 +117,15 @@ class Rows:
         self.size += new.size
 
     def update(self, row: Row, new: NewRow) -> None:
-        """Give a row another record and other labels, and take its mark off; its content stays."""
+        """Give a row another record, variant and labels, and take its mark off; its content stays.
+
+        Another row of the new variant is superseded.
+        """
+        if new.variant != row.variant:
+            self.remove([other for other in self.of_key(new.key) if other.variant == new.variant])
         self.db.execute(
-            "UPDATE entries SET record = ?, size = ?, visited = 1 WHERE id = ?", (new.record, new.size, row.id)
+            "UPDATE entries SET record = ?, variant = ?, size = ?, visited = 1 WHERE id = ?",
+            (new.record, new.variant, new.size, row.id),
         )
         for table in ("labels", "marks"):
             self.db.execute(f"DELETE FROM {table} WHERE id = ?", (row.id,))  # noqa: S608 - names of ours
