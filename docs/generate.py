@@ -1,4 +1,4 @@
-"""Writes the parts of the documentation that follow from the code: settings, reasons, modules, memories.
+"""Writes the parts of the documentation that follow from the code: settings, reasons, statuses, modules, memories.
 
     python docs/generate.py            write them (`make docs`)
     python docs/generate.py --check    write nothing; exit 1 and say which file is stale
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from springhouse.http.memo import BOUNDS, KIB, MIB
-from springhouse.rules import reasons
+from springhouse.rules import reasons, statuses
 from springhouse.settings import Settings
 
 if TYPE_CHECKING:
@@ -89,6 +89,22 @@ def reasons_table() -> str:
     return "| reason | `Cache-Status` | meaning | from |\n|---|---|---|---|\n" + "\n".join(rows)
 
 
+# Statuses.
+
+
+def statuses_table() -> str:
+    """Return for whom responses are stored, by status; statuses that are treated alike share a row."""
+    rows: dict[statuses.Rule, list[str]] = {}
+    for status, rule in statuses.RULES.items():
+        rows.setdefault(rule, []).append(str(status))
+    rows[statuses.OTHERS] = ["any other of 200 to 599"]
+    rows[statuses.NOT_FINAL] = ["below 200, above 599"]
+    lines = [
+        f"| {', '.join(which)} | {rule.storable.value} | {rule.why} | {rule.section} |" for rule, which in rows.items()
+    ]
+    return "| status | is stored | because | from |\n|---|---|---|---|\n" + "\n".join(lines)
+
+
 # Modules.
 
 
@@ -156,6 +172,7 @@ def growing(settings_: tuple[str, ...]) -> str:
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "settings": ("docs/settings.md", settings),
     "reasons": ("docs/how-caching-is-decided.md", reasons_table),
+    "statuses": ("docs/how-caching-is-decided.md", statuses_table),
     "modules": ("ARCHITECTURE.md", modules),
     "memories": ("docs/operating.md", memories),
 }
@@ -171,12 +188,12 @@ def with_part(text: str, name: str, part: str) -> str:
 
 
 def stale() -> Iterable[tuple[Path, str]]:
-    """Yield the files that are not what the code says, with what they should contain."""
+    """Return the files that are not what the code says, with what they should contain."""
+    texts = {path: (ROOT / path).read_text("utf-8") for path, _ in PARTS.values()}
+    wanted = dict(texts)
     for name, (path, part) in PARTS.items():
-        before = (ROOT / path).read_text("utf-8")
-        after = with_part(before, name, part())
-        if after != before:
-            yield ROOT / path, after
+        wanted[path] = with_part(wanted[path], name, part())
+    return ((ROOT / path, text) for path, text in wanted.items() if text != texts[path])
 
 
 def main() -> int:

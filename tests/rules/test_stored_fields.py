@@ -79,7 +79,7 @@ def test_windows(
     directives: str, max_stale_allowed: bool, no_cache: bool, while_revalidate: int, if_error: int
 ) -> None:
     """RFC 5861 §3, §4; what forbids serving stale (§4.2.4) forbids both windows."""
-    entry = stored(f"Cache-Control: {directives}")
+    entry = stored(f"Cache-Control: {directives}", 'ETag: "1"')
     assert entry.max_stale_allowed is max_stale_allowed
     assert entry.no_cache is no_cache
     assert entry.fresh_until == NOW + 60

@@ -37,12 +37,18 @@ STANDARD: list[Row] = [
     ("such a status with a lifetime", get(), ok(FRESH, status=500), BARE, r.STORED, "§3"),
     ("an unknown status with a lifetime", get(), ok(FRESH, status=299), BARE, r.STORED, "§3"),
     ("heuristically cacheable, no freshness, a tag to validate with", get(), ok(TAG, status=404), BARE, r.STORED, "§3"),
-    ("nothing to reuse it by", get(), ok(), BARE, r.NOT_REUSABLE, "§3"),
+    ("nothing to reuse it by", get(), ok(), BARE, r.NO_FRESHNESS, "§3"),
+    ("nothing to reuse it by, with Cookie", get(COOKIE), ok(), BARE, r.NO_FRESHNESS, "§3"),
     ("stale from the start, no validator", get(), ok("Cache-Control: max-age=0"), BARE, r.NOT_REUSABLE, "§3"),
     ("stale from the start, but it may stand in", get(), ok("Cache-Control: max-age=0, stale-if-error=9"), BARE,
         r.STORED, "RFC 5861 §4"),
     ("final", get(), ok(FRESH, status=103), BARE, r.NOT_UNDERSTOOD, "§3"),
+    ("no status at all", get(), ok(FRESH, status=600), BARE, r.NOT_UNDERSTOOD, "RFC 9110 §15"),
+    ("no status at all, and public", get(), ok("Cache-Control: public, max-age=9", status=999), BARE, r.NOT_UNDERSTOOD,
+        "RFC 9110 §15"),
+    ("the last status there is", get(), ok(FRESH, status=599), BARE, r.STORED, "§3"),
     ("206", get(), ok(FRESH, status=206), BARE, r.PARTIAL, "§3, §3.3"),
+    ("206 that nobody asked for", get("Range: bytes=0-1"), ok(FRESH, status=206), BARE, r.PARTIAL, "§3, §3.3"),
     ("304 nobody of ours asked for", get("If-None-Match: x"), ok(FRESH, status=304), BARE, r.UNSOLICITED, "§3"),
     ("no-store", get(), ok("Cache-Control: no-store, max-age=60"), BARE, r.NO_STORE, "§5.2.2.5"),
     ("No-Store in another spelling, twice", get(), ok("cache-CONTROL: a, NO-store"), BARE, r.NO_STORE, "§5.2"),
@@ -63,6 +69,11 @@ STANDARD: list[Row] = [
     ("private for some fields, and for all", get(), ok('Cache-Control: private="a", private, max-age=9'), BARE,
         r.PRIVATE, "§4.2.1"),
     ("no-cache may be stored", get(), ok("Cache-Control: no-cache", TAG), BARE, r.STORED, "§5.2.2.4"),
+    ("no-cache, to be validated by a date", get(), ok("Cache-Control: no-cache", f"Last-Modified: {date(-9)}"), BARE,
+        r.STORED, "§5.2.2.4"),
+    ("no-cache without a validator", get(), ok("Cache-Control: no-cache, max-age=60"), BARE, r.NOT_REUSABLE,
+        "§5.2.2.4"),
+    ("no-cache for some fields", get(), ok('Cache-Control: no-cache="x", max-age=60'), BARE, r.STORED, "§5.2.2.4"),
     ("an unknown directive", get(), ok("Cache-Control: max-age=60, community=uci"), BARE, r.STORED, "§5.2.3"),
     ("Pragma in a response", get(), ok("Pragma: no-cache", FRESH), BARE, r.STORED, "§5.4"),
     ("Vary: *", get(), ok(FRESH, "Vary: Accept, *"), BARE, r.VARY_STAR, "§4.1"),
@@ -90,17 +101,33 @@ SET_COOKIE: list[Row] = [
     ("refused", get(), ok(FRESH, SETS), REFUSING, r.SET_COOKIE, "configured"),
     ("refused in any spelling", get(), ok(FRESH, "sET-cOOKIE: a=1"), REFUSING, r.SET_COOKIE, "configured"),
     ("stripped", get(), ok(FRESH, SETS), Options(set_cookie="strip"), r.STORED, "configured"),
+    ("the rest may be stored", get(), ok('Cache-Control: no-cache="set-cookie", max-age=60', SETS), REFUSING, r.STORED,
+        "§5.2.2.4"),
+    ("in any spelling", get(), ok('Cache-Control: max-age=60, No-Cache="a, Set-Cookie"', SETS), REFUSING, r.STORED,
+        "§5.2.2.4"),
+    ("no-cache names another field", get(), ok('Cache-Control: no-cache="x", max-age=60', SETS), REFUSING,
+        r.SET_COOKIE, "§5.2.2.4"),
     ("refused though private names it", get(), ok('Cache-Control: private="Set-Cookie", max-age=60', SETS), REFUSING,
         r.SET_COOKIE, "configured"),
 ]  # fmt: skip
 
 GIVEN: list[Row] = [
     ("a TTL of ours", get(), ok(), TTL, r.STORED, "configured"),
-    ("not for a request with Cookie", get(COOKIE), ok(TAG), TTL, r.NO_FRESHNESS, "configured"),
-    ("not for a response with Set-Cookie", get(), ok(SETS), TTL, r.NOT_REUSABLE, "configured"),
+    ("not for a request with Cookie", get(COOKIE), ok(TAG), TTL, r.CREDENTIALS, "configured"),
+    ("nor is an error stored for one", get(COOKIE), ok(TAG, status=404), TTL, r.STATUS_WITHOUT_TTL, "configured"),
+    ("not for a response with Set-Cookie", get(), ok(SETS), TTL, r.SET_COOKIE, "configured"),
     ("not for private", get(), ok("Cache-Control: private"), TTL, r.PRIVATE, "configured"),
     ("not for no-store", get(), ok("Cache-Control: no-store"), TTL, r.NO_STORE, "configured"),
-    ("not for an error", get(), ok(status=404), TTL, r.NOT_REUSABLE, "configured"),
+    ("not for an error", get(), ok(status=404), TTL, r.STATUS_WITHOUT_TTL, "configured"),
+    ("not for an error, public", get(), ok("Cache-Control: public", status=403), TTL, r.STATUS_WITHOUT_TTL,
+        "configured"),
+    ("not for what is to be validated, without a validator", get(), ok("Cache-Control: no-cache"), TTL,
+        r.NOT_REUSABLE, "configured"),
+    ("not beside Pragma: no-cache", get(), ok("Pragma: no-cache"), TTL, r.MALFORMED, "§5.4"),
+    ("not beside Pragma in another spelling", get(), ok("pragma: a, No-Store;"), TTL, r.MALFORMED, "§5.4"),
+    ("beside another Pragma", get(), ok("Pragma: public"), TTL, r.STORED, "§5.4"),
+    ("forced beside Pragma: no-cache", get(), ok("Pragma: no-cache"), FORCED, r.STORED, "configured"),
+    ("beside an empty Cache-Control", get(), ok("Cache-Control:", "Cache-Control: ,"), TTL, r.STORED, "§5.2"),
     ("for a request with Cookie, if told so", get(COOKIE), ok(), GIVEN_TO_ALL, r.STORED, "configured"),
     ("forced, not for no-store", get(), ok("Cache-Control: no-store"), FORCED, r.NO_STORE, "configured"),
     ("forced, not for private", get(), ok("Cache-Control: private"), FORCED, r.PRIVATE, "configured"),
@@ -127,7 +154,19 @@ TARGETED: list[Row] = [
         "RFC 9213 §2.1"),
     ("empty: ignored", get(), ok("CDN-Cache-Control:", "Cache-Control: no-store"), BARE, r.NO_STORE, "RFC 9213 §2.1"),
     ("Expires is ignored beside it", get(), ok("CDN-Cache-Control: must-revalidate", f"Expires: {date(60)}"), BARE,
-        r.NOT_REUSABLE, "RFC 9213 §2.2"),
+        r.NO_FRESHNESS, "RFC 9213 §2.2"),
+    ("an age that is no Integer: ignored", get(), ok('CDN-Cache-Control: max-age="60"', "Cache-Control: no-store"),
+        BARE, r.NO_STORE, "RFC 9213 §2.1"),
+    ("a Decimal: ignored", get(), ok("CDN-Cache-Control: max-age=60.0", "Cache-Control: no-store"), BARE, r.NO_STORE,
+        "RFC 9213 §2.1"),
+    ("an Inner List: ignored", get(), ok("CDN-Cache-Control: max-age=(60)", "Cache-Control: no-store"), BARE,
+        r.NO_STORE, "RFC 9213 §2.1"),
+    ("a Boolean: ignored", get(), ok("CDN-Cache-Control: s-maxage, max-age=60", "Cache-Control: no-store"), BARE,
+        r.NO_STORE, "RFC 9213 §2.1"),
+    ("invalid, and nothing else: no TTL of ours", get(), ok("CDN-Cache-Control: no-store;;"), TTL, r.MALFORMED,
+        "RFC 9213 §2.1"),
+    ("Surrogate-Control that is none: no TTL of ours", get(), ok('Surrogate-Control: "no-store"'), TTL, r.MALFORMED,
+        "Edge Architecture §2.2"),
     ("parameters are ignored", get(), ok("CDN-Cache-Control: max-age=60;x=1"), BARE, r.STORED, "RFC 9213 §2.1"),
     ("Surrogate-Control", get(), ok("Surrogate-Control: max-age=60", "Cache-Control: no-store"), BARE, r.STORED,
         "Edge Architecture §2.2"),
@@ -176,7 +215,43 @@ STREAMS: list[Row] = [
     ("other parts", get(), ok(FRESH, "Content-Type: multipart/mixed; boundary=x"), BARE, r.STORED, "configured"),
 ]  # fmt: skip
 
-ROWS = STANDARD + AUTHORIZED + SET_COOKIE + GIVEN + TARGETED + SIZE + STREAMS
+ONE_REQUEST: list[Row] = [
+    (f"{status} is about one request", get(*asked), ok("Cache-Control: public, max-age=60", TAG, status=status), BARE,
+        r.ONE_REQUEST, "RFC 9110 §15")
+    for status, *asked in (
+        (226, "A-IM: feed"), (401, AUTH), (406, "Accept: a/b"), (407,), (408,), (411,), (412, 'If-None-Match: "1"'),
+        (413,), (415, "Content-Type: a/b"), (416, "Range: bytes=9-"), (416,), (417, "Expect: x"), (421,), (425,),
+        (426, "Upgrade: x"), (428,), (429,), (431,), (505,), (510,), (511,),
+    )
+]  # fmt: skip
+
+MALFORMED: list[Row] = [
+    (f"{value!r} is not wholly understood", get(), ok(*(f"Cache-Control: {line}" for line in value.split("\n"))),
+        options, r.MALFORMED, "§5.2")
+    for value in (
+        "private;max-age=0", "no-store;", ";no-store", '"no-store"', '"no-store', "private max-age=0", "no-cache;",
+        "'private'", "No-Store.", "public;no-store", "max-age=60 private", "max-age=60, x=\"no-store",
+        "must-understand, no-store;", "private=", "=no-cache", "max-age=60\nno-store;", 'x="\nno-store', "no-store\xe9",
+        "{no-store}", "no-store:1", "max-age=60; no-cache",
+    )
+    for options in (BARE, TTL, FORCED)
+] + [
+    (f"{value!r} gives nothing, but nothing forbids storing", get(), ok(f"Cache-Control: {value}"), TTL, r.MALFORMED,
+        "§5.2")
+    for value in ("public;", "max age=60", "x y", "max-age 60", "=", "\xe9", 'x="', "nostore;", "x-no-store-x;", ";",
+        "immutable; public")
+] + [
+    ("forced, and told to ignore no-store", get(), ok("Cache-Control: no-store;"), FORCED_NO_STORE, r.STORED,
+        "configured"),
+    ("what else is understood counts", get(), ok("Cache-Control: max-age=60, x y"), TTL, r.STORED, "§4.2.1"),
+    ("and so does Expires", get(), ok("Cache-Control: x y", f"Expires: {date(60)}"), TTL, r.STORED, "§4.2.1"),
+    ("it may be validated", get(), ok("Cache-Control: x y", TAG), TTL, r.STORED, "§4.3"),
+    ("a client's no-store", get("Cache-Control: no-store;"), ok(FRESH), BARE, r.REQUEST_NO_STORE, "§5.2.1.5"),
+    ("a client's no-store in quotes", get('Cache-Control: max-age=0, "no-store"'), ok(FRESH), BARE,
+        r.REQUEST_NO_STORE, "§5.2.1.5"),
+]  # fmt: skip
+
+ROWS = STANDARD + AUTHORIZED + SET_COOKIE + GIVEN + TARGETED + SIZE + ONE_REQUEST + MALFORMED + STREAMS
 
 
 @table("about request_ response options reason anchor", ROWS)
@@ -210,6 +285,9 @@ LASTING = [
     (get(AUTH), ok(FRESH), True),
     (get(), ok(FRESH, status=206), False),
     (get(), ok(FRESH, status=304), False),
+    (get("Range: bytes=9-"), ok(FRESH, status=416), False),
+    (get("A-IM: feed"), ok(FRESH, status=226), False),
+    (get(), ok("Cache-Control: private max-age=0"), True),
     (get(), ok("Cache-Control: no-store", status=503), False),
 ]
 

@@ -130,6 +130,11 @@ def combined(fields: Iterable[Field], name: bytes) -> bytes | None:
     return b", ".join(found) if found else None
 
 
+def names_of(fields: Iterable[Field]) -> frozenset[bytes]:
+    """Return the lower-case names of the fields."""
+    return frozenset([name.lower() for name, _ in fields])
+
+
 def members(value: bytes) -> list[bytes]:
     """Split a comma-separated list (§5.6.1); commas in quoted strings do not count, empty members are dropped."""
     return [m for m in (part.strip(b" \t") for part in _MEMBERS.findall(value)) if m]

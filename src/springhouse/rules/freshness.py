@@ -3,31 +3,29 @@
 from dataclasses import dataclass
 
 from springhouse.http import dates
-from springhouse.http.directives import SECONDS_MAX, delta_seconds
+from springhouse.http.directives import delta_seconds
 from springhouse.http.fields import AGE, AUTHORIZATION, COOKIE, DATE, EXPIRES, LAST_MODIFIED, SET_COOKIE
-from springhouse.http.headers import combined, values
+from springhouse.http.headers import combined, members, values
 from springhouse.http.messages import Request, Response
+from springhouse.rules import reasons
 from springhouse.rules.options import Options
-from springhouse.rules.policy import Policy
-
-HEURISTICALLY_CACHEABLE = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501})
-"""RFC 9110 §15.1."""
-
-GIVEN_TTL_APPLIES = frozenset({200, 203, 204, 300, 301, 308, 410})
-"""Where our own TTL may fill in: not for errors that a peculiar request may have caused (cache poisoning)."""
+from springhouse.rules.policy import Policy, is_disowned
+from springhouse.rules.reasons import Reason
+from springhouse.rules.statuses import GIVEN_TTL_APPLIES, HEURISTICALLY_CACHEABLE
 
 
 @dataclass(slots=True)
 class Lifespan:
     """When a response's age was zero, its freshness_lifetime in seconds, and its Date (seconds since 1970).
 
-    `given`: the lifetime is our options'.
+    `given`: the lifetime is our options'; `guessed`: it is heuristic. Else the origin has stated it.
     """
 
     born_at: float
     lifetime: int
     date: int
     given: bool = False
+    guessed: bool = False
 
 
 def lifespan(
@@ -39,8 +37,8 @@ def lifespan(
     received_at: float,
     options: Options,
     may_give: bool,
-) -> Lifespan | None:
-    """Return the lifespan of a response, None when nothing explicit or heuristic gives it one (§4.2.1).
+) -> Lifespan | Reason:
+    """Return the lifespan of a response, or the reason why nothing explicit or heuristic gives it one (§4.2.1).
 
     `may_give`: what `may_give_ttl` said.
     """
@@ -53,31 +51,45 @@ def lifespan(
     explicit = explicit_lifetime(response, policy, date, received_at)
     if explicit is not None:
         return Lifespan(born_at, explicit, date)
-    if options.ttl and may_give and response.status in GIVEN_TTL_APPLIES:
+    if may_give and response.status in GIVEN_TTL_APPLIES and not is_disowned(response):
         return Lifespan(born_at, options.ttl + int(initial), date, given=True)
     if options.ttl and request.bits & (AUTHORIZATION | COOKIE):
-        return None
+        return without_freshness(request, response, policy, options)
     heuristic = heuristic_lifetime(response, policy, date, options)
-    return None if heuristic is None else Lifespan(born_at, heuristic, date)
+    if heuristic is None:
+        return without_freshness(request, response, policy, options)
+    return Lifespan(born_at, heuristic, date, guessed=True)
+
+
+def without_freshness(request: Request, response: Response, policy: Policy, options: Options) -> Reason:
+    """Return why neither the origin nor a TTL of ours says how long a response stays fresh."""
+    if policy.is_malformed or (options.ttl and is_disowned(response)):
+        return reasons.MALFORMED
+    if not options.ttl:
+        return reasons.NO_FRESHNESS
+    if response.status not in GIVEN_TTL_APPLIES:
+        return reasons.STATUS_WITHOUT_TTL
+    if request.bits & (AUTHORIZATION | COOKIE) and not options.ttl_despite_credentials:
+        return reasons.CREDENTIALS
+    return reasons.SET_COOKIE if response.bits & SET_COOKIE else reasons.NO_FRESHNESS
 
 
 def initial_age(response: Response, date: int, *, requested_at: float, received_at: float) -> float:
     """Return corrected_initial_age (§4.2.3): the larger of what Date and what Age plus the delay say."""
     corrected = received_at - requested_at if received_at > requested_at else 0.0
     if response.bits & AGE:
-        corrected += age_value(response)
+        corrected += age_value(response) or 0
     apparent = int(received_at) - date
     return max(apparent, corrected)
 
 
-def age_value(response: Response) -> int:
-    """Return the Age that came with the response (§5.1).
+def age_value(response: Response) -> int | None:
+    """Return the Age that came with the response, None when there is none that is valid.
 
-    A value that is not exactly one non-negative integer says that the response is old, but not how old; it counts
-    as older than any lifetime, as §4.2.1 encourages for invalid freshness information.
+    Of a list the first member counts; one that is not delta-seconds is ignored (§5.1).
     """
-    age = delta_seconds(combined(response.fields, b"age"))
-    return SECONDS_MAX if age is None else age
+    listed = members(combined(response.fields, b"age") or b"")
+    return delta_seconds(listed[0]) if listed else None
 
 
 def date_of(response: Response, received_at: float) -> int:
@@ -106,22 +118,26 @@ def heuristic_lifetime(response: Response, policy: Policy, date: int, options: O
     """Return a lifetime for a response without an explicit one, None where §3 does not allow storing it at all.
 
     A tenth of the time since Last-Modified (§4.2.2). Without Last-Modified, and where a TTL of ours stands in for
-    heuristics, it is 0: such a response must be validated before each use.
+    heuristics, it is 0: such a response must be validated before each use. The same goes for one whose Cache-Control is
+    not wholly understood.
     """
     if response.status not in HEURISTICALLY_CACHEABLE and not policy.public:
         return None
     modified = dates.parse(response.value(b"last-modified", LAST_MODIFIED), date)
-    if modified is None or options.ttl:
+    if modified is None or options.ttl or policy.is_malformed:
         return 0
     unchanged = date - modified
     return max(0, min(int(unchanged * options.heuristic_fraction), options.heuristic_max))
 
 
 def may_give_ttl(request: Request, response: Response, policy: Policy, options: Options) -> bool:
-    """Say whether a TTL of ours may apply: not to what may be personal, unless the operator says so plainly."""
+    """Say whether a TTL of ours may apply: not to what may be personal, unless the operator says so plainly.
+
+    What a malformed Cache-Control was to say is not known, so it may have been that.
+    """
     if not options.ttl:
         return False
     if request.bits & (AUTHORIZATION | COOKIE) and not options.ttl_despite_credentials:
         return False
-    forbids = response.bits & SET_COOKIE or policy.no_store or policy.is_personal
+    forbids = response.bits & SET_COOKIE or policy.no_store or policy.is_personal or policy.is_malformed
     return options.ttl_despite_no_store or not forbids

@@ -3,8 +3,16 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
-from springhouse.http.directives import Directives, names, parse, seconds
-from springhouse.http.fields import CACHE_CONTROL, TARGETED
+from springhouse.http.directives import (
+    INTEGER_ARGUMENTS,
+    Directives,
+    is_well_formed,
+    names,
+    parse,
+    restrictions,
+    seconds,
+)
+from springhouse.http.fields import CACHE_CONTROL, PRAGMA, TARGETED
 from springhouse.http.headers import combined, members, values
 from springhouse.http.memo import KIB, Bound, Memo
 from springhouse.http.messages import Response
@@ -25,6 +33,9 @@ class Policy:
     `private` are those without field names; `withheld` are the names given with either, which only the first client
     may have. `shareable`: allows reuse for requests with Authorization (§3.5). `stale_allowed`: no directive forbids
     serving it stale (§4.2.4). `is_personal`: `private`, with or without names. `uses_expires`: Expires counts.
+    `is_malformed`: a field was not wholly understood, so that no lifetime but the origin's own is to be given.
+    `is_vetoed`: and it seems to forbid storing, which counts as no-store.
+    `cookie_apart`: `no-cache="set-cookie"`, so that the rest may be stored without that field.
     """
 
     lifetime: int | None
@@ -40,6 +51,9 @@ class Policy:
     stale_if_error: int
     withheld: tuple[bytes, ...]
     uses_expires: bool
+    is_malformed: bool
+    is_vetoed: bool
+    cookie_apart: bool
 
 
 def of(response: Response) -> Policy:
@@ -49,11 +63,25 @@ def of(response: Response) -> Policy:
     Cache-Control and Expires if it is valid and not empty.
     """
     if response.bits & TARGETED:
-        targeted = cdn_directives(values(response.fields, b"cdn-cache-control"))
-        directives = targeted or surrogate_directives(combined(response.fields, b"surrogate-control"))
-        if directives:
-            return replace(policy_of(directives), uses_expires=False)
+        return _targeted(response)
     return _worded(response.combined(b"cache-control", CACHE_CONTROL)) if response.bits & CACHE_CONTROL else NONE
+
+
+def _targeted(response: Response) -> Policy:
+    lines = values(response.fields, b"cdn-cache-control")
+    directives = cdn_directives(lines)
+    if directives:
+        return replace(policy_of(directives), uses_expires=False)
+    surrogate = surrogate_value(combined(response.fields, b"surrogate-control"))
+    if parse(surrogate):
+        return replace(_worded(surrogate), uses_expires=False)
+    policy = _worded(response.combined(b"cache-control", CACHE_CONTROL))
+    return replace(policy, is_malformed=True) if any(lines) or surrogate else policy
+
+
+def is_disowned(response: Response) -> bool:
+    """Return whether a response's Pragma asks not to be cached. No RFC defines that (§5.4), but it is meant."""
+    return bool(response.bits & PRAGMA and restrictions(response.combined(b"pragma", PRAGMA) or b""))
 
 
 def policy_of(directives: Directives) -> Policy:
@@ -74,12 +102,25 @@ def policy_of(directives: Directives) -> Policy:
         stale_if_error=(seconds(directives, b"stale-if-error") or 0) if stale_allowed else 0,
         withheld=names(directives.get(b"private")) + names(directives.get(b"no-cache")),
         uses_expires=True,
+        is_malformed=False,
+        is_vetoed=False,
+        cookie_apart=b"set-cookie" in names(directives.get(b"no-cache")),
     )
+
+
+def _read(value: bytes | None) -> Policy:
+    """Read Cache-Control. What is not wholly understood and seems to forbid storing does forbid it."""
+    policy = policy_of(parse(value))
+    if not value or is_well_formed(value):
+        return policy
+    if restrictions(value):
+        return replace(policy, is_malformed=True, is_vetoed=True, no_store=True, must_understand=False)
+    return replace(policy, is_malformed=True)
 
 
 _worded: Final = Memo[bytes | None, Policy](
     Bound("policies", 512 * KIB, "the Cache-Control values of responses, and what they mean to this cache"),
-    lambda value: policy_of(parse(value)),
+    _read,
 ).__getitem__
 
 NONE = policy_of({})
@@ -87,13 +128,15 @@ NONE = policy_of({})
 
 
 def cdn_directives(lines: list[bytes]) -> Directives:
-    """Read CDN-Cache-Control, a Dictionary (RFC 9213 §2.1); nothing when it does not parse."""
+    """Read CDN-Cache-Control, a Dictionary (RFC 9213 §2.1); nothing when it does not parse, or an age is no Integer."""
     targeted = dictionary(lines) or {}
+    if any(not _is_integer(value) for name, value in targeted.items() if name.encode() in INTEGER_ARGUMENTS):
+        return {}
     return {name.encode(): _argument(value) for name, value in targeted.items()}
 
 
-def surrogate_directives(value: bytes | None) -> Directives:
-    """Read Surrogate-Control: directives for any surrogate, and those targeted (`;springhouse`) at this one.
+def surrogate_value(value: bytes | None) -> bytes:
+    """Return what Surrogate-Control says to any surrogate and, targeted (`;springhouse`), to this one.
 
     `max-age=60+30` allows 30 more seconds of staleness, which are not used here.
     """
@@ -102,7 +145,11 @@ def surrogate_directives(value: bytes | None) -> Directives:
         directive, semicolon, target = member.partition(b";")
         if not semicolon or target.strip(b" \t").lower() == SURROGATE:
             ours.append(directive.strip(b" \t").split(b"+")[0])
-    return parse(b",".join(ours))
+    return b", ".join(ours)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _argument(value: object) -> bytes | None:

@@ -31,7 +31,7 @@ MAX_STALE = _reason("max-stale", "The client accepts a response this stale.", "R
 STALE_WHILE_REVALIDATE = _reason(
     "stale-while-revalidate", "Stale, but it may be served while it is being revalidated.", "RFC 5861 §3"
 )
-STALE_IF_ERROR = _reason("stale-if-error", "Stale, but the origin failed and it may stand in.", "RFC 5861 §4")
+STALE_IF_ERROR = _reason("stale-if-error", "The origin failed, and the stored response may stand in.", "RFC 5861 §4")
 
 # Sent on although something is stored.
 STALE = _reason("stale", "The stored response is stale.", "RFC 9111 §4.2", "stale")
@@ -42,7 +42,10 @@ REQUEST_MIN_FRESH = _reason(
     "request-min-fresh", "It will not stay fresh as long as the client wants.", "RFC 9111 §5.2.1.3", "request"
 )
 CREDENTIALS = _reason(
-    "credentials", "The stored response is not meant for requests with credentials.", "RFC 9111 §3.5", "request"
+    "credentials",
+    "The request has credentials, and the response does not say that it is for everybody.",
+    "RFC 9111 §3.5",
+    "request",
 )
 
 # Sent on because nothing fits.
@@ -78,8 +81,17 @@ VARY_STAR = _reason("vary-star", "Vary: * never matches another request.", "RFC 
 NOT_UNDERSTOOD = _reason("not-understood", "The status is not one this cache understands.", "RFC 9111 §3")
 PARTIAL = _reason("partial", "Partial content is passed on, not stored.", "RFC 9111 §3.3")
 STREAM = _reason("stream", "The media type is one of a stream, which has no end.", "RFC 9111 §3")
+ONE_REQUEST = _reason("one-request", "The status is about something in this one request.", "RFC 9110 §15")
+MALFORMED = _reason(
+    "malformed", "What the response says about caching is not in a form that can be relied on.", "RFC 9111 §5.2"
+)
 NO_FRESHNESS = _reason("no-freshness", "Nothing says how long the response stays fresh.", "RFC 9111 §3")
-NOT_REUSABLE = _reason("not-reusable", "It is stale from the start and has no validator.", "RFC 9111 §3")
+STATUS_WITHOUT_TTL = _reason(
+    "status-without-ttl", "No TTL of ours is for this status, and the response has none of its own.", "RFC 9111 §4.2.2"
+)
+NOT_REUSABLE = _reason(
+    "not-reusable", "It would have to be validated before each use, and has no validator.", "RFC 9111 §3"
+)
 TOO_LARGE = _reason("too-large", "The response is larger than a stored object may be.", "RFC 9111 §3")
 UNSOLICITED = _reason("unsolicited", "A 304 that confirms nothing stored here.", "RFC 9111 §4.3.4")
 

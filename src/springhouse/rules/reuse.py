@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from springhouse.http.directives import Directives, parse, seconds
+from springhouse.http.directives import Directives, cautious, seconds
 from springhouse.http.fields import (
     AUTHORIZATION,
     CACHE_CONTROL,
@@ -49,8 +49,8 @@ def never_from_cache(request: Request) -> Reason | None:
 def directives_of(request: Request) -> Directives:
     """Return the request's directives; Pragma: no-cache counts where there is no Cache-Control (§5.4)."""
     if request.bits & CACHE_CONTROL:
-        return parse(combined(request.fields, b"cache-control"))
-    if request.bits & PRAGMA and b"no-cache" in parse(combined(request.fields, b"pragma")):
+        return cautious(combined(request.fields, b"cache-control"))
+    if request.bits & PRAGMA and b"no-cache" in cautious(combined(request.fields, b"pragma")):
         return {b"no-cache": None}
     return {}
 

@@ -1,7 +1,6 @@
 """Whether a response may be stored, and the entry it becomes (RFC 9111 §3)."""
 
 from springhouse.http import dates, etags
-from springhouse.http.directives import parse
 from springhouse.http.fields import (
     AGE,
     AUTHORIZATION,
@@ -14,21 +13,17 @@ from springhouse.http.fields import (
     VARY,
     Field,
 )
-from springhouse.http.headers import combined
 from springhouse.http.messages import Request, Response
 from springhouse.rules import keys, labels, reasons, variants
 from springhouse.rules import policy as policies
 from springhouse.rules.entry import Entry
-from springhouse.rules.freshness import HEURISTICALLY_CACHEABLE, Lifespan, explicit_lifetime, lifespan, may_give_ttl
+from springhouse.rules.freshness import Lifespan, explicit_lifetime, lifespan, may_give_ttl, without_freshness
 from springhouse.rules.options import Options
 from springhouse.rules.policy import Policy
 from springhouse.rules.reasons import Reason
+from springhouse.rules.reuse import directives_of
+from springhouse.rules.statuses import UNDERSTOOD, refusal_of
 from springhouse.rules.streams import is_stream
-
-UNDERSTOOD = HEURISTICALLY_CACHEABLE - {206} | {302, 303, 307, 400, 401, 403, 406, 409, 415, 422, 429} | {
-    500, 502, 503, 504
-}  # fmt: skip
-"""The final statuses whose caching requirements this cache implements; partial content is only passed on."""
 
 
 def keep(
@@ -46,8 +41,8 @@ def keep(
     `length`: bytes of its content, None while that is not known.
     """
     policy = policies.of(response)
-    if forbids_storing(policy, options):
-        return reasons.NO_STORE  # the most frequent refusal, before anything is computed
+    if forbids_storing(policy, options):  # the most frequent refusal, before anything is computed
+        return reasons.MALFORMED if policy.is_vetoed else reasons.NO_STORE
     given = may_give_ttl(request, response, policy, options)
     refusal = may_not_store(request, response, policy, options, given=given)
     if refusal:
@@ -59,8 +54,8 @@ def keep(
     span = lifespan(
         request, response, policy, requested_at=requested_at, received_at=received_at, options=options, may_give=given
     )
-    if span is None:
-        return reasons.NO_FRESHNESS
+    if isinstance(span, Reason):
+        return span
     if request.bits & AUTHORIZATION and not span.given and not policy.shareable:
         return reasons.AUTHORIZATION  # a TTL of ours may be for everybody; what the origin timed is not
     entry = Entry(key, response.status, response.reason, stored_fields(response, policy, received_at, options))
@@ -75,7 +70,9 @@ def keep(
     if response.bits & (TAGS | CACHE_GROUPS):
         entry.tags, entry.groups = labels.tags_of(response), labels.groups_of(response)
     _set_lifetime(entry, span, policy, forced=span.given and options.force_ttl and response.status == 200)
-    return entry if is_reusable(entry) else reasons.NOT_REUSABLE
+    if is_reusable(entry):
+        return entry
+    return without_freshness(request, response, policy, options) if span.guessed else reasons.NOT_REUSABLE
 
 
 def keep_for_get(
@@ -110,7 +107,7 @@ def keep_for_get(
 
 def is_reusable(entry: Entry) -> bool:
     """Say whether the entry can ever answer another request: fresh, validated, or stale by permission."""
-    if entry.lifetime > 0 or entry.etag or entry.last_modified:
+    if (entry.lifetime > 0 and not entry.no_cache) or entry.etag or entry.last_modified:
         return True
     return max(entry.stale_if_error_until, entry.stale_while_revalidate_until) > entry.fresh_until
 
@@ -124,22 +121,21 @@ def may_not_store(
     """
     is_forced = given and options.force_ttl and response.status == 200
     overridden = is_forced and options.ttl_despite_no_store
-    if response.status == 206:
-        return reasons.PARTIAL
-    if response.status == 304:
-        return reasons.UNSOLICITED
-    if response.status < 200 or (policy.must_understand and response.status not in UNDERSTOOD):
+    refusal = refusal_of(response.status)
+    if refusal is not None:
+        return refusal
+    if policy.must_understand and response.status not in UNDERSTOOD:
         return reasons.NOT_UNDERSTOOD
     if policy.no_store and not policy.must_understand and not overridden:
-        return reasons.NO_STORE
-    if request.bits & CACHE_CONTROL and b"no-store" in parse(combined(request.fields, b"cache-control")):
+        return reasons.MALFORMED if policy.is_vetoed else reasons.NO_STORE
+    if request.bits & CACHE_CONTROL and b"no-store" in directives_of(request):
         return reasons.REQUEST_NO_STORE
     if policy.private and not overridden:
         return reasons.PRIVATE
     is_given_to_all = given and options.ttl_despite_credentials
     if request.bits & AUTHORIZATION and not policy.shareable and not is_given_to_all:
         return reasons.AUTHORIZATION
-    if response.bits & SET_COOKIE and options.set_cookie == "refuse" and not overridden:
+    if response.bits & SET_COOKIE and options.set_cookie == "refuse" and not (overridden or policy.cookie_apart):
         return reasons.SET_COOKIE
     return reasons.VARY_STAR if response.bits & VARY and variants.names(response) == (variants.STAR,) else None
 

@@ -14,10 +14,11 @@ from springhouse.http.fields import (
     IF_RANGE,
     LAST_MODIFIED,
     RANGE,
+    SET_COOKIE,
     TAGS,
     Field,
 )
-from springhouse.http.headers import first
+from springhouse.http.headers import first, names_of
 from springhouse.http.messages import Request, Response
 from springhouse.rules import reasons
 from springhouse.rules.decisions import Discard, Freshen, Keep, Outcome, ServeStale
@@ -39,7 +40,7 @@ _NEVER_UPDATED = frozenset({
     b"etag", b"age",
 })  # fmt: skip
 """Fields of the message that has the content; a 304 and the answer to a HEAD have none, or speak of their own."""
-_PECULIAR = frozenset({reasons.REQUEST_NO_STORE, reasons.UNSOLICITED, reasons.PARTIAL})
+_PECULIAR = frozenset({reasons.REQUEST_NO_STORE, reasons.UNSOLICITED, reasons.PARTIAL, reasons.ONE_REQUEST})
 """Reasons that lie in the one request, so that they say nothing about the next with or without credentials."""
 
 
@@ -90,11 +91,15 @@ def outcome_of(kept: Entry | Reason, response: Response) -> Keep | Discard:
 
 
 def may_serve_on_error(request: Request, entry: Entry, now: float) -> bool:
-    """Say whether the entry may stand in for an error (RFC 5861 §4); the request may ask for it, too."""
+    """Say whether the entry may stand in for an error (RFC 5861 §4); the request may ask for it, too.
+
+    Being fresh is not enough: a client that wanted it validated has been promised nothing else.
+    """
     if entry.no_cache or entry.invalidated or not entry.max_stale_allowed:
         return False
-    allowed = seconds(directives_of(request), b"stale-if-error")
-    return now < max(entry.stale_if_error_until, entry.fresh_until + (allowed or 0))
+    allowed = seconds(directives_of(request), b"stale-if-error") or 0
+    until = max(entry.stale_if_error_until, entry.fresh_until + allowed)
+    return entry.fresh_until < until > now
 
 
 def _validated(
@@ -118,6 +123,14 @@ def _validated(
     once.fields = stored_fields(updated, NO_POLICY, received_at, options)
     once.born_at = received_at - initial_age(updated, date, requested_at=requested_at, received_at=received_at)
     return Freshen(entry, once, spoiled(entry) if may_store else entry, reasons.VALIDATED)
+
+
+def left_out(response: Response, entry: Entry, options: Options) -> list[Field]:
+    """Return the fields of a 304 that the entry it has freshened may not have, for the one client that asked (§3.1)."""
+    if not (response.bits & SET_COOKIE or entry.is_redacted):
+        return []
+    known = names_of(entry.fields) | _NEVER_UPDATED
+    return [field for field in response.end_to_end(options.withheld) if field[0].lower() not in known]
 
 
 def freshened(
