@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from tests.exchange.transcripts import KEY, LEAD, Row, answer, check, failure, found, play
+from tests.exchange.transcripts import KEY, LEAD, Row, answer, check, failure, found, play, play_on
 from tests.support.heads import BARE, date, fields, get, head, ok, stored
 
 from springhouse.exchange.flow import respond
 from springhouse.exchange.reply import Source
-from springhouse.exchange.steps import Replace
+from springhouse.exchange.steps import Claim, Lookup, Replace, Result, Send, Step
+from springhouse.http.fields import CACHE_CONTROL
+from springhouse.http.messages import Request
 from springhouse.rules import reasons as r
-from springhouse.rules.options import Options
+from springhouse.rules.options import Options, SetCookie
 
 F, TAG, SET = "Cache-Control: max-age=60", 'ETag: "1"', 'If-None-Match: "1"'
 ENTRY = stored(F, TAG)
@@ -39,13 +41,13 @@ HITS = [
 
 MISSES = [
     Row("miss, stored", get(), [("lookup", found()), ("claim", LEAD), ("send", answer(ok(F))), ("record", None)], 200,
-        "MISS", "springhouse; fwd=uri-miss; stored; ttl=60", r.STORED, "§3"),
+        "MISS", "springhouse; fwd=uri-miss; stored; ttl=60", r.URI_MISS, "§3"),
     Row("miss, stored, with an Age", get(),
         [("lookup", found()), ("claim", LEAD), ("send", answer(ok(F, "Age: 9"))), ("record", None)], 200, "MISS",
-        "springhouse; fwd=uri-miss; stored; ttl=51", r.STORED, "§4.2.3"),
+        "springhouse; fwd=uri-miss; stored; ttl=51", r.URI_MISS, "§4.2.3"),
     Row("vary-miss", get("A: 2"),
         [("lookup", found(BY_A)), ("claim", LEAD), ("send", answer(ok(F, "Vary: A"))), ("record", None)], 200, "MISS",
-        "springhouse; fwd=vary-miss; stored; ttl=60", r.STORED, "§4.1"),
+        "springhouse; fwd=vary-miss; stored; ttl=60", r.VARY_MISS, "§4.1"),
     Row("miss, not to be stored", get(),
         [("lookup", found()), ("claim", LEAD), ("send", answer(ok("Cache-Control: private"))),
          ("release, lasting", None)], 200, "MISS", "springhouse; fwd=uri-miss; detail=private", r.PRIVATE, "§3"),
@@ -62,13 +64,13 @@ MISSES = [
         "springhouse; fwd=request; detail=authorization", r.AUTHORIZATION, "§3.5"),
     Row("conditions of the client's, as leader", get('If-None-Match: "9"'),
         [("lookup", found()), ("claim", LEAD), ("send", answer(ok(F, 'ETag: "9"'))), ("record", None)], 304, "MISS",
-        "springhouse; fwd=uri-miss; stored; ttl=60; fwd-status=200", r.STORED, "§4.3.2"),
+        "springhouse; fwd=uri-miss; stored; ttl=60; fwd-status=200", r.URI_MISS, "§4.3.2"),
     Row("a range of something not stored", get("Range: bytes=1-2"),
         [("lookup", found()), ("send | Range: bytes=1-2", answer(ok(F, status=206)))], 206, "MISS",
         "springhouse; fwd=uri-miss; detail=partial", r.PARTIAL, "§3.3"),
     Row("a range of which the origin sends all", get("Range: bytes=1-2"),
         [("lookup", found()), ("send | Range: bytes=1-2", answer(ok(F))), ("record", None)], 206, "MISS",
-        "springhouse; fwd=uri-miss; stored; ttl=60; fwd-status=200", r.STORED, "RFC 9110 §14.2"),
+        "springhouse; fwd=uri-miss; stored; ttl=60; fwd-status=200", r.URI_MISS, "RFC 9110 §14.2"),
     Row("HEAD", head(), [("lookup", found()), ("send", answer(ok(F))), ("lookup", found())], 200, "MISS",
         "springhouse; fwd=uri-miss", r.URI_MISS, "§4"),
 ]  # fmt: skip
@@ -82,11 +84,35 @@ VALIDATIONS = [
          ("replace", None)], 200, "REVALIDATED", CONFIRMED, r.VALIDATED, "§4.3.1"),
     Row("stale, 200", get(),
         [("lookup", found(ENTRY, after=65)), ("claim", LEAD), (f"send | {SET}", answer(ok(F), after=65)),
-         ("record", None)], 200, "MISS", "springhouse; fwd=stale; stored; ttl=60", r.STORED, "§4.3.3"),
+         ("record", None)], 200, "MISS", "springhouse; fwd=stale; stored; ttl=60", r.STALE, "§4.3.3"),
     Row("stale, 404", get(),
         [("lookup", found(ENTRY, after=65)), ("claim", LEAD), (f"send | {SET}", answer(ok(status=404), after=65)),
-         ("release, lasting", None)], 404, "MISS", "springhouse; fwd=stale; detail=not-reusable", r.NOT_REUSABLE,
-        "§4.3.3"),
+         ("release, lasting", None), ("forget /", None)], 404, "MISS", "springhouse; fwd=stale; detail=no-freshness",
+        r.NO_FRESHNESS, "§4.3.3"),
+    Row("stale, a 200 that may not be stored", get(),
+        [("lookup", found(ENTRY, after=65)), ("claim", LEAD),
+         (f"send | {SET}", answer(ok("Cache-Control: no-store"), after=65)), ("release, lasting", None),
+         ("forget /", None)], 200, "MISS", "springhouse; fwd=stale; detail=no-store", r.NO_STORE, "§4.3.3"),
+    Row("stale, 410 that may be stored", get(),
+        [("lookup", found(ENTRY, after=65)), ("claim", LEAD), (f"send | {SET}", answer(ok(F, status=410), after=65)),
+         ("record", None)], 410, "MISS", "springhouse; fwd=stale; stored; ttl=60", r.STALE, "§4.3.3"),
+    Row("stale, 200 that is chosen in another way: the old one does not stay beside it", get(),
+        [("lookup", found(ENTRY, after=65)), ("claim", LEAD),
+         (f"send | {SET}", answer(ok(F, "Vary: A"), after=65)), ("forget /", None), ("record", None)], 200, "MISS",
+        "springhouse; fwd=stale; stored; ttl=60", r.STALE, "§4.3.3"),
+    Row("stale, 501: nothing is known", get(),
+        [("lookup", found(ENTRY, after=65)), ("claim", LEAD), (f"send | {SET}", answer(ok(status=501), after=65)),
+         ("release", None)], 501, "MISS", "springhouse; fwd=stale; detail=no-freshness", r.NO_FRESHNESS, "§4.3.3"),
+    Row("a reload of what is fresh, alone", get("Cache-Control: no-cache, no-store"),
+        [("lookup", found(ENTRY)), (f"send | {SET}", answer(ok("Cache-Control: private"))), ("forget /", None)], 200,
+        "MISS", "springhouse; fwd=request; detail=request-no-store", r.REQUEST_NO_STORE, "§4.3.3"),
+    Row("a reload of what has no validator", get("Cache-Control: max-age=0"),
+        [("lookup", found(stored(F))), ("claim", LEAD), ("send", answer(ok("Cache-Control: private"))),
+         ("release, lasting", None), ("forget /", None)], 200, "MISS", "springhouse; fwd=request; detail=private",
+        r.PRIVATE, "§4.3.3"),
+    Row("nobody asked about what is not for credentials", get("Authorization: x", "Cache-Control: no-cache"),
+        [("lookup", found(ENTRY)), ("send", answer(ok("Cache-Control: private")))], 200, "MISS",
+        "springhouse; fwd=request; detail=private", r.PRIVATE, "§3.5"),
     Row("no-cache of the client's", get("Cache-Control: no-cache"),
         [("lookup", found(ENTRY)), ("claim", LEAD), (f"send | {SET}", answer(ok(status=304))), ("replace", None)], 200,
         "REVALIDATED", "springhouse; fwd=request; fwd-status=304; stored; ttl=60; detail=request-no-cache", r.VALIDATED,
@@ -106,12 +132,12 @@ VALIDATIONS = [
     Row("a 304 about something else: once more, without conditions", get(),
         [("lookup", found(ENTRY, after=65)), ("claim", LEAD),
          (f"send | {SET}", answer(ok('ETag: "9"', status=304), after=65)), ("send", answer(ok(F), after=65)),
-         ("record", None)], 200, "MISS", "springhouse; fwd=stale; stored; ttl=60", r.STORED, "§4.3.4"),
+         ("record", None)], 200, "MISS", "springhouse; fwd=stale; stored; ttl=60", r.STALE, "§4.3.4"),
     Row("a 304 about something else, forbidding to store", get(SET),
         [("lookup", found(ENTRY, after=65)), ("claim", LEAD),
          (f"send | {SET}", answer(ok('ETag: "9"', "Cache-Control: no-store", status=304), after=65)),
          ("send", answer(ok(F), after=65)), ("record", None)], 200, "MISS", "springhouse; fwd=stale; stored; ttl=60",
-        r.STORED, "§4.3.4"),
+        r.STALE, "§4.3.4"),
     Row("a 304 to the client, where nothing is stored", get(SET),
         [("lookup", found(goes_alone=True)), (f"send | {SET}", answer(ok(status=304)))], 304, "MISS",
         "springhouse; fwd=uri-miss; detail=unsolicited", r.UNSOLICITED, "§4.3.2"),
@@ -122,6 +148,23 @@ VALIDATIONS = [
         [("lookup", found(ENTRY, after=65)), ("send", answer(ok(F, 'ETag: "2"'), after=65)),
          ("lookup", found(ENTRY, after=65)), ("replace, invalidated", None)], 200, "MISS", "springhouse; fwd=stale",
         r.STALE, "§4.3.5"),
+    Row("HEAD, gone", head(),
+        [("lookup", found(ENTRY, after=65)), ("send", answer(ok(status=410), after=65)),
+         ("lookup", found(ENTRY, after=65)), ("forget /", None)], 410, "MISS", "springhouse; fwd=stale", r.STALE,
+        "§4.3.3"),
+    Row("HEAD that the origin does not know", head(),
+        [("lookup", found(ENTRY, after=65)), ("send", answer(ok(status=405), after=65)),
+         ("lookup", found(ENTRY, after=65))], 405, "MISS", "springhouse; fwd=stale", r.STALE, "RFC 9110 §15.5.6"),
+    Row("a 304 about something else, then what may not be stored", get(),
+        [("lookup", found(ENTRY, after=65)), ("claim", LEAD),
+         (f"send | {SET}", answer(ok('ETag: "9"', status=304), after=65)),
+         ("send", answer(ok("Cache-Control: private"), after=65)), ("release, lasting", None), ("forget /", None)],
+        200, "MISS", "springhouse; fwd=stale; detail=private", r.PRIVATE, "§4.3.3"),
+    Row("a 304 about something else, twice", get(),
+        [("lookup", found(ENTRY, after=65)), ("claim", LEAD),
+         (f"send | {SET}", answer(ok('ETag: "9"', status=304), after=65)),
+         ("send", answer(ok('ETag: "9"', status=304), after=65)), ("release", None)],
+        304, "MISS", "springhouse; fwd=stale; detail=unsolicited", r.UNSOLICITED, "§4.3.4"),
 ]  # fmt: skip
 
 ROWS = HITS + MISSES + VALIDATIONS
@@ -180,6 +223,81 @@ def test_the_first_client_gets_what_is_not_stored(said: list[str]) -> None:
     reply, _ = play(respond(get(), KEY, Options(set_cookie="strip")), script)
     assert reply is not None
     assert reply.fields == fields(*said, f"Date: {date()}")
+
+
+SAID_TO_ONE = [
+    (["Set-Cookie: a=1", "set-cookie: b=2"], "strip"),
+    (["Set-Cookie: a=1"], "refuse"),
+    (["Set-Cookie: a=1"], "store"),
+    (['Cache-Control: private="X-Who"', "X-Who: me"], "store"),
+    (['Cache-Control: no-cache="x-who, X-Too"', "X-WHO: me", "X-Too: 1"], "refuse"),
+    (["Cache-Control: no-store", "X-Who: me"], "refuse"),
+    (["Cache-Control: private", "Set-Cookie: a=1"], "strip"),
+]
+
+
+@pytest.mark.parametrize("asked", [get(), get(SET), get("Cache-Control: no-store")], ids=["200", "304", "no-store"])
+@pytest.mark.parametrize(("said", "set_cookie"), SAID_TO_ONE)
+def test_the_client_that_asked_gets_the_fields_of_a_304(asked: Request, said: list[str], set_cookie: SetCookie) -> None:
+    """§3.1, §4.3.4: whether they may be stored or not."""
+    claim = [] if asked.bits & CACHE_CONTROL else [("claim", LEAD)]
+    response = ok(*said, "Surrogate-Key: k", "Content-Encoding: x", "Connection: close", status=304)
+    script = [("lookup", found(ENTRY, after=65)), *claim, (f"send | {SET}", answer(response, after=65))]
+    flow = respond(asked, KEY, Options(set_cookie=set_cookie))
+    reply, steps = play_on(flow, script)
+    assert reply is not None
+    got = reply.all_fields
+    assert [f for f in got if f[0] != b"Cache-Control" and f in fields(*said)] == fields(
+        *(line for line in said if not line.startswith("Cache-Control"))
+    )
+    assert not {b"Surrogate-Key", b"Content-Encoding", b"Connection"} & {name for name, _ in got}
+    replace = steps[-1]
+    assert isinstance(replace, Replace)
+    if set_cookie != "store":
+        assert not any(name.lower() in (b"set-cookie", b"x-who", b"x-too") for name, _ in replace.new.fields)
+
+
+@pytest.mark.parametrize("set_cookie", ["strip", "store"])
+def test_a_client_whose_own_condition_fails_gets_the_cookie_that_came(set_cookie: SetCookie) -> None:
+    """RFC 9110 §15.4.5: the origin sent 200, the client gets 304; the cookie was for it."""
+    script = [("lookup", found()), ("claim", LEAD), ("send", answer(ok(F, TAG, "Set-Cookie: a=1"))), ("record", None)]
+    reply, _ = play(respond(get(SET), KEY, Options(set_cookie=set_cookie)), script)
+    assert reply is not None
+    assert reply.status == 304
+    assert (b"Set-Cookie", b"a=1") in reply.fields
+
+
+AGES = [
+    (["Age: 7"], [b"7"]),
+    (["Age: 7, 9"], [b"7"]),
+    (["Age: 7", "aGE: 9"], [b"7"]),
+    (["Age: x"], []),
+    (["Age: x", "Age: 9"], []),
+    (["Age: -1"], []),
+    (["Age: 99999999999"], [b"2147483648"]),
+]
+
+
+@pytest.mark.parametrize("other", [F, "Cache-Control: no-store"])
+@pytest.mark.parametrize("asked", [get(), get(method=b"POST"), get(method=b"HEAD")], ids=["GET", "POST", "HEAD"])
+@pytest.mark.parametrize(("lines", "ages"), AGES)
+def test_one_age_goes_out_or_none(lines: list[str], ages: list[bytes], asked: Request, other: str) -> None:
+    """§5.1."""
+    flow = respond(asked, KEY, BARE)
+    step: Step | None = next(flow)
+    while True:
+        result: Result = answer(ok(*lines, other, "X: 1")) if isinstance(step, Send) else None
+        if isinstance(step, Lookup):
+            result = found()
+        elif isinstance(step, Claim):
+            result = LEAD
+        try:
+            step = flow.send(result)
+        except StopIteration as stop:
+            got = stop.value.all_fields
+            break
+    assert [value for name, value in got if name.lower() == b"age"] == ages
+    assert (b"X", b"1") in got
 
 
 @pytest.mark.parametrize("said", [[F], ["Cache-Control: private"]])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 from tests.exchange.transcripts import AGAIN, ALONE, KEY, LEAD, RELEASED, Row, answer, check, failure, found, play
-from tests.support.heads import BARE, get, ok, stored
+from tests.support.heads import BARE, date, fields, get, ok, stored
 
 from springhouse.exchange.flow import refresh, respond
 from springhouse.exchange.steps import Claim, Later, Release, Send
+from springhouse.http.headers import bits_of
 from springhouse.rules import reasons as r
 
 F, TAG, SEND = "Cache-Control: max-age=60", 'ETag: "1"', 'send | If-None-Match: "1"'
@@ -29,11 +30,12 @@ ROWS = [
         "springhouse; fwd=uri-miss; collapsed; ttl=60; fwd-status=200", r.COLLAPSED, "§4.3.2"),
     Row("found what is for others: claims again", get("A: 2"),
         [("lookup", found()), ("claim", found(PERSONAL, after=65)), ("claim", LEAD), ("send", answer(ok(F), after=65)),
-         ("record", None)], 200, "MISS", "springhouse; fwd=vary-miss; stored; collapsed=?0; ttl=60", r.STORED, "§4.1"),
+         ("record", None)], 200, "MISS", "springhouse; fwd=vary-miss; stored; collapsed=?0; ttl=60", r.VARY_MISS,
+        "§4.1"),
     Row("found what is not for its credentials", get("Authorization: x"),
         [("lookup", found()), ("claim", found(FRESH, after=65)),
          ("send", answer(ok("Cache-Control: public, max-age=60"), after=65)), ("record", None)], 200, "MISS",
-        "springhouse; fwd=request; stored; collapsed=?0; ttl=60; detail=credentials", r.STORED, "§3.5"),
+        "springhouse; fwd=request; stored; collapsed=?0; ttl=60; detail=credentials", r.CREDENTIALS, "§3.5"),
     Row("found what is stale already: waits no more", get(),
         [("lookup", found()), ("claim", found(ARRIVED_STALE, after=65)), (SEND, answer(ok(status=304), after=65)),
          ("replace", None)], 200, "REVALIDATED",
@@ -50,7 +52,7 @@ ROWS = [
         "springhouse; fwd=uri-miss; collapsed=?0; detail=private", r.PRIVATE, "§4"),
     Row("released, its own to store", get(),
         [("lookup", found()), ("claim", RELEASED), ("send", answer(ok(F))), ("record", None)], 200, "MISS",
-        "springhouse; fwd=uri-miss; stored; collapsed=?0; ttl=60", r.STORED, "§4"),
+        "springhouse; fwd=uri-miss; stored; collapsed=?0; ttl=60", r.URI_MISS, "§4"),
     Row("alone, ours take the place of the client's conditions", get('If-None-Match: "1", "2"'),
         [("lookup", found(STALE, after=65)), ("claim", ALONE), (SEND, answer(ok(status=304), after=65)),
          ("replace", None)], 304, "REVALIDATED", "springhouse; fwd=stale; fwd-status=304; stored; ttl=60", r.VALIDATED,
@@ -59,7 +61,7 @@ ROWS = [
         [("lookup", found()), ("claim", ALONE), (SEND, answer(ok(status=304)))], 304, "MISS",
         "springhouse; fwd=uri-miss; detail=unsolicited", r.UNSOLICITED, "§4.3.2"),
     Row("alone", get(), [("lookup", found()), ("claim", ALONE), ("send", answer(ok(F))), ("record", None)], 200, "MISS",
-        "springhouse; fwd=uri-miss; stored; ttl=60", r.STORED, "§4"),
+        "springhouse; fwd=uri-miss; stored; ttl=60", r.URI_MISS, "§4"),
     Row("the leader failed", get(), [("lookup", found()), ("claim", failure(504))], 504, "MISS", None,
         r.ORIGIN_FAILED, "RFC 9110 §15.6.5"),
     Row("the leader failed, something may stand in", get(),
@@ -119,20 +121,32 @@ BACKGROUND = [
     ("confirmed", [("claim, not waiting", LEAD), (SEND, answer(ok(status=304), after=65)), ("replace", None)]),
     ("replaced", [("claim, not waiting", LEAD), (SEND, answer(ok(F), after=65)), ("record", None)]),
     ("gone", [("claim, not waiting", LEAD), (SEND, answer(ok("Cache-Control: private"), after=65)),
-              ("release, lasting", None)]),
+              ("release, lasting", None), ("forget /", None)]),
     ("failing", [("claim, not waiting", LEAD), (SEND, failure(after=65)), ("release, failure", None)]),
     ("somebody else does it", [("claim, not waiting", ALONE)]),
 ]  # fmt: skip
 
 
+WANTED_BY_ONE = (
+    "Range: bytes=0-1", 'If-None-Match: "7"', 'If-Range: "7"', f"If-Modified-Since: {date()}", "A-IM: feed",
+    "Expect: x", "cache-CONTROL: no-store, max-stale", "Cache-Control: only-if-cached", "Pragma: no-cache",
+    "Max-Forwards: 3",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(("about", "script"), BACKGROUND, ids=[row[0] for row in BACKGROUND])
 def test_background(about: str, script: list[tuple[str, object]]) -> None:
     """The whole representation is asked for, whatever the client wanted of it (RFC 5861 §3)."""
-    request = get("Range: bytes=0-1", 'If-None-Match: "7"', 'If-Range: "7"')
+    request = get(*WANTED_BY_ONE, "Accept-Language: de", "Cookie: a=1")
     reply, steps = play(refresh(request, KEY, STALE, BARE), script)
     assert reply is None
     assert isinstance(steps[0], Claim)
     assert not steps[0].wait
+    for sent in steps[1:2]:
+        assert isinstance(sent, Send)
+        ours = fields('If-None-Match: "1"')
+        assert sent.fields == fields("Accept-Language: de", "Cookie: a=1") + ours
+        assert sent.request.bits == bits_of(fields("Cookie: a=1"))
 
 
 def test_a_head_revalidates_in_the_background_by_get() -> None:

@@ -27,7 +27,7 @@ ROWS = [
     Row("not on an error", POST, [("send", answer(ok(status=400)))], 400, "BYPASS", BY_METHOD, r.METHOD, "§4.4"),
     Row("a POST whose answer a GET may have", POST,
         [("send", answer(ok(F, "Content-Location: /"))), ("forget /", None), ("record", None)], 200, "BYPASS",
-        "springhouse; fwd=method; stored; ttl=60", r.STORED, "RFC 9110 §9.3.3"),
+        "springhouse; fwd=method; stored; ttl=60", r.METHOD, "RFC 9110 §9.3.3"),
     Row("OPTIONS", get(method=b"OPTIONS"), [("send", answer(ok(F)))], 200, "BYPASS", BY_METHOD, r.METHOD, "§4"),
     Row("GET with content", get(has_content=True), [("send", answer(ok(F)))], 200, "BYPASS",
         "springhouse; fwd=bypass; detail=content", r.CONTENT, "RFC 9110 §9.3.1"),
@@ -37,7 +37,7 @@ ROWS = [
         "springhouse; fwd=bypass; detail=upgrade", r.UPGRADE, "RFC 9110 §7.8"),
     Row("conditions of a POST are the origin's", get('If-None-Match: "1"', method=b"POST"),
         [('send | If-None-Match: "1"', answer(ok(F, 'ETag: "1"', "Content-Location: /"))), ("forget /", None),
-         ("record", None)], 200, "BYPASS", "springhouse; fwd=method; stored; ttl=60", r.STORED, "§4.3.2"),
+         ("record", None)], 200, "BYPASS", "springhouse; fwd=method; stored; ttl=60", r.METHOD, "§4.3.2"),
 ]  # fmt: skip
 
 

@@ -330,7 +330,7 @@ def test_freshness_ends_at_an_instant(elapsed: float, answers: bool) -> None:
 def test_what_must_be_validated_is_left_to_the_rules() -> None:
     invalidated = stored("Cache-Control: max-age=60")
     invalidated.invalidated = True
-    for entry in (invalidated, stored("Cache-Control: max-age=60, no-cache")):
+    for entry in (invalidated, stored("Cache-Control: max-age=60, no-cache", 'ETag: "1"')):
         guard = prepare((entry,), BARE)
         assert guard is not None
         assert guard.answer([], HOST, NOW) is None

@@ -273,6 +273,9 @@ class Exchange(Performer):
         keeping.recording.keep_no_longer()
         self._remember()
         self._land(None, told=Verdict.ALONE)
+        entry = keeping.entry
+        if any((old.vary, old.selector) == (entry.vary, entry.selector) for old in self.engine.store.lookup(entry.key)):
+            self.engine.forget(entry.key)  # it is outdated, and its successor will not take its place
 
     def _keep_early(self, event: bytes | Failure | None) -> None:
         if self.early is None:

@@ -15,7 +15,7 @@ from springhouse.http.messages import Request
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
 from springhouse.stores.leasing import Verdict
-from springhouse.stores.purging import Held, Purge, Receipt, variant_of
+from springhouse.stores.purging import Held, Keys, Purge, Receipt, variant_of
 from springhouse.stores.tier import Purged
 from springhouse.upstream.content import RequestContent
 from springhouse.upstream.outbox import Outbox
@@ -126,6 +126,10 @@ class Engine:
             go_on(Receipt(), 0)
         else:
             self.peers.purge(purge, go_on, dry_run=dry_run)
+
+    def forget(self, key: bytes) -> None:
+        """Purge a key everywhere, in a moment."""
+        self.purge(Purge(Keys((key,))), lambda _: None)
 
     def apply(self, purge: Purge, dry_run: bool, answered: Purged) -> None:
         """Apply a purge that another process of this machine was asked for."""

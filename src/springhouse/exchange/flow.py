@@ -30,8 +30,9 @@ from springhouse.exchange.steps import (
     Send,
     Step,
 )
-from springhouse.http.fields import CACHE_CONTROL, IF_RANGE, RANGE, Field
-from springhouse.http.messages import Request
+from springhouse.http.fields import CACHE_CONTROL, EXPECT, IF_RANGE, MAX_FORWARDS, PRAGMA, RANGE, Field
+from springhouse.http.headers import names_of
+from springhouse.http.messages import Request, Response
 from springhouse.rules import reasons
 from springhouse.rules.decisions import Discard, Fetch, Freshen, Keep, Outcome, Refuse, Revalidate, Serve, ServeStale
 from springhouse.rules.entry import Entry
@@ -41,12 +42,25 @@ from springhouse.rules.options import Options
 from springhouse.rules.reasons import Reason
 from springhouse.rules.reuse import decide, directives_of, never_from_cache
 from springhouse.rules.storing import keep_for_get
-from springhouse.rules.validation import CONDITIONS, absorb, after_head, conditions, may_serve_on_error
+from springhouse.rules.validation import (
+    CONDITIONS,
+    ERRORS,
+    absorb,
+    after_head,
+    conditions,
+    left_out,
+    may_serve_on_error,
+)
 
 Flow = Generator[Step, Result, Reply | None]
 
 _CONDITION_NAMES = frozenset({b"if-none-match", b"if-modified-since"})
 _RANGE_NAMES = frozenset({b"range", b"if-range"})
+_SET_COOKIE_NAME = frozenset({b"set-cookie"})
+_ONLY_FOR_THE_CLIENT = _CONDITION_NAMES | _RANGE_NAMES | {
+    b"cache-control", b"pragma", b"a-im", b"expect", b"max-forwards",
+}  # fmt: skip
+"""What a client says of the one answer it wants, which is not sent along when the origin is asked for everybody."""
 
 
 @dataclass(slots=True)
@@ -60,6 +74,8 @@ class Errand:
     """Bits of fields that the client does not get."""
     leads: bool = False
     collapsed: bool | None = None
+    is_unconditional: bool = False
+    """It is asked about the entry without our conditions: a 304 to them was about something else."""
 
 
 def respond(request: Request, key: bytes, options: Options) -> Flow:
@@ -147,7 +163,7 @@ def _bypass(request: Request, key: bytes, why: Reason, options: Options) -> Flow
             ours=Ours(
                 BYPASS,
                 status,
-                reasons.STORED,
+                why,
                 is_from_cache=False,
                 as_received=replies.as_fetched(answer.response, options.withheld, answer.received_at, kept),
             ),
@@ -170,9 +186,9 @@ def _may_lead(request: Request, errand: Errand, waited: Errand | None) -> bool:
 
 
 def _plain(request: Request) -> Request:
-    """Return the request as a GET for the whole representation, without the client's own conditions."""
-    bits = request.bits & ~(CONDITIONS | RANGE | IF_RANGE)
-    fields = [f for f in request.fields if f[0].lower() not in _CONDITION_NAMES | _RANGE_NAMES]
+    """Return the request as a GET for the whole representation, without what the client wants for itself."""
+    bits = request.bits & ~(CONDITIONS | RANGE | IF_RANGE | CACHE_CONTROL | PRAGMA | EXPECT | MAX_FORWARDS)
+    fields = [f for f in request.fields if f[0].lower() not in _ONLY_FOR_THE_CLIENT]
     return Request(
         b"GET", request.target, fields, bits=bits, authority=request.authority, scheme=request.scheme, peer=request.peer
     )
@@ -189,12 +205,29 @@ def _fetch(request: Request, errand: Errand, options: Options) -> Flow:
     if request.method == b"HEAD":
         return (yield from _head_answered(request, errand, answer, options))
     step, reply = conclude(request, errand, answer, options)
-    if step is not None:
-        yield step
     if reply is None:
-        errand.entry = None
+        errand.is_unconditional = True
         return (yield from _fetch(request, errand, options))
+    gone = _disproved(errand, answer.response, step)
+    # Who waits for what will not be stored is let go before the key is forgotten, and does not queue once more.
+    for each in (gone, step) if isinstance(step, Record) else (step, gone):
+        if each is not None:
+            yield each
     return reply
+
+
+def _disproved(errand: Errand, response: Response, step: Step | None) -> Forget | None:
+    """Return the step that forgets what was asked about, if the answer shows that it holds no more (§4.3.3).
+
+    That is any answer but 304 and 5xx, unless what it becomes takes the old entry's place.
+    """
+    asked = errand.entry
+    if asked is None or response.status == 304 or response.status >= 500:
+        return None
+    new = step.entry if isinstance(step, Record) else None
+    if new is not None and (new.vary, new.selector) == (asked.vary, asked.selector):
+        return None
+    return Forget([errand.key], sparing=new)
 
 
 def conclude(request: Request, errand: Errand, answer: Answer, options: Options) -> tuple[Step | None, Reply | None]:
@@ -210,18 +243,21 @@ def conclude(request: Request, errand: Errand, answer: Answer, options: Options)
         length=answer.length,
         options=options,
     )
-    return settle(request, errand, answer, outcome)
+    return settle(request, errand, answer, outcome, options)
 
 
-def settle(request: Request, errand: Errand, answer: Answer, outcome: Outcome) -> tuple[Step | None, Reply | None]:
+def settle(
+    request: Request, errand: Errand, answer: Answer, outcome: Outcome, options: Options
+) -> tuple[Step | None, Reply | None]:
     """Do as `conclude`, when it is known what becomes of the answer."""
     response, asked = answer.response, errand.entry
     match outcome:
         case Keep(entry):
             return Record(entry), _fetched(request, answer, errand, entry)
         case Freshen(old, entry, kept, _):
-            return Replace(old, kept), _fetched(request, answer, errand, entry, is_stored=kept is entry)
-        case Discard() if response.status == 304 and asked is not None and conditions(asked):
+            ours = _confirmed(answer, errand, entry, left_out(response, entry, options), is_stored=kept is entry)
+            return Replace(old, kept), replies.from_entry(request, entry, answer.received_at, ours=ours)
+        case Discard() if response.status == 304 and asked and not errand.is_unconditional and conditions(asked):
             return None, None  # a 304 about something that is not stored here is no answer to the client
         case Discard(_, reason, lasting):
             release = Release(errand.key, lasting=lasting) if errand.leads else None
@@ -240,11 +276,12 @@ def _fields_to_send(request: Request, errand: Errand) -> list[Field]:
     With a stored entry, or when others wait for a whole representation, ours take the place of the client's, which
     are then evaluated against what is stored.
     """
-    ours = conditions(errand.entry) if errand.entry is not None and request.method == b"GET" else []
+    asked = None if errand.is_unconditional else errand.entry
+    ours = conditions(asked) if asked is not None and request.method == b"GET" else []
     unwanted = frozenset[bytes]()
     if request.bits & CONDITIONS and (ours or errand.leads):
         unwanted |= _CONDITION_NAMES
-    if request.bits & (RANGE | IF_RANGE) and errand.entry is not None:
+    if request.bits & (RANGE | IF_RANGE) and asked is not None:
         unwanted |= _RANGE_NAMES
     fields = [f for f in request.fields if f[0].lower() not in unwanted] if unwanted else request.fields
     return fields + ours if ours else fields
@@ -265,23 +302,34 @@ def _collapsed(request: Request, entry: Entry, now: float, errand: Errand) -> Re
     )
 
 
-def _fetched(request: Request, answer: Answer, errand: Errand, entry: Entry, *, is_stored: bool = True) -> Reply:
-    """Answer from the entry that was just stored or confirmed."""
-    confirmed = answer.response.status == 304
+def _fetched(request: Request, answer: Answer, errand: Errand, entry: Entry) -> Reply:
+    """Answer from the entry that is being stored."""
     status = replies.status_of_forward(
-        errand.why, answer.response.status, entry.status, is_stored, errand.collapsed, entry.ttl_at(answer.received_at)
+        errand.why, entry.status, entry.status, True, errand.collapsed, entry.ttl_at(answer.received_at)
     )
     ours = Ours(
-        REVALIDATED if confirmed else MISS,
+        MISS,
         status,
-        reasons.VALIDATED if confirmed else reasons.STORED,
-        0 if confirmed else entry.status,
+        errand.why,
+        entry.status,
         is_from_cache=False,
-        as_received=None
-        if confirmed
-        else replies.as_fetched(answer.response, errand.withheld, answer.received_at, entry),
+        as_received=replies.as_fetched(answer.response, errand.withheld, answer.received_at, entry),
+        in_304=_SET_COOKIE_NAME,
     )
     return replies.from_entry(request, entry, answer.received_at, ours=ours)
+
+
+def _confirmed(answer: Answer, errand: Errand, entry: Entry, besides: list[Field], *, is_stored: bool) -> Ours:
+    """Return what is said of an entry that a 304 has confirmed. `besides`: the fields that it may not have."""
+    ttl = entry.ttl_at(answer.received_at)
+    return Ours(
+        REVALIDATED,
+        replies.status_of_forward(errand.why, 304, entry.status, is_stored, errand.collapsed, ttl),
+        reasons.VALIDATED,
+        is_from_cache=False,
+        besides=besides,
+        in_304=names_of(answer.response.fields),
+    )
 
 
 def _passed_on(
@@ -304,7 +352,10 @@ def _passed_on(
 
 
 def _head_answered(request: Request, errand: Errand, answer: Answer, options: Options) -> Flow:
-    """Pass the answer to a HEAD on, and let it freshen or expire what GET stored (§4.3.5)."""
+    """Pass the answer to a HEAD on, and let it freshen, expire or disprove what GET stored (§4.3.5)."""
+    asked, status = errand.entry, answer.response.status
+    if asked is not None and status in ERRORS and may_serve_on_error(request, asked, answer.received_at):
+        return _stale_instead(request, asked, errand, answer.received_at, status)
     found = yield Lookup(errand.key)
     assert isinstance(found, Found)
     changes = after_head(
@@ -317,11 +368,14 @@ def _head_answered(request: Request, errand: Errand, answer: Answer, options: Op
     )
     for old, new in changes:
         yield Replace(old, new)
+    gone = _disproved(errand, answer.response, None)
+    if gone is not None and status not in (200, 405):  # 405 is about HEAD; what 200 means has been done
+        yield gone
     return _passed_on(request, answer, errand)
 
 
 def _instead_of_failure(request: Request, errand: Errand, failure: Failure) -> Reply:
-    """Stand in with the stale entry if it may, else say what went wrong (RFC 5861 §4; 9111 §5.2.2.2 wants 504)."""
+    """Stand in with the stored entry if it may, else say what went wrong (RFC 5861 §4; 9111 §5.2.2.2 wants 504)."""
     entry = errand.entry
     if entry is not None and may_serve_on_error(request, entry, failure.at):
         return _stale_instead(request, entry, errand, failure.at, entry.status)  # nothing was received
@@ -336,4 +390,5 @@ def _stale_instead(request: Request, entry: Entry, errand: Errand, now: float, s
     cache_status = replies.status_of_forward(
         errand.why, status, entry.status, collapsed=errand.collapsed, ttl=entry.ttl_at(now), detail=reason
     )
-    return replies.from_entry(request, entry, now, ours=Ours(STALE, cache_status, reason))
+    x_cache = HIT if entry.is_fresh_at(now) else STALE
+    return replies.from_entry(request, entry, now, ours=Ours(x_cache, cache_status, reason))

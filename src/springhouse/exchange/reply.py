@@ -12,12 +12,13 @@ from msgspec import json
 
 from springhouse.http import dates
 from springhouse.http import fields as f
-from springhouse.http.fields import Field
+from springhouse.http.fields import Field, bit_of
 from springhouse.http.headers import fields_of, lines_of
 from springhouse.http.memo import KIB, Bound, Memo
 from springhouse.http.messages import REASON_PHRASES, Request, Response, may_have_content
 from springhouse.http.structured import text
 from springhouse.rules.entry import Entry
+from springhouse.rules.freshness import age_value
 from springhouse.rules.preconditions import NotModified, Part, Unsatisfiable, Whole, select
 from springhouse.rules.reasons import Reason
 
@@ -85,7 +86,8 @@ class Ours:
     `fetched`: the status the origin sent, where Cache-Status leaves it to be taken from the answer (RFC 9211 §2.3);
     said after all when the client's own conditions make that another.
     `is_from_cache`: the origin did not make or confirm it for this request, so Age goes along (RFC 9111 §5.1).
-    `as_received`: the fields the origin has just sent, for the very client they were sent to.
+    `as_received`: the fields the origin has just sent, for the very client they were sent to; `besides`: those that it
+    gets beside the entry's; `in_304`: lower-case names of what a 304 to it has beside what any 304 has.
     """
 
     x_cache: bytes
@@ -94,6 +96,8 @@ class Ours:
     fetched: int = 0
     is_from_cache: bool = True
     as_received: list[Field] | bytes | None = None
+    besides: list[Field] | None = None
+    in_304: frozenset[bytes] = frozenset()
 
 
 def about(x_cache: bytes, cache_status: bytes = b"", *, age: int | None = None) -> bytes:
@@ -150,13 +154,15 @@ def status_of_hit(ttl: int, detail: Reason | None = None) -> bytes:
 def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Reply:
     """Answer from an entry: all of it, a part, or 304, as the client's own preconditions say."""
     head = ours.as_received if ours.as_received is not None else entry.lines
+    if ours.besides:
+        head = entry.fields + ours.besides
     reply = Reply(entry.status, entry.reason, head, b"", entry, entry.length, ours.x_cache, ours.reason)
     match select(request, entry, now):
         case Whole():
             pass
         case NotModified():
             reply.status, reply.phrase = 304, REASON_PHRASES[304]
-            reply.head = kept_in_304(reply.fields)
+            reply.head = kept_in_304(reply.fields, ours.in_304)
             reply.content, reply.length = Source.NOTHING, None
         case Part(start, stop, length):
             reply.status, reply.phrase = 206, REASON_PHRASES[206]
@@ -178,9 +184,10 @@ def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Rep
     return reply
 
 
-def kept_in_304(fields: list[Field]) -> list[Field]:
-    """Return the fields of a 200 that its 304 has, too (RFC 9110 §15.4.5)."""
-    return [field for field in fields if field[0].lower() in _KEPT_IN_304]
+def kept_in_304(fields: list[Field], also: frozenset[bytes] = frozenset()) -> list[Field]:
+    """Return the fields of a 200 that its 304 has, too (RFC 9110 §15.4.5), those named in `also` included."""
+    kept = _KEPT_IN_304 | also if also else _KEPT_IN_304
+    return [field for field in fields if field[0].lower() in kept]
 
 
 def kept_in_206(fields: list[Field]) -> list[Field]:
@@ -206,11 +213,28 @@ def as_fetched(response: Response, withheld: int, received_at: float, entry: Ent
 
 
 def as_received(response: Response, withheld: int, received_at: float) -> list[Field]:
-    """Return the fields to pass on: end-to-end, without framing and those whose bits are `withheld`, with a Date."""
+    """Return the fields to pass on: end-to-end, without framing and those whose bits are `withheld`, with a Date.
+
+    Of Age only one number goes on, and nothing of one that is invalid (RFC 9111 §5.1).
+    """
     fields = response.end_to_end(withheld)
+    if response.bits & f.AGE:
+        fields = _with_one_age(fields, age_value(response))
     if not response.bits & f.DATE:
         fields.append(date_field(received_at))
     return fields
+
+
+def _with_one_age(fields: list[Field], age: int | None) -> list[Field]:
+    """Return the fields with the first Age made this, None for none, and without the others."""
+    with_one: list[Field] = []
+    for field in fields:
+        if bit_of(field[0]) != f.AGE:
+            with_one.append(field)
+        elif age is not None:
+            with_one.append((field[0], b"%d" % age))
+            age = None
+    return with_one
 
 
 def date_field(at: float) -> Field:

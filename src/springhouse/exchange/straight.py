@@ -57,7 +57,7 @@ def concluded(
         if leads and kept.status == 200:
             head = replies.as_fetched(response, options.withheld, received_at, kept)
             ours = _about_stored(kept.ttl_at(received_at))
-            return kept, Reply(200, kept.reason, head, ours, kept, length, MISS, reasons.STORED)
+            return kept, Reply(200, kept.reason, head, ours, kept, length, MISS, reasons.URI_MISS)
     elif kept is reasons.NO_STORE and not leads:
         return None, replies.from_origin(
             request,
@@ -70,7 +70,8 @@ def concluded(
             withheld=options.withheld,
         )
     errand = Errand(key, reasons.URI_MISS, None, options.withheld, leads)
-    return settle(request, errand, Answer(response, requested_at, received_at, length), outcome_of(kept, response))
+    answer = Answer(response, requested_at, received_at, length)
+    return settle(request, errand, answer, outcome_of(kept, response), options)
 
 
 _about_stored: Final = Memo[int, bytes](
