@@ -10,25 +10,26 @@ filling them in is shared by all hits of that second. The heads of a 304 and a 2
 """
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import count
+from typing import Any, Final
 
 from springhouse.exchange.reply import HIT, NAME, VIA, kept_in_304, lines_in_206
 from springhouse.http import fields as f
 from springhouse.http.etags import is_listed
-from springhouse.http.fields import Field
+from springhouse.http.fields import NOMINATES, Field
 from springhouse.http.headers import combined, first, lines_of
+from springhouse.http.memo import MIB, Bound, Memo
 from springhouse.http.messages import REASON_PHRASES, Request, may_have_content
 from springhouse.http.ranges import resolve
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
-from springhouse.rules.variants import BEYOND_FIELDS, Selector, precedence
-from springhouse.rules.variants import selector as selector_of
+from springhouse.rules.variants import BEYOND_FIELDS, Selector, precedence, selector
 from springhouse.wire.encode import response_head
 
 NEEDS_THOUGHT = (
     f.REPEATED | f.CONTENT_LENGTH | f.TRANSFER_ENCODING | f.EXPECT | f.UPGRADE | f.CACHE_CONTROL | f.PRAGMA | f.RANGE
     | f.IF_RANGE | f.IF_MATCH | f.IF_NONE_MATCH | f.IF_MODIFIED_SINCE | f.IF_UNMODIFIED_SINCE | f.CDN_LOOP
-    | f.NOMINATES
+    | NOMINATES
 )  # fmt: skip
 MADE_FOR = f.IF_NONE_MATCH | f.RANGE
 _TAIL = b"%d\r\nX-Cache: " + HIT + b"\r\nCache-Status: " + NAME + b"; hit; ttl=%d\r\n\r\n"
@@ -119,62 +120,68 @@ class Hot:
         return _TAIL % (age, self.lifetime - age)
 
 
-Choice = tuple[tuple[bytes, ...], frozenset[bytes], dict[Selector, int]]
-"""A Vary, its names as a set, and the places in `ranked` of those that it chooses among."""
-
-
 class HotVariants:
-    """Several variants of a key, or one with Vary: chosen by the values of the fields that each Vary names."""
+    """Several variants of a key, or one with Vary: chosen by the lines of the fields that any Vary names."""
 
-    __slots__ = ("choices", "hots", "options", "ranked")
+    __slots__ = ("_choices", "_hots", "_names", "_number", "_options", "_ranked")
 
     def __init__(self, variants: Sequence[Entry], options: Options) -> None:
-        self.options = options
-        self.ranked = sorted(variants, key=precedence, reverse=True)
+        self._number = next(_numbers)
+        self._options = options
+        self._ranked = sorted(variants, key=precedence, reverse=True)
         """Of those that match, the first is chosen."""
-        self.hots: dict[int, Hot] = {}
-        """By the place in `ranked`; made when they are first asked for."""
-        ranks: dict[tuple[bytes, ...], dict[Selector, int]] = {}
-        for rank, entry in enumerate(self.ranked):
-            ranks.setdefault(entry.vary, {}).setdefault(entry.selector, rank)
-        self.choices: list[Choice] = [(vary, frozenset(vary), chosen) for vary, chosen in ranks.items()]
+        self._hots: list[Hot | None] = [None] * (len(variants) + 1)
+        """By the place in `_ranked`, made when they are first asked for; the last one stands for no match."""
+        self._choices: dict[tuple[bytes, ...], dict[Selector, int]] = {}
+        """By Vary and selector, the place in `_ranked`."""
+        for place, entry in enumerate(self._ranked):
+            self._choices.setdefault(entry.vary, {}).setdefault(entry.selector, place)
+        self._names = frozenset[bytes]().union(*self._choices)
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether they agree so far on what they vary by that choosing is quickly done."""
+        return len(self._choices) <= _CHOICES_MAX and BEYOND_FIELDS.isdisjoint(self._names)
 
     def answer(self, fields: list[Field], bits: int, now: float) -> Hot | Made | None:
         """Return what to send, or None when the request needs more thought."""
-        if bits & f.NOMINATES:
+        if bits & NOMINATES:
             return None  # a field that is there may count as absent
-        best = len(self.ranked)
-        for vary, names, ranks in self.choices:
-            said = (vary, *[field for field in fields if field[0].lower() in names])
-            selector = _selectors.get(said)
-            best = min(best, ranks.get(_selected(said) if selector is None else selector, best))
-        hot = self.hots.get(best)
+        names = self._names
+        said = (self._number, *[field for field in fields if field[0].lower() in names])
+        place = _place_of(said)
+        if place is None:
+            place = self._choose(said)
+        hot = self._hots[place]
         if hot is None:
-            if best == len(self.ranked):
+            if place == len(self._ranked):
                 return None
-            hot = self.hots[best] = Hot(self.ranked[best], self.options)
+            hot = self._hots[place] = Hot(self._ranked[place], self._options)
         return hot.answer(fields, bits, now)
+
+    def _choose(self, said: tuple[Any, ...]) -> int:
+        none = len(self._ranked)
+        request = Request(b"GET", b"/", list(said[1:]), bits=0)
+        place = min([places.get(selector(request, vary), none) for vary, places in self._choices.items()])
+        _chosen.learn(said, place)
+        return place
+
+
+def _unknown(said: tuple[Any, ...]) -> int:
+    raise KeyError(said)
 
 
 _CHOICES_MAX = 4
-_SELECTORS_MAX = 1024
-_SAID_BYTES_MAX, _SAID_FIELDS_MAX = 512, 8
-_selectors: dict[tuple[Any, ...], Selector] = {}
-"""The selector of a Vary and the fields that it names, as they were received.
+_numbers = count()
+_chosen: Memo[tuple[Any, ...], int] = Memo(
+    Bound("variants chosen", 2 * MIB, "the lines of the fields that a `Vary` names, and which variant they choose"),
+    _unknown,
+)
+"""By the number of the guard, which is another one whenever anything changes under its key, and the lines as received.
 
-Nothing else goes into it: it is the same for every key and at any time, so that what is remembered cannot become wrong.
-It takes some 3 MiB at most.
+Nothing else goes into the choice, so what is remembered cannot become wrong.
 """
-
-
-def _selected(said: tuple[Any, ...]) -> Selector:
-    vary, *fields = said
-    chosen = selector_of(Request(b"GET", b"/", fields, bits=0), vary)
-    if len(fields) <= _SAID_FIELDS_MAX and sum([len(n) + len(value) for n, value in fields]) <= _SAID_BYTES_MAX:
-        if len(_selectors) >= _SELECTORS_MAX:
-            _selectors.clear()
-        _selectors[said] = chosen
-    return chosen
+_place_of: Final = _chosen.get
 
 
 def prepare(variants: Sequence[Entry], options: Options) -> Hot | HotVariants | None:
@@ -187,7 +194,5 @@ def prepare(variants: Sequence[Entry], options: Options) -> Hot | HotVariants | 
         return None
     if len(variants) == 1 and not variants[0].vary:
         return Hot(variants[0], options)
-    if not all(BEYOND_FIELDS.isdisjoint(entry.vary) for entry in variants):
-        return None
     hot = HotVariants(variants, options)
-    return hot if len(hot.choices) <= _CHOICES_MAX else None
+    return hot if hot.is_simple else None
