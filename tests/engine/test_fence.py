@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.heads import stored
 
-from springhouse.engine.fence import Fence
+from springhouse.engine.fence import KEYS, OTHERS, Fence
+from springhouse.http.memo import PLACE_BYTES, Bound
 from springhouse.stores.purging import Everything, Groups, Keys, Prefix, Selection, Tags, selects
 
 F = "Cache-Control: max-age=60"
@@ -27,6 +28,11 @@ PURGES: list[Selection] = [
     Groups(b"http://a.test", (b"g",)),
     Everything(),
 ]
+
+
+def room(count: int) -> Bound:
+    """Return a bound that leaves room for so many purges of one short name, or for some fewer of several."""
+    return Bound("of a test", count * (PLACE_BYTES + 90))
 
 
 @pytest.mark.parametrize("what", PURGES, ids=repr)
@@ -60,7 +66,7 @@ def test_it_lets_through_what_no_purge_since_selects(happened: list[Selection], 
 def test_what_it_forgets_stops_more_never_less(
     happened: list[Selection], begun_after: int, keys_max: int, others_max: int
 ) -> None:
-    fence, epoch = Fence(keys_max=keys_max, others_max=others_max), 0
+    fence, epoch = Fence(keys=room(keys_max), others=room(others_max)), 0
     for number, what in enumerate(happened):
         if number == begun_after:
             epoch = fence.epoch
@@ -74,7 +80,7 @@ def test_what_it_forgets_stops_more_never_less(
 
 
 def test_its_memory_is_bounded() -> None:
-    fence = Fence(keys_max=3, others_max=2)
+    fence = Fence(keys=room(3), others=room(2))
     untouched = stored(F, key=b"http://c.test/")
     begun = fence.epoch
     for i in range(3):
@@ -91,7 +97,7 @@ def test_its_memory_is_bounded() -> None:
 
 
 def test_a_key_purged_again_is_remembered_anew() -> None:
-    fence = Fence(keys_max=2)
+    fence = Fence(keys=room(2))
     first, second, third = (stored(F, key=b"http://a.test/%d" % i) for i in range(3))
     fence.raise_for(Keys((first.key,)))
     fence.raise_for(Keys((second.key,)))
@@ -109,9 +115,36 @@ A, B = Prefix(b"http://a.test/"), Prefix(b"http://b.test/")
 
 @pytest.mark.parametrize("then", [[A, B, D], [Keys((ENTRIES[0].key,)), D, Prefix(b"http://c.test/")]])
 def test_forgetting_an_early_purge_does_not_undo_having_forgotten_a_later_one(then: list[Selection]) -> None:
-    fence = Fence(keys_max=1, others_max=1)
+    fence = Fence(keys=room(1), others=room(1))
     fence.raise_for(C if then[0] is A else B)
     begun = fence.epoch
     for what in then:
         fence.raise_for(what)
     assert not fence.lets_through(ENTRIES[0], begun)
+
+
+def numbered(count: int, size: int) -> tuple[bytes, ...]:
+    return tuple(b"%d" % number + size * b"x" for number in range(count))
+
+
+@pytest.mark.parametrize("size", [1, 1000, 8000])
+def test_long_names_take_no_more_room_than_short_ones(size: int) -> None:
+    fence = Fence()
+    untouched = stored(F, key=b"http://c.test/")
+    for name in numbered(20_000, size)[: 160_000_000 // (40 * size + 4000)]:
+        fence.raise_for(Keys((name,)))
+        assert fence.size <= KEYS.limit + OTHERS.limit
+    for number in range(300):
+        begun = fence.epoch
+        fence.raise_for((Tags, lambda names: Groups(b"http://a.test", names))[number % 2](numbered(60, size)))
+        assert fence.size <= KEYS.limit + OTHERS.limit
+    assert not fence.lets_through(untouched, 0), "what has been forgotten may have selected it"
+    assert fence.lets_through(untouched, begun)
+
+
+def test_a_purge_that_is_too_large_to_be_remembered_stops_all_that_began_before() -> None:
+    fence = Fence()
+    begun = fence.epoch
+    fence.raise_for(Tags(numbered(30_000, 10)))
+    assert not fence.lets_through(ENTRIES[0], begun)
+    assert fence.lets_through(ENTRIES[0], fence.epoch)

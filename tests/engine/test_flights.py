@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.support.heads import stored
 
-from springhouse.engine.flights import Flight, Flights
+from springhouse.engine.flights import ALONE, Flight, Flights
 from springhouse.exchange.steps import Claimed, Failure
+from springhouse.http.memo import PLACE_BYTES, Bound
 from springhouse.rules.entry import Entry
 from springhouse.stores.purging import Everything, Groups, Keys, Prefix, Tags
 
@@ -164,10 +165,20 @@ def test_what_is_so_for_some_requests_need_not_be_so_for_those_with_credentials(
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    flights = Flights(remembered_max=3)
+    flights = Flights(remembered=Bound("three keys", 3 * PLACE_BYTES + 5))
     for i in range(5):
         flights.remember(b"%d" % i, i)
     flights.remember(b"3", 9)
     assert list(flights.alone_until) == [b"2", b"4", b"3"], "one that is renewed costs no other"
     flights.remember(b"5", 9)
     assert list(flights.alone_until) == [b"4", b"3", b"5"], "the oldest memory goes first"
+
+
+def test_long_keys_take_no_more_room_than_short_ones() -> None:
+    flights = Flights()
+    for size in (10, 1000, 8000):
+        for number in range(3000):
+            flights.remember(b"%d" % number + size * b"x", 0)
+        assert flights.alone_until.size <= ALONE.limit
+        assert sum(map(len, flights.alone_until)) + PLACE_BYTES * len(flights.alone_until) == flights.alone_until.size
+    assert flights.goes_alone(b"2999" + 8000 * b"x", 1)

@@ -20,7 +20,7 @@ from springhouse.http.memo import BOUNDS, KIB, Bound, Memo, Recent, held, length
 from springhouse.wire.requests import is_host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 PACKAGE = Path(springhouse.__file__).parent
 OF_OUR_OWN = {"engine/apidoc.py"}
@@ -28,10 +28,9 @@ OF_OUR_OWN = {"engine/apidoc.py"}
 
 
 @pytest.fixture
-def bound() -> Iterator[Bound]:
+def bound() -> Bound:
     """Return a bound of 16 KiB."""
-    yield Bound("of a test", 16 * KIB, "anything")
-    del BOUNDS["of a test"]
+    return Bound("of a test", 16 * KIB)
 
 
 class Doubling:
@@ -76,8 +75,7 @@ def test_a_flood_costs_others_one_computation_each_and_keeps_nothing_out(bound: 
 
 @given(st.lists(st.tuples(st.binary(max_size=4), st.integers(0, 9), st.booleans()), max_size=200))
 def test_recent_keeps_the_last_within_its_bound(steps: list[tuple[bytes, int, bool]]) -> None:
-    recent: Recent[bytes, int] = Recent(Bound("of this test", 5 * memo.PLACE_BYTES, "numbers"), length_of_key)
-    del BOUNDS["of this test"]
+    recent: Recent[bytes, int] = Recent(Bound("of this test", 5 * memo.PLACE_BYTES), length_of_key)
     model: dict[bytes, int] = {}
     for key, value, is_noted in steps:
         if is_noted:
@@ -118,18 +116,16 @@ def taken(fill: Callable[[], object]) -> int:
 
 @pytest.mark.parametrize("length", [1, 100, 1000])
 def test_a_memory_takes_no_more_than_it_counts(length: int) -> None:
-    memories = [Bound(f"memory {number} of this test", 256 * KIB, "anything") for number in range(2)]
-    for bound in memories:
-        del BOUNDS[bound.name]
+    bound = Bound("of this test", 256 * KIB)
 
     def memoised() -> object:
-        numbers = Memo[bytes, list[int]](memories[0], lambda key: list(key[:40]), item_max=4 * KIB)
+        numbers = Memo[bytes, list[int]](bound, lambda key: list(key[:40]), item_max=4 * KIB)
         while numbers.size < 250 * KIB:
             numbers[b"%d" % len(numbers) + length * b"x"]
         return numbers
 
     def recent() -> object:
-        noted: Recent[bytes, tuple[float, float]] = Recent(memories[1], length_of_key)
+        noted: Recent[bytes, tuple[float, float]] = Recent(bound, length_of_key)
         for number in range(3000):
             noted.note(b"%d" % number + length * b"x", (number + 0.5, number + 0.75))
         return noted
@@ -172,6 +168,16 @@ def test_whatever_messages_say_is_remembered_within_bounds(
     assert held()[name] <= BOUNDS[name].limit
 
 
+def test_what_is_declared_is_listed_once() -> None:
+    declared = memo.bound("declared by a test", 1, "nothing")
+    try:
+        assert BOUNDS["declared by a test"] is declared
+        with pytest.raises(AssertionError, match="two memories"):
+            memo.bound("declared by a test", 2, "something else")
+    finally:
+        del BOUNDS["declared by a test"]
+
+
 # Nothing is remembered elsewhere.
 
 
@@ -183,6 +189,10 @@ def test_no_module_has_a_memory_that_is_bounded_by_number_only(module: Path) -> 
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = {alias.name for alias in node.names}
             assert not names & {"functools", "lru_cache"}, f"line {node.lineno}: use a Memo, which is bounded in bytes"
+            is_own = module.name == "memo.py"
+            assert is_own or "OrderedDict" not in names, f"line {node.lineno}: use a Recent, which is bounded in bytes"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and module.name != "memo.py":
+            assert node.func.id != "Bound", f"line {node.lineno}: declare it by `bound`, or it is not listed"
         if isinstance(node, ast.FunctionDef) and node.args.args:
             decorators = {each.id for each in node.decorator_list if isinstance(each, ast.Name)}
             assert "cache" not in decorators, f"line {node.lineno}: use a Memo, which is bounded in bytes"

@@ -11,6 +11,7 @@ from tests.stores.backends import NOW, make_entry, nobody
 from tests.stores.redis_backend import PATIENT, asked, eventually, node, unique
 from tests.support.redis_server import keys_without_expiry
 
+from springhouse.http.memo import BOUNDS, held
 from springhouse.stores.purging import Everything, Groups, Keys, Prefix, Purge, Tags
 from springhouse.stores.redis import RedisLimits
 from springhouse.stores.redis_log import ALL, LogLimits
@@ -328,12 +329,21 @@ def test_a_hostile_entry_of_the_log_is_taken_for_a_purge_of_all(shared_redis: Re
     asyncio.run(test())
 
 
-def test_an_idle_node_remembers_only_so_much(shared_redis: RedisServer) -> None:
+@pytest.mark.parametrize(("count", "size"), [(3000, 10), (40, 100_000), (1, 3_000_000)])
+def test_a_node_remembers_only_so_much_of_what_others_purge(shared_redis: RedisServer, count: int, size: int) -> None:
+    """What does not fit is taken for a purge of all: by who looks up, by who is told, until it has ended."""
+
     async def test() -> None:
         async with AsyncExitStack() as stack:
-            (one,) = await fleet(stack, shared_redis, 1)
-            for n in range(1001):
-                one._log._is_news(n, Purge(Keys((b"http://a.test/%d" % n,))))
-            assert await asked(one.catch_up) == [ALL]
+            one, two = await fleet(stack, shared_redis, 2)
+            began = one._log.read
+            for n in range(count):
+                number = await two._log.begin(Purge(Tags((b"%d" % n + size * b"x",))))
+            await eventually(lambda: one._log.read >= number)
+            assert held()["purges to be told"] <= 2 * BOUNDS["purges to be told"].limit
+            assert held()["purges elsewhere"] <= 2 * BOUNDS["purges elsewhere"].limit
+            assert held()["purges under way elsewhere"] <= 2 * BOUNDS["purges under way elsewhere"].limit
+            assert one._log.since(began) == one._log.open() == [ALL]
+            assert ALL in await asked(one.catch_up)
 
     asyncio.run(test())

@@ -4,7 +4,6 @@ The engine asks this desk before it starts an exchange, and never on a hit: what
 the paths it takes. Fetches for `/proxy` are exchanges of the same engine, with keys and a TTL of their own.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -62,7 +61,8 @@ class ClassicDesk:
         self._size_max = size_max
         self._rules = replace(engine.options, ttl=options.ttl, force_ttl=False, set_cookie="refuse")
         self._own = engine.beside(ExactTtl(engine.pool, ttl=options.ttl), engine.origin, self._rules)
-        self._guests: OrderedDict[tuple[str, bytes], tuple[Engine, Pool]] = OrderedDict()
+        self._guests: dict[tuple[str, bytes], tuple[Engine, Pool]] = {}
+        """By scheme and authority, the one used last at the end."""
 
     @property
     def targets(self) -> tuple[bytes, ...]:
@@ -152,13 +152,13 @@ class ClassicDesk:
     def _guest(self, found: Target) -> Engine:
         """Return the engine for an origin that is not ours; only so many are remembered."""
         name = (found.origin.scheme, found.origin.authority)
-        guest = self._guests.get(name)
+        guest = self._guests.pop(name, None)
         if guest is None:
             pool = self._pool_for(found.origin, not (found.is_named or self.options.allows_private))
             engine = self.engine.beside(ExactTtl(pool, ttl=self.options.ttl), found.origin, self._rules)
-            guest = self._guests[name] = engine, pool
-            self._forget_guests()
-        self._guests.move_to_end(name)
+            guest = engine, pool
+        self._guests[name] = guest
+        self._forget_guests()
         return guest[0]
 
     def _forget_guests(self) -> None:

@@ -5,22 +5,32 @@ then selects it. Memory is bounded: when too many purges are remembered, the old
 began before it may store nothing at all.
 """
 
-from collections import OrderedDict, deque
+from collections.abc import Iterable
+from typing import Final
 
+from springhouse.http.memo import MIB, Bound, Recent, bound, length_of_key
 from springhouse.rules.entry import Entry
-from springhouse.stores.purging import Everything, Keys, Selection, selects
+from springhouse.stores.purging import Everything, Keys, Selection, selects, weight_of
+
+KEYS: Final = bound("purged keys", 4 * MIB, "keys that were purged or made invalid, so that nothing older is stored")
+OTHERS: Final = bound(
+    "other purges", MIB, "prefixes, tags and groups that were purged, so that nothing older is stored"
+)
 
 
 class Fence:
     """Numbers purges."""
 
-    def __init__(self, *, keys_max: int = 10_000, others_max: int = 256) -> None:
+    def __init__(self, *, keys: Bound = KEYS, others: Bound = OTHERS) -> None:
         self.epoch = 0
         self._floor = 0
-        self._keys: OrderedDict[bytes, int] = OrderedDict()
-        self._keys_max = keys_max
-        self._others: deque[tuple[int, Selection]] = deque()
-        self._others_max = others_max
+        self._keys: Recent[bytes, int] = Recent(keys, length_of_key)
+        self._others: Recent[int, Selection] = Recent(others, lambda _, what: weight_of(what))
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that is remembered."""
+        return self._keys.size + self._others.size
 
     def raise_for(self, what: Selection) -> None:
         """Note that what is selected is purged now."""
@@ -28,18 +38,16 @@ class Fence:
         match what:
             case Keys(keys):
                 for key in keys:
-                    self._keys.pop(key, None)
-                    self._keys[key] = self.epoch
-                while len(self._keys) > self._keys_max:
-                    self._floor = max(self._floor, self._keys.popitem(last=False)[1])
+                    self._forgot(at for _, at in self._keys.note(key, self.epoch))
             case Everything():
                 self._floor = self.epoch
                 self._keys.clear()
                 self._others.clear()
             case _:
-                self._others.append((self.epoch, what))
-                if len(self._others) > self._others_max:
-                    self._floor = max(self._floor, self._others.popleft()[0])
+                self._forgot(at for at, _ in self._others.note(self.epoch, what))
+
+    def _forgot(self, epochs: Iterable[int]) -> None:
+        self._floor = max(self._floor, *epochs, 0)
 
     def lets_through(self, entry: Entry, epoch: int) -> bool:
         """Say whether an entry that a fetch begun at `epoch` brought may be stored."""
@@ -47,4 +55,4 @@ class Fence:
             return True
         if epoch < self._floor or epoch < self._keys.get(entry.key, 0):
             return False
-        return not any(at > epoch and selects(what, entry) for at, what in self._others)
+        return not any(at > epoch and selects(what, entry) for at, what in self._others.items())

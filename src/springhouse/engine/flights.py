@@ -5,13 +5,16 @@ is known to be kept, they find the entry that is arriving and stream along. A ke
 remembered for a while, so that nobody queues for it.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
+from typing import Final
 
 from springhouse.exchange.steps import Claimed, Failure
+from springhouse.http.memo import MIB, Bound, Recent, bound, length_of_key
 from springhouse.rules.entry import Entry
 from springhouse.stores.leasing import Lease
 from springhouse.stores.purging import Keys, Prefix, Selection, selects
+
+ALONE: Final = bound("keys that go alone", 8 * MIB, "keys whose answer lately proved not shareable")
 
 Waiter = Callable[["Failure | Claimed | None"], None]
 """Called with why to go alone, or with None: look again."""
@@ -33,12 +36,11 @@ class Flight:
 class Flights:
     """All flights, by key, and the keys nobody needs to wait for."""
 
-    def __init__(self, *, remembered_s: float = 120.0, remembered_max: int = 20_000) -> None:
+    def __init__(self, *, remembered_s: float = 120.0, remembered: Bound = ALONE) -> None:
         self.by_key: dict[bytes, list[Flight]] = {}
-        self.alone_until: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
+        self.alone_until: Recent[bytes, tuple[float, float]] = Recent(remembered, length_of_key)
         """For requests without credentials, and for those with: what is so for these need not be so for the others."""
         self.remembered_s = remembered_s
-        self.remembered_max = remembered_max
 
     def goes_alone(self, key: bytes, now: float, *, with_credentials: bool = False) -> bool:
         """Say whether the key lately proved not shareable."""
@@ -48,24 +50,22 @@ class Flights:
         if until[with_credentials] > now:
             return True
         if max(until) <= now:
-            del self.alone_until[key]
+            self.alone_until.drop(key)
         return False
 
     def remember(self, key: bytes, now: float, *, with_credentials: bool = False) -> None:
         """Let nobody wait for the key for a while; the oldest memory goes when there are too many."""
-        without, with_ = self.alone_until.pop(key, (0.0, 0.0))
-        if len(self.alone_until) >= self.remembered_max:
-            self.alone_until.popitem(last=False)
+        without, with_ = self.alone_until.get(key, (0.0, 0.0))
         until = now + self.remembered_s
-        self.alone_until[key] = (without, until) if with_credentials else (until, with_)
+        self.alone_until.note(key, (without, until) if with_credentials else (until, with_))
 
     def forget(self, key: bytes, *, with_credentials: bool = False) -> None:
         """Let the key be waited for again: what was fetched with credentials, and may be stored, is for all."""
         _, with_ = self.alone_until.get(key, (0.0, 0.0))
         if with_credentials or not with_:
-            self.alone_until.pop(key, None)
+            self.alone_until.drop(key)
         else:
-            self.alone_until[key] = (0.0, with_)
+            self.alone_until.note(key, (0.0, with_))
 
     def open(self, key: bytes) -> Flight | None:
         """Return the flight whose head is still awaited, None when there is none to wait for."""

@@ -18,7 +18,7 @@ from springhouse.http import fields as f
 from springhouse.http.etags import is_listed
 from springhouse.http.fields import NOMINATES, Field
 from springhouse.http.headers import combined, first, lines_of
-from springhouse.http.memo import MIB, Bound, Memo
+from springhouse.http.memo import MIB, Memo, bound
 from springhouse.http.messages import REASON_PHRASES, Request, may_have_content
 from springhouse.http.ranges import resolve
 from springhouse.rules.entry import Entry
@@ -174,7 +174,7 @@ def _unknown(said: tuple[Any, ...]) -> int:
 _CHOICES_MAX = 4
 _numbers = count()
 _chosen: Memo[tuple[Any, ...], int] = Memo(
-    Bound("variants chosen", 2 * MIB, "the lines of the fields that a `Vary` names, and which variant they choose"),
+    bound("variants chosen", 2 * MIB, "the lines of the fields that a `Vary` names, and which variant they choose"),
     _unknown,
 )
 """By the number of the guard, which is another one whenever anything changes under its key, and the lines as received.

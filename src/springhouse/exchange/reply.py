@@ -14,7 +14,7 @@ from springhouse.http import dates
 from springhouse.http import fields as f
 from springhouse.http.fields import Field, bit_of
 from springhouse.http.headers import fields_of, lines_of
-from springhouse.http.memo import KIB, Bound, Memo
+from springhouse.http.memo import KIB, Memo, bound
 from springhouse.http.messages import REASON_PHRASES, Request, Response, may_have_content
 from springhouse.http.structured import text
 from springhouse.rules.entry import Entry
@@ -142,7 +142,7 @@ def _status_of_forward(forward: _Forward) -> bytes:
 
 
 _forwards: Final[Memo[_Forward, bytes]] = Memo(
-    Bound("Cache-Status", 512 * KIB, "what it says of requests that went to the origin"), _status_of_forward
+    bound("Cache-Status", 512 * KIB, "what it says of requests that went to the origin"), _status_of_forward
 )
 
 

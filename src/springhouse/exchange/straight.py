@@ -13,7 +13,7 @@ from springhouse.exchange.flow import Errand, Flow, respond, settle
 from springhouse.exchange.reply import MISS, Reply
 from springhouse.exchange.steps import Answer, Claim, Claimed, Found, Send, Step
 from springhouse.http import fields as f
-from springhouse.http.memo import KIB, Bound, Memo
+from springhouse.http.memo import KIB, Memo, bound
 from springhouse.http.messages import Request, Response
 from springhouse.rules import reasons
 from springhouse.rules.entry import Entry
@@ -75,7 +75,7 @@ def concluded(
 
 
 _about_stored: Final = Memo[int, bytes](
-    Bound("stored fields of ours", 256 * KIB, "what we say of a response that was stored, by its lifetime"),
+    bound("stored fields of ours", 256 * KIB, "what we say of a response that was stored, by its lifetime"),
     lambda ttl: replies.about(MISS, replies.status_of_forward(reasons.URI_MISS, 200, 200, stored=True, ttl=ttl)),
 ).__getitem__
 

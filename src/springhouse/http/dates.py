@@ -5,7 +5,7 @@ from calendar import timegm
 from datetime import UTC, datetime
 from typing import Final
 
-from springhouse.http.memo import KIB, Bound, Memo
+from springhouse.http.memo import KIB, Memo, bound
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -51,7 +51,7 @@ def _read(asked: tuple[bytes, int]) -> int | None:
     return timegm(day.timetuple()) + int(found["s"]) if int(found["s"]) <= 60 else None
 
 
-_read_before: Final = Memo(Bound("dates read", 256 * KIB, "dates in fields, and the instants they stand for"), _read)
+_read_before: Final = Memo(bound("dates read", 256 * KIB, "dates in fields, and the instants they stand for"), _read)
 
 
 def _written(seconds: int) -> bytes:
@@ -62,5 +62,5 @@ def _written(seconds: int) -> bytes:
     ).encode()
 
 
-encode: Final = Memo(Bound("dates written", 16 * KIB, "instants, as dates to be sent"), _written).__getitem__
+encode: Final = Memo(bound("dates written", 16 * KIB, "instants, as dates to be sent"), _written).__getitem__
 """Return the IMF-fixdate of an instant: seconds since 1970."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from springhouse.http.headers import is_token, members, unquoted
-from springhouse.http.memo import KIB, Bound, Memo
+from springhouse.http.memo import KIB, Memo, bound
 
 SECONDS_MAX = 2**31
 _DIGITS = re.compile(rb"[0-9]+")
@@ -45,7 +45,7 @@ def _read(value: bytes | None) -> Directives:
     return found
 
 
-parse: Final = Memo(Bound("Cache-Control", 512 * KIB, "its values, and the directives in them"), _read).__getitem__
+parse: Final = Memo(bound("Cache-Control", 512 * KIB, "its values, and the directives in them"), _read).__getitem__
 """Read a Cache-Control value, skipping what is no directive. The result is shared: it is not to be changed."""
 
 

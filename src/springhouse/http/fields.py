@@ -7,7 +7,7 @@ more thought than a plain hit?") are then one AND, and a value is searched for o
 
 from typing import Final
 
-from springhouse.http.memo import KIB, Bound, Memo
+from springhouse.http.memo import KIB, Memo, bound
 
 Field = tuple[bytes, bytes]
 
@@ -147,7 +147,7 @@ MADE_ANEW: Final = CONTENT_LENGTH | X_CACHE
 """Of a response: each message gets its own."""
 
 _spellings: Final[Memo[bytes, int]] = Memo(
-    Bound("field names", 512 * KIB, "spellings of field names that are not usual for those of the table"),
+    bound("field names", 512 * KIB, "spellings of field names that are not usual for those of the table"),
     lambda name: BITS.get(name.lower(), 0),
     known={**BITS, **{name.title(): bit for name, bit in BITS.items()}},
     item_max=256,

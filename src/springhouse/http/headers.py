@@ -18,7 +18,7 @@ from springhouse.http.fields import (
     bit_of_spelling,
     learn,
 )
-from springhouse.http.memo import KIB, MIB, Bound, Memo
+from springhouse.http.memo import KIB, MIB, Memo, bound
 
 _MEMBERS = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
 _PARTS = re.compile(b",|" + _MEMBERS.pattern, re.DOTALL)
@@ -60,7 +60,7 @@ class Layout:
 
 
 _layouts: Final[Memo[tuple[bytes, ...], Layout]] = Memo(
-    Bound("header layouts", 2 * MIB, "the names in the header sections of responses, and what they say"),
+    bound("header layouts", 2 * MIB, "the names in the header sections of responses, and what they say"),
     Layout,
     item_max=8 * KIB,
 )

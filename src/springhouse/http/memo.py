@@ -1,6 +1,6 @@
 """What is remembered from one message to the next: bounded in bytes, counted, and listed.
 
-Every memory that a client or an origin can fill declares a `Bound`; docs/operating.md lists them all. A `Memo` keeps
+Every memory that a client or an origin can fill declares a bound; docs/operating.md lists them all. A `Memo` keeps
 what was computed of values that repeat; what is larger than a small share of it is unusual, and is not remembered. A
 full memo starts anew: so whoever floods it with values that never come again costs the others one computation each,
 and cannot keep what they use out of it for good. A `Recent` keeps what was noted last, and drops the oldest.
@@ -8,6 +8,7 @@ and cannot keep what they use out of it for good. A `Recent` keeps what was note
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from sys import getsizeof
 from typing import Final, Protocol, TypeVar
 from weakref import WeakSet
@@ -23,31 +24,29 @@ PLACE_BYTES: Final = 320
 """What an item of a `Recent` takes, key and value included, if the key is of no length and the value of a few words."""
 
 
+@dataclass(frozen=True, slots=True)
 class Bound:
     """How many bytes a memory takes at most, each time there is one, and what it holds: a line for the documentation.
 
     `per`: what has one of its own. `grows_with`: settings that make it larger; `limit` is then for their defaults.
     """
 
-    __slots__ = ("grows_with", "holds", "limit", "name", "per")
-
-    def __init__(
-        self, name: str, limit: int, holds: str, *, per: str = "process", grows_with: tuple[str, ...] = ()
-    ) -> None:
-        self.name = name
-        self.limit = limit
-        self.holds = holds
-        self.per = per
-        self.grows_with = grows_with
-        assert name not in BOUNDS, f"two memories are called {name}"
-        BOUNDS[name] = self
-
-    def __repr__(self) -> str:
-        return f"<Bound {self.name}: {self.limit}>"
+    name: str
+    limit: int
+    holds: str = ""
+    per: str = "process"
+    grows_with: tuple[str, ...] = ()
 
 
 BOUNDS: Final[dict[str, Bound]] = {}
 """All that were declared, by name."""
+
+
+def bound(name: str, limit: int, holds: str, *, per: str = "process", grows_with: tuple[str, ...] = ()) -> Bound:
+    """Declare a bound."""
+    assert name not in BOUNDS, f"two memories are called {name}"
+    declared = BOUNDS[name] = Bound(name, limit, holds, per, grows_with)
+    return declared
 
 
 class Counted(Protocol):

@@ -19,7 +19,7 @@ from typing import IO, Final, Literal
 
 from msgspec import json
 
-from springhouse.http.memo import KIB, Bound, Memo
+from springhouse.http.memo import KIB, Memo, bound
 
 FLUSH_S = 0.2
 PIPE_BUF = 4096
@@ -135,6 +135,6 @@ def as_json(line: Line) -> str:
 
 
 _clf_date: Final = Memo[int, str](
-    Bound("dates in the log", 4 * KIB, "instants, as dates in the access log"),
+    bound("dates in the log", 4 * KIB, "instants, as dates in the access log"),
     lambda second: datetime.fromtimestamp(second, UTC).strftime("%d/%b/%Y:%H:%M:%S +0000"),
 ).__getitem__

@@ -14,7 +14,7 @@ from springhouse.http.directives import (
 )
 from springhouse.http.fields import CACHE_CONTROL, PRAGMA, TARGETED
 from springhouse.http.headers import combined, members, values
-from springhouse.http.memo import KIB, Bound, Memo
+from springhouse.http.memo import KIB, Memo, bound
 from springhouse.http.messages import Response
 from springhouse.http.structured import dictionary
 
@@ -119,7 +119,7 @@ def _read(value: bytes | None) -> Policy:
 
 
 _worded: Final = Memo[bytes | None, Policy](
-    Bound("policies", 512 * KIB, "the Cache-Control values of responses, and what they mean to this cache"),
+    bound("policies", 512 * KIB, "the Cache-Control values of responses, and what they mean to this cache"),
     _read,
 ).__getitem__
 

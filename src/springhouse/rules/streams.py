@@ -4,7 +4,7 @@ from typing import Final
 
 from springhouse.http.fields import CONTENT_TYPE
 from springhouse.http.headers import members
-from springhouse.http.memo import KIB, Bound, Memo
+from springhouse.http.memo import KIB, Memo, bound
 from springhouse.http.messages import Response
 
 STREAMS: Final = frozenset({b"text/event-stream", b"multipart/x-mixed-replace"})
@@ -21,5 +21,5 @@ def _read(content_type: bytes) -> bool:
 
 
 _names_stream: Final = Memo(
-    Bound("media types", 64 * KIB, "the Content-Type values of responses, and whether they are streams"), _read
+    bound("media types", 64 * KIB, "the Content-Type values of responses, and whether they are streams"), _read
 ).__getitem__

@@ -13,14 +13,14 @@ from typing import Any, Final
 
 from springhouse.binding import CannotListen, make_way, why_not
 from springhouse.engine.engine import Engine
-from springhouse.http.memo import KIB, Bound, Memo
+from springhouse.http.memo import KIB, Memo, bound
 from springhouse.observe.accesslog import AccessLog
 from springhouse.server import deadlines, draining
 from springhouse.server.connection import Connection
 from springhouse.server.deadlines import SWEEP_S, Patience, Watch
 from springhouse.wire.requests import Limits
 
-_HOSTS: Final = Bound("key prefixes", 512 * KIB, "Host values that proved valid, and how keys begin with them")
+_HOSTS: Final = bound("key prefixes", 512 * KIB, "Host values that proved valid, and how keys begin with them")
 
 LINGER_S = 2.0
 BACKLOG = 4096

@@ -11,7 +11,6 @@ overwrite earlier ones of other keys, and then a key is fetched once more than i
 When locks do not work here, everybody goes without.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from threading import Lock
 from time import monotonic, time
 from typing import Final
 
+from springhouse.http.memo import KIB, Recent, bound
 from springhouse.stores.byte_locks import OFFSET_BITS, ByteLocks, byte_locks
 from springhouse.stores.leasing import Acquired, Lease, Verdict, Waited
 from springhouse.stores.shared import Identity, identity_of, mapped
@@ -28,7 +28,9 @@ from springhouse.stores.tier import Later
 
 _FIRST_LOOK_S: Final = 0.002
 _SLOWER: Final = 1.5
-_TOLD_MAX: Final = 1024
+_TOLD: Final = bound(
+    "notes of leases", 320 * KIB, "what was lately heard of keys that other processes have stored on the disk"
+)
 
 Settled = Callable[[bool], None]
 """Is told whether what was put could be stored."""
@@ -72,7 +74,7 @@ class DiskLeases:
         self._held: dict[int, Lease] = {}
         self._leaving: dict[int, Lease] = {}
         """Released, and locked until what was put is written."""
-        self._told: OrderedDict[int, tuple[int, float]] = OrderedDict()
+        self._told: Recent[int, tuple[int, float]] = Recent(_TOLD, lambda *_: 0)
         """Which notes of keys that were stored are known here, and since when."""
         self._is_closed = False
 
@@ -136,9 +138,7 @@ class DiskLeases:
         known, at = self._told.get(digest, (0, 0.0))
         if known != note:
             at = monotonic()
-            self._told[digest] = note, at
-            if len(self._told) > _TOLD_MAX:
-                self._told.popitem(last=False)
+            self._told.note(digest, (note, at))
         return at
 
     def wait(self, key: bytes, done: Waited) -> Callable[[], object]:

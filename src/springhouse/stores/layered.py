@@ -14,17 +14,20 @@ What must stay true:
   memory may lack variants that the tier has: they are fetched again. What it has is never wrong.
 """
 
-from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
+from typing import Final
 
+from springhouse.http.memo import MIB, Recent, bound, length_of_key
 from springhouse.rules.entry import Entry
 from springhouse.stores.leasing import Leasing
 from springhouse.stores.memory import MemoryStore
 from springhouse.stores.purging import Everything, Held, Keys, Purge, Receipt, counted, remaining
 from springhouse.stores.tier import Arriving, Found, Later, Purged, Tier, Told
 
-_ABSENT_MAX = 16_384
+_ABSENT: Final = bound(
+    "absent keys", 4 * MIB, "keys that the disk or Redis had nothing under, so that they may go to memory"
+)
 REST = 5.0
 """How many times `patience` to leave a tier alone that did not answer."""
 _WRITTEN_S = 1.0
@@ -61,8 +64,9 @@ class LayeredStore:
         self._later = later
         self._patience = patience
         self._findings: dict[bytes, Finding] = {}
-        self._deadlines: deque[Finding] = deque()
-        self._absent: OrderedDict[bytes, None] = OrderedDict()
+        """By key, in the order of their deadlines."""
+        self._has_deadline = False
+        self._absent: Recent[bytes, None] = Recent(_ABSENT, length_of_key)
         """Keys that the tier had nothing under when it was asked, the latest last."""
         self._rests_until = 0.0
         self._behind: list[Callable[[bool], object]] | None = None
@@ -146,9 +150,9 @@ class LayeredStore:
 
     def _begin(self, key: bytes) -> Finding:
         finding = self._findings[key] = Finding(key, monotonic() + self._patience)
-        if not self._deadlines:
+        if not self._has_deadline:
+            self._has_deadline = True
             self._later(self._patience, self._give_up)
-        self._deadlines.append(finding)
         self._ask(finding)
         return finding
 
@@ -178,30 +182,24 @@ class LayeredStore:
 
     def _answer(self, finding: Finding, variants: tuple[Entry, ...]) -> None:
         del self._findings[finding.key]
-        waiting, finding.waiting = finding.waiting, []  # its deadline stays, but must not hold who waited
-        for done in waiting:
+        for done in finding.waiting:
             done(variants)
 
     def _is_absent(self, key: bytes) -> None:
-        if len(self._absent) >= _ABSENT_MAX:
-            self._absent.popitem(last=False)
-        self._absent[key] = None
+        self._absent.note(key, None)
 
     def _give_up(self) -> None:
         """Answer lookups that take too long with a miss."""
         now = monotonic()
-        while self._deadlines:
-            finding = self._deadlines[0]
-            is_waiting = self._findings.get(finding.key) is finding
-            if is_waiting and finding.deadline > now:
+        while (finding := next(iter(self._findings.values()), None)) is not None:
+            if finding.deadline > now:
                 self._later(finding.deadline - now, self._give_up)
                 return
-            self._deadlines.popleft()
-            if is_waiting:
-                self._report_slowness()
-                self._rests_until = now + REST * self._patience
-                self._is_absent(finding.key)
-                self._answer(finding, ())
+            self._report_slowness()
+            self._rests_until = now + REST * self._patience
+            self._is_absent(finding.key)
+            self._answer(finding, ())
+        self._has_deadline = False
 
     def _report_slowness(self) -> None:
         self.tier.troubles.report("slow", "the store takes too long to answer; requests go to the origin")
@@ -257,7 +255,7 @@ class LayeredStore:
         key, content = entry.key, entry.content
         is_whole = isinstance(content, bytes)
         was_absent = key in self._absent
-        self._absent.pop(key, None)
+        self._absent.drop(key)
         self._repeat(key)
         if not is_whole or len(content) > self.whole_max:
             self.memory.forget((key,))

@@ -117,6 +117,20 @@ def selects(what: Selection, entry: Entry) -> bool:
             return not labels_named(what).isdisjoint(labels_of(entry))
 
 
+def weight_of(what: Selection) -> int:
+    """Return the bytes that the names in a selection take."""
+    match what:
+        case Keys(names) | Tags(names) | Groups(_, names):
+            return sum(map(len, names)) + _NAME_BYTES * len(names)
+        case Prefix(prefix):
+            return len(prefix)
+        case Everything():
+            return 0
+
+
+_NAME_BYTES: Final = 64
+
+
 def labels_of(entry: Entry) -> frozenset[bytes]:
     """Return what the entry is found by: its tags, and its groups with their origin."""
     if not entry.tags and not entry.groups:

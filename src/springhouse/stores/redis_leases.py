@@ -11,18 +11,18 @@ Redis is asked for a lease only when memory has nothing fresh, once for each pro
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
+from springhouse.http.memo import MIB, Recent, bound
 from springhouse.stores.leasing import Acquired, Lease, Verdict, Waited
 from springhouse.stores.redis_layout import Layout
 from springhouse.stores.redis_link import Away, Link, Patience, Refused
 from springhouse.stores.redis_scripts import ACQUIRE, EXTEND, RELEASE
 
 _FIRST_LOOK_S: Final = 0.005
-_SEEN_MAX: Final = 4096
+_SEEN: Final = bound("leases seen", MIB, "how the leases of keys stood in Redis when these were looked up")
 
 
 InOrder = Callable[[bytes, Coroutine[Any, Any, None]], object]
@@ -54,7 +54,7 @@ class Leases:
         self._held: dict[bytes, Lease] = {}
         self._until: dict[Lease, float] = {}
         """When to extend a lease no longer."""
-        self._seen: OrderedDict[bytes, bytes] = OrderedDict()
+        self._seen: Recent[bytes, bytes] = Recent(_SEEN, lambda key, standing: len(key) + len(standing))
         """How the lease of a key stood when it was looked up, until it is asked for."""
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -62,10 +62,7 @@ class Leases:
 
     def saw(self, key: bytes, standing: bytes) -> None:
         """Note how the lease of a key stood when it was looked up: held, or the last token that was given."""
-        self._seen[key] = standing
-        self._seen.move_to_end(key)
-        if len(self._seen) > _SEEN_MAX:
-            self._seen.popitem(last=False)
+        self._seen.note(key, standing)
 
     def acquire(self, key: bytes, done: Acquired, *, since: float) -> Verdict | None:
         """Ask for the lease of a key; see Leasing. Not `since` tells what its look-up may have missed, but `saw`."""
@@ -119,7 +116,9 @@ class Leases:
     async def _asked(self, key: bytes, seconds: float) -> Lease | Verdict:
         """Return how the key stands, or a lease that was given for so many seconds. Raises Away and Refused."""
         base = self._layout.base(key)
-        seen = self._seen.pop(key, b"") if seconds else b""
+        seen = self._seen.get(key, b"") if seconds else b""
+        if seconds:
+            self._seen.drop(key)
         reply = await self._link.script(ACQUIRE, base, base, key, int(1000 * seconds), seen)
         if reply in _VERDICTS:
             return _VERDICTS[reply]

@@ -14,14 +14,14 @@ from Redis goes on serving what it has in memory, and the receipt does not count
 """
 
 import asyncio
-from collections import deque
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any, Final
 
 from msgspec import MsgspecError, msgpack
 
-from springhouse.stores.purging import Everything, Purge
+from springhouse.http.memo import KIB, MIB, Recent, bound
+from springhouse.stores.purging import Everything, Purge, weight_of
 from springhouse.stores.redis_layout import Layout
 from springhouse.stores.redis_link import Away, Link, Refused
 from springhouse.stores.redis_scripts import ALIVE, APPEND, LEAVE, NODES
@@ -29,7 +29,11 @@ from springhouse.stores.redis_scripts import ALIVE, APPEND, LEAVE, NODES
 ALL: Final = Purge(Everything())
 _decoder: Final = msgpack.Decoder(Purge)
 _AT_ONCE: Final = 500
-_RECENT_MAX: Final = 1000
+_NEWS: Final = bound(
+    "purges to be told", 256 * KIB, "purges of other nodes that were read, until memory has been purged"
+)
+_RECENT: Final = bound("purges elsewhere", MIB, "purges of other nodes, for look-ups in Redis that began before them")
+_OPEN: Final = bound("purges under way elsewhere", 256 * KIB, "purges of other nodes, until nothing of it is in Redis")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +59,15 @@ class PurgeLog:
         self._link = link
         self._layout = layout
         self._limits = limits
-        self._news: list[Purge] = []
+        self._news: Recent[int, Purge] = Recent(_NEWS, lambda _, purge: weight_of(purge.what))
         self._seen = 0
-        self._recent: deque[tuple[int, Purge]] = deque(maxlen=_RECENT_MAX)
-        self._open: dict[int, tuple[float, Purge]] = {}
+        self._recent: Recent[int, tuple[int, Purge]] = Recent(_RECENT, lambda _, item: weight_of(item[1].what))
+        self._open: Recent[int, tuple[float, Purge]] = Recent(_OPEN, lambda _, item: weight_of(item[1].what))
+        self._read_in_all = 0
+        self._forgotten = 0
+        """The number of the last purge that had to go from the recent ones."""
+        self._all_open_until = 0.0
+        """Until when it counts as if all was being purged, because what is cannot be remembered."""
         self._loop = asyncio.get_running_loop()
         self._reader = self._loop.create_task(self._follow())
 
@@ -76,21 +85,23 @@ class PurgeLog:
 
     def take(self) -> list[Purge]:
         """Return the purges of other nodes since the last call."""
-        self._seen, news = self.read, self._news
-        self._news = []
+        self._seen, news = self.read, [*self._news.values()]
+        self._news.clear()
         return news
 
     def since(self, number: int) -> list[Purge]:
         """Return the purges of other nodes that were read after a number."""
-        if self._recent and len(self._recent) == _RECENT_MAX and self._recent[0][0] > number:
+        if self._forgotten > number:
             return [ALL]
-        return [purge for at, purge in self._recent if at > number]
+        return [purge for at, purge in self._recent.values() if at > number]
 
     def open(self) -> list[Purge]:
         """Return the purges of other nodes that have begun, and not ended: Redis may still have what they purge."""
         now = self._loop.time()
         for number in [number for number, (until, _) in self._open.items() if until < now]:
-            del self._open[number]
+            self._open.drop(number)
+        if now < self._all_open_until:
+            return [ALL]
         return [purge for _, purge in self._open.values()]
 
     # Purging.
@@ -173,13 +184,15 @@ class PurgeLog:
     def _open_until_told(self, number: int, fields: dict[bytes, bytes]) -> None:
         payload = fields.get(b"purge", b"")
         if fields.get(b"what") == b"end":
-            self._open.pop(_number(payload), None)
+            self._open.drop(_number(payload))
         elif fields.get(b"node") != self.node:
             try:
                 purge = _decoder.decode(payload)
             except (MsgspecError, RecursionError):
                 purge = ALL
-            self._open[number] = (self._loop.time() + self._limits.open, purge)
+            until = self._loop.time() + self._limits.open
+            if self._open.note(number, (until, purge)):
+                self._all_open_until = until
             self._is_news(number, purge)
 
     def _lost(self, number: int) -> None:
@@ -190,8 +203,12 @@ class PurgeLog:
     def _is_news(self, number: int, purge: Purge) -> None:
         if not self._news:
             self._seen = self.read
-        self._recent.append((number, purge))
-        self._news = [ALL] if len(self._news) >= _RECENT_MAX else [*self._news, purge]
+        self._read_in_all += 1
+        for _, (gone, _) in self._recent.note(self._read_in_all, (number, purge)):
+            self._forgotten = gone
+        if self._news.note(self._read_in_all, purge):
+            self._news.clear()
+            self._news.note(self._read_in_all, ALL)
 
     async def close(self) -> None:
         """Leave the fleet."""

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from springhouse.http.memo import MIB, PLACE_BYTES, bound
 from springhouse.rules.entry import Entry
-from springhouse.stores.purging import Held, Purge, Receipt, counted, selects
+from springhouse.stores.purging import Held, Purge, Receipt, counted, selects, weight_of
 from springhouse.stores.redis_layout import Layout
 from springhouse.stores.redis_link import Away, Link, Refused
 from springhouse.stores.redis_log import ALL, PurgeLog
@@ -21,7 +22,7 @@ from springhouse.stores.redis_scripts import PURGE
 from springhouse.stores.tier import Purged
 
 _KEYS_AT_ONCE: Final = 500
-_OWED_MAX: Final = 200
+_OWED: Final = bound("purges owed", MIB, "purges that Redis was away for, until they have been made up for")
 _OWED_EVERY_S: Final = 0.25
 
 Writes = list["asyncio.Task[None]"]
@@ -148,7 +149,7 @@ class Purger:
 
     def _owe(self) -> None:
         owed = [pending for pending in self._pending if pending.has_failed]
-        if len(owed) > _OWED_MAX:
+        if sum(PLACE_BYTES + weight_of(pending.purge.what) for pending in owed) > _OWED.limit:
             all_of_it = Pending(ALL)
             all_of_it.has_failed = True
             all_of_it.is_settled.set()

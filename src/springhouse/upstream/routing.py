@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from springhouse.http import fields as f
 from springhouse.http.fields import FORWARDING, Field
 from springhouse.http.headers import combined, end_to_end, first, lines_of
-from springhouse.http.memo import MIB, Bound, Memo
+from springhouse.http.memo import MIB, Memo, bound
 from springhouse.http.messages import Request
 from springhouse.rules import keys
 from springhouse.wire import encode
@@ -154,7 +154,7 @@ def _about_client(client: tuple[str, bytes, bytes]) -> list[Field]:
     return [*about, (b"X-Forwarded-Host", host)] if host else about
 
 
-_about: Final = Memo(Bound("clients", MIB, "the fields that name a client to the origin"), _about_client)
+_about: Final = Memo(bound("clients", MIB, "the fields that name a client to the origin"), _about_client)
 
 
 def _usually_added(asked: tuple[str, bytes, bytes, int, bytes]) -> bytes:
@@ -163,7 +163,7 @@ def _usually_added(asked: tuple[str, bytes, bytes, int, bytes]) -> bytes:
     return lines_of([*_about_client((peer, scheme, host)), *ABOUT_US[minor_version], (b"CDN-Loop", instance)])
 
 
-_usual: Final = Memo(Bound("client lines", 4 * MIB, "all that is added to most requests of a client"), _usually_added)
+_usual: Final = Memo(bound("client lines", 4 * MIB, "all that is added to most requests of a client"), _usually_added)
 
 
 def _appended(request: Request, about: list[Field]) -> list[Field]:

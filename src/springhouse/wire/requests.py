@@ -30,7 +30,7 @@ from springhouse.http.fields import (
     learn,
 )
 from springhouse.http.headers import combined, first, members
-from springhouse.http.memo import KIB, Bound, Memo
+from springhouse.http.memo import KIB, Memo, bound
 from springhouse.http.messages import Request
 
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]+)(?::[0-9]{0,5})?")
@@ -377,5 +377,5 @@ def _is_host(value: bytes) -> bool:
     return len(value) <= 255 + 6 and _HOST.fullmatch(value) is not None
 
 
-is_host: Final = Memo(Bound("Host", 256 * KIB, "its values, and whether they are valid"), _is_host).__getitem__
+is_host: Final = Memo(bound("Host", 256 * KIB, "its values, and whether they are valid"), _is_host).__getitem__
 """Say whether a Host value is a host with an optional port (RFC 9110 §7.2); user information is not allowed."""
