@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Serve = Callable[..., Proxy]
+
+RUNTIME = tempfile.TemporaryDirectory(prefix="springhouse-run-", ignore_cleanup_errors=True)
+os.environ["XDG_RUNTIME_DIR"] = RUNTIME.name  # where proxies have their control sockets
+os.environ.pop("RUNTIME_DIRECTORY", None)
 
 for name in [name for name in os.environ if name.upper().startswith("SPRINGHOUSE_") or name.upper() == "CACHE_TTL"]:
     del os.environ[name]

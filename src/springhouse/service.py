@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from platformdirs import user_cache_dir
 
+from springhouse.engine.access import Objection, by_token
 from springhouse.engine.classic import ClassicDesk, ClassicOptions
 from springhouse.engine.clock import Clock, wall
 from springhouse.engine.control import ControlDesk
@@ -61,10 +62,15 @@ def engine_of(
     store = store_of(settings, options, clock)
     engine = Engine(store=store, pool=pool, origin=origin, options=options, clock=clock, outbox=pool.outbox)
     engine.peers = peers
-    engine.add_desk(ControlDesk(engine, settings.token.get_secret_value()))
+    engine.add_desk(ControlDesk(engine, _by_token(settings)))
     if settings.classic:
         add_classic(engine, settings)
     return engine
+
+
+def _by_token(settings: Settings) -> Objection:
+    token = settings.token.get_secret_value()
+    return lambda request: by_token(request, token)
 
 
 _WAITING_LEAST = 32 * 2**20
@@ -183,7 +189,7 @@ def engine_over(settings: Settings, upstream: Upstream, origin: Origin, clock: C
     options = options_of(settings)
     store = store_of(settings, options, clock)
     engine = Engine(store=store, pool=upstream, origin=origin, options=options, clock=clock)
-    engine.add_desk(ControlDesk(engine, settings.token.get_secret_value()))
+    engine.add_desk(ControlDesk(engine, _by_token(settings)))
     if settings.classic:
         add_classic(engine, settings)
     return engine
@@ -253,6 +259,14 @@ def names_of(settings: Settings, port: int, origin: Origin) -> frozenset[bytes]:
     hosts = {"localhost", "127.0.0.1", "[::1]", socket.gethostname().lower(), settings.host.lower()}
     names = {f"{host}:{port}" for host in hosts} | (hosts if port == 80 else set())
     return frozenset(name.encode() for name in names) | {origin.authority}
+
+
+def where(settings: Settings, port: int) -> str:
+    """Return the URL under which a proxy with these settings is reached, or the path of its Unix socket."""
+    if settings.unix_socket is not None:
+        return str(settings.unix_socket)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{port}"
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

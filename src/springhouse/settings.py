@@ -177,7 +177,7 @@ class Settings(BaseSettings):
     )
     allow_private: bool = setting(False, "Let /proxy fetch from private addresses, too. Dangerous.", CLASSIC)
     token: SecretStr = setting(
-        SecretStr(""), "Who sends this as Authorization: Bearer may clear from elsewhere.", CLASSIC, hint="TOKEN"
+        SecretStr(""), "Who sends this as Authorization: Bearer may purge and clear over HTTP.", CLIENTS, hint="TOKEN"
     )
 
     access_log: str = setting("", "Write an access log to this file; - for standard output.", LOGGING, hint="FILE")

@@ -81,7 +81,7 @@ def test_the_curl_commands(proxy: Process) -> None:
 
 
 def test_proxy_of_a_url(proxy: Process, dummyjson: Origin) -> None:
-    proxy.ask("DELETE", "/cache", host="localhost")
+    proxy.ask("DELETE", "/cache", host=f"localhost:{proxy.port}")
     asked = dummyjson.count("/products")
     for source in ("upstream", "cache"):
         reply = proxy.get("/proxy?url=products")
@@ -90,7 +90,7 @@ def test_proxy_of_a_url(proxy: Process, dummyjson: Origin) -> None:
 
 
 def test_delete_cache(proxy: Process) -> None:
-    reply = proxy.ask("DELETE", "/cache", host="localhost")
+    reply = proxy.ask("DELETE", "/cache", host=f"127.0.0.1:{proxy.port}")
     assert json.loads(reply.body) == {"success": True, "message": "Cache cleared successfully"}
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.support.client import Client
-from tests.support.processes import PATIENCE_S, Running
+from tests.support.processes import PATIENCE_S, Running, control_socket_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,9 +69,14 @@ class Node(Running):
             time.sleep(0.01)
         return found
 
+    def control(self, method: str, target: str, body: bytes | None = None, **fields: object) -> Answer:
+        """Send one request over the control socket."""
+        with Client(control_socket_of(self.address)) as client:
+            return client.ask(method, target, body, **{"host": "localhost", **fields})
+
     def purge(self, **order: object) -> dict[str, Any]:
-        """Purge by the control API, and return the receipt."""
-        found = self.ask("POST", "/.springhouse/purge", json.dumps(order).encode(), host="localhost")
+        """Purge over the control socket, and return the receipt."""
+        found = self.control("POST", "/.springhouse/purge", json.dumps(order).encode())
         assert found.status == 200, found.body
         receipt: dict[str, Any] = json.loads(found.body)
         return receipt

@@ -53,7 +53,7 @@ def test_the_cache_is_kept_across_a_restart(
     assert node.get("/proxy?url=x").x_cache == "HIT"
     assert node.get("/x", range="bytes=5-9").status == 206
     stopped(node)
-    assert node.errors == ""
+    assert node.errors.count("\n") == node.errors.count("with --classic, requests from this machine") == 1
 
 
 def test_clear_cache_without_and_with_a_running_proxy(
@@ -96,9 +96,9 @@ def test_clear_cache_over_http_empties_the_disk(origin: Origin, start: Start, en
     node = start(*CACHING_PROXY, env=env)
     for method, target in (("GET", "/clear-cache"), ("DELETE", "/cache")):
         node.fill("/0")
-        assert node.ask(method, target, host="localhost").status == 200
+        assert node.ask(method, target, host=f"localhost:{node.address[1]}").status == 200
         assert node.get("/0").x_cache == "MISS"
-    node.ask("DELETE", "/cache", host="localhost")
+    node.ask("DELETE", "/cache", host=f"localhost:{node.address[1]}")
     stopped(node)
     assert start(*CACHING_PROXY, env=env).get("/0").x_cache == "MISS"
 

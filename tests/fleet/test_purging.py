@@ -202,7 +202,7 @@ def test_the_method_purge_and_what_is_in_a_receipt(origin: Origin, start: Start)
     node = start()
     origin.on("/x", answer(b"x" * 500, cache_control="max-age=600, stale-while-revalidate=600"))
     node.fill("/x")
-    found = node.ask("PURGE", "/x", host="localhost", soft_purge="1")
+    found = node.control("PURGE", "/x", soft_purge="1")
     receipt = json.loads(found.body)
     assert (found.status, found["Content-Type"], found["Cache-Control"]) == (200, "application/json", "no-store")
     assert receipt | {"bytes": 0} == {
@@ -211,6 +211,6 @@ def test_the_method_purge_and_what_is_in_a_receipt(origin: Origin, start: Start)
     assert receipt["bytes"] > 500
     assert node.get("/x").x_cache == "STALE"
     node.fill("/x")
-    assert json.loads(node.ask("PURGE", "/x", host="localhost").body)["soft"] is False
+    assert json.loads(node.control("PURGE", "/x").body)["soft"] is False
     assert node.get("/x").x_cache == "MISS"
     assert "/.springhouse/purge" not in [request.target for request in origin.requests]

@@ -113,7 +113,7 @@ def test_a_purge_without_redis_says_that_it_is_uncertain_and_is_made_up_for(
     one.fill("/hot")
     getattr(redis_server, how)()
     origin.otherwise = answer(b"newer", **FRESH)
-    found = one.ask("POST", "/.springhouse/purge", b'{"url": "/hot"}', host="localhost")
+    found = one.control("POST", "/.springhouse/purge", b'{"url": "/hot"}')
     assert (found.status, b"not certain" in found.body) == (503, True)
     assert one.get("/hot").body == b"newer", "what this node knows of the purge holds"
     (redis_server.start if how == "kill" else redis_server.resume)()

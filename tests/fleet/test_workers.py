@@ -41,13 +41,13 @@ def test_thirty_purges_under_load(origin: Origin, start: Start, store: str) -> N
 
 
 def test_what_the_other_worker_has_not_written_is_counted(origin: Origin, start: Start, tmp_path: Path) -> None:
-    node = start(store=f"disk:{tmp_path}", workers=2)
+    node = start(store=f"disk:{tmp_path}", workers=2, token="t")
     origin.on("/x", answer(b"x", cache_control="max-age=600"))
     asked, other = node.connect_to_each().values()
     with closing(sqlite3.connect(tmp_path / "entries.sqlite", isolation_level=None)) as database:
         database.execute("BEGIN IMMEDIATE")  # nobody writes meanwhile
         assert [other.get("/x").x_cache for _ in range(2)] == ["MISS", "HIT"]
-        asked.send(b"PURGE /x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        asked.send(b"PURGE /x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer t\r\n\r\n")
         await_that(lambda: other.get("/x").x_cache != "HIT", "the other worker has heard of it")
         database.execute("ROLLBACK")
     assert json.loads(asked.answer().body)["entries"] == 1

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.answers import answer, head, raw, validated
+from tests.support.client import Client
 
 if TYPE_CHECKING:
     from tests.frontends.together import Together
     from tests.support.messages import Answer
 
 JSON = {"content_type": "application/json"}
+HERE = "localhost:{port}"
 
 
 def read(reply: Answer) -> dict[str, object]:
@@ -84,7 +86,7 @@ def test_an_absolute_url_of_the_origin(classics: Together) -> None:
 def test_data(classics: Together, content: bytes, media: str, data: object) -> None:
     classics.on("/data", answer(content, content_type=media))
     assert read(classics.get("/proxy?url=data"))["data"] == data
-    classics.ask("DELETE", "/cache", host="localhost")
+    classics.ask("DELETE", "/cache", host=HERE)
 
 
 def test_content_codings_nobody_asked_for(classics: Together) -> None:
@@ -177,13 +179,14 @@ def test_urls_that_are_refused(classics: Together, query: str, status: int, why:
 def test_clearing(classics: Together) -> None:
     classics.on("/cleared", answer(b"1", **JSON))
     for method, target in (("GET", "/clear-cache"), ("DELETE", "/cache")):
-        classics.get("/cleared")
-        classics.get("/proxy?url=cleared")
-        assert classics.get("/cleared").x_cache == "HIT"
-        reply = classics.ask(method, target, host="localhost")
-        assert (reply.status, read(reply)) == (200, {"success": True, "message": "Cache cleared successfully"})
-        assert classics.get("/cleared").x_cache == "MISS"
-        assert read(classics.get("/proxy?url=cleared"))["source"] == "upstream"
+        for host in (HERE, "127.0.0.1:{port}", "[::1]:{port}", "LOCALHOST:{port}"):
+            classics.get("/cleared")
+            classics.get("/proxy?url=cleared")
+            assert classics.get("/cleared").x_cache == "HIT"
+            reply = classics.ask(method, target, host=host)
+            assert (reply.status, read(reply)) == (200, {"success": True, "message": "Cache cleared successfully"})
+            assert classics.get("/cleared").x_cache == "MISS"
+            assert read(classics.get("/proxy?url=cleared"))["source"] == "upstream"
 
 
 @pytest.mark.parametrize(
@@ -196,23 +199,38 @@ def test_clearing(classics: Together) -> None:
         {"x_forwarded_for": "127.0.0.1"},
         {"forwarded": "for=127.0.0.1"},
         {"via": "1.1 other"},
-        {"host": "evil.test"},
+        *(
+            {"host": host}
+            for host in (
+                "evil.test:{port}", "localhost", "127.0.0.1", "[::1]", "localhost:1", "localhost:80",
+                "localhost.:{port}", "proxy.localhost:{port}", "0.0.0.0:{port}", "[::]:{port}",
+                "[::ffff:127.0.0.1]:{port}", "[0:0:0:0:0:0:0:1]:{port}", "127.1:{port}", "127.0.0.2:{port}",
+                "2130706433:{port}",
+            )
+        ),
     ],
-)
+    ids=str,
+)  # fmt: skip
 @pytest.mark.parametrize("where", ["GET /clear-cache", "DELETE /cache"])
 def test_who_may_not_clear(classics: Together, where: str, fields: dict[str, str]) -> None:
     classics.on("/precious", answer(b"1"))
     classics.get("/precious")
-    reply = classics.ask(*where.split(), **{"host": "localhost", **fields})
+    reply = classics.ask(*where.split(), **{"host": HERE, **fields})
     assert (reply.status, code(reply)) == (403, "forbidden")
     assert classics.get("/precious").x_cache == "HIT"
 
 
-@pytest.mark.parametrize(
-    "fields", [{"sec_fetch_site": "none"}, {"origin": "http://localhost:1", "host": "localhost:1"}]
-)
+def test_a_request_without_host_may_not_clear(classics: Together) -> None:
+    """Nothing says that it is not for another name that leads here."""
+    for proxy in classics.proxies.values():
+        with Client(proxy.address) as client:
+            client.send(b"GET /clear-cache HTTP/1.0\r\n\r\n")
+            assert client.read(12)[9:] == b"403"
+
+
+@pytest.mark.parametrize("fields", [{"sec_fetch_site": "none"}, {"origin": "http://localhost:{port}"}])
 def test_a_browser_of_this_machine_may_clear(classics: Together, fields: dict[str, str]) -> None:
-    assert classics.get("/clear-cache", **{"host": "localhost", **fields}).status == 200
+    assert classics.get("/clear-cache", **{"host": HERE, **fields}).status == 200
 
 
 def test_methods(classics: Together) -> None:

@@ -49,7 +49,8 @@ class Process:
         self.port = self.address[1]
 
     def ask(self, method: str, target: str, body: bytes | None = None, **fields: object) -> Answer:
-        """Send one request on a connection of its own and return the answer."""
+        """Send one request on a connection of its own and return the answer. `{port}` in fields is the proxy's."""
+        fields = {k: v.replace("{port}", str(self.port)) if isinstance(v, str) else v for k, v in fields.items()}
         with Client(self.address) as client:
             return client.ask(method, target, body, **fields)
 

@@ -250,11 +250,11 @@ def test_what_is_purged_while_it_arrives_is_not_stored(origin: Origin, opened: O
     """Law 5."""
     gate = origin.gate()
     origin.on("/a", halves(gate), answer(b"new", cache_control=FRESH))
-    proxy = opened()
+    proxy = opened(token="t")
     leader, laggard = asked(proxy), slow(proxy)
     await_half(proxy)
     await_readers(proxy, 2)
-    assert proxy.ask("POST", "/.springhouse/purge", b'{"url": "/a"}', host=proxy.authority).status == 200
+    assert proxy.ask("POST", "/.springhouse/purge", b'{"url": "/a"}', authorization="Bearer t").status == 200
     assert proxy.get("/a").body == b"new"
     gate.open()
     for client in (leader, laggard):

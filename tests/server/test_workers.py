@@ -130,8 +130,8 @@ def test_a_purge_holds_in_all_workers_once_it_is_answered(
     origin: Origin, start: Start, store: str, tmp_path: Path
 ) -> None:
     origin.on("/", answer(b"x", Cache_Control="max-age=60"))
-    first, *others = filled(start(workers=3, store=f"disk:{tmp_path}" if store == "disk" else store))
-    receipt = json.loads(first.ask("POST", "/.springhouse/purge", b'{"url": "/"}', host="localhost").body)
+    first, *others = filled(start(workers=3, token="t", store=f"disk:{tmp_path}" if store == "disk" else store))
+    receipt = json.loads(first.ask("POST", "/.springhouse/purge", b'{"url": "/"}', authorization="Bearer t").body)
     assert (receipt["entries"], receipt["processes"]) == (3 if store == "memory" else 1, 3)
     origin.on("/", answer(b"new", Cache_Control="max-age=60"))
     assert [client.get("/").body for client in (*others, first)] == [b"new"] * 3

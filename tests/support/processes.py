@@ -134,6 +134,14 @@ def as_flags(options: dict[str, object]) -> list[str]:
     return flags
 
 
+def control_socket_of(address: Address) -> str:
+    """Return the path of the control socket of a proxy that listens on an address."""
+    found = [*Path(os.environ["XDG_RUNTIME_DIR"]).rglob("*.sock")]
+    name = f":{address[1]}.sock" if isinstance(address, tuple) else ".sock"
+    (path,) = [path for path in found if path.name.endswith(name)]
+    return str(path)
+
+
 def await_that(holds: Callable[[], bool], what: str) -> None:
     """Wait until something holds."""
     end = time.monotonic() + PATIENCE_S

@@ -5,9 +5,10 @@ cleared by the proxy that has it.
 """
 
 import asyncio
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection
 from pathlib import Path
 
+from springhouse.cli.reaching import Refused, Unreachable, answered, running_here
 from springhouse.service import folder_of, folders, tier_of
 from springhouse.settings import Settings
 from springhouse.stores.database import Unusable
@@ -58,26 +59,29 @@ async def _clear_stored(settings: Settings) -> str:
 
 
 def _clear_running(settings: Settings) -> str:
-    """Ask the proxy that listens where the settings say."""
+    """Ask the proxy that listens where the settings say: over its control socket if we can, else over HTTP."""
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
     where = f"{f'[{host}]' if ':' in host else host}:{settings.port}"
-    token = settings.token.get_secret_value()
-    connection = HTTPConnection(host, settings.port, timeout=10)
+    if settings.unix_socket is not None:
+        where = str(settings.unix_socket)
+    found = next((running for running in running_here() if running.is_at(where)), None)
+    if found is None and settings.unix_socket is not None:
+        raise CannotClear(f"No proxy of this user listens on {where}, and its cache was in memory.")
     try:
-        connection.request("DELETE", "/cache", headers={"Authorization": f"Bearer {token}"} if token else {})
-        answer = connection.getresponse()
-        said = answer.read(4096)
-    except ConnectionRefusedError:
+        if found is not None:
+            status, answer = answered(found.way(TIMEOUT_S), "POST", "/.springhouse/purge", b'{"all":true}')
+        else:
+            way = HTTPConnection(host, settings.port, timeout=TIMEOUT_S)
+            status, answer = answered(way, "DELETE", "/cache", token=settings.token.get_secret_value())
+    except Refused:
         raise CannotClear(
             f"No proxy listens on {where}, and its cache was in memory: there is nothing to clear. "
             "If it listens elsewhere, say where with --port."
         ) from None
-    except (OSError, HTTPException) as error:
-        raise CannotClear(f"The proxy on {where} does not answer: {error}") from None
-    finally:
-        connection.close()
-    if answer.status == 200 and b"Cache cleared" in said:
+    except Unreachable as problem:
+        raise CannotClear(f"The proxy on {where} does not answer: {problem}") from None
+    if status == 200 and ("keys" in answer or answer.get("success")):
         return f"The cache of the proxy on {where} is clear."
-    if answer.status == 403:
+    if status == 403:
         raise CannotClear(f"The proxy on {where} refuses: say its --token")
-    raise CannotClear(f"What listens on {where} is no proxy with --classic: it answered {answer.status}")
+    raise CannotClear(f"What listens on {where} is no proxy with --classic: it answered {status}")

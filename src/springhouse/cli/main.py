@@ -25,6 +25,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+CLASSIC_NOTE = (
+    "springhouse: with --classic, requests from this machine may clear the cache (GET /clear-cache, DELETE /cache). "
+    "Behind another server on this machine that means everybody whose requests it relays: keep these two from being "
+    "relayed, or leave --classic off and use `springhouse purge`"
+)
+
 
 def _show_version(wanted: bool) -> None:
     if wanted:
@@ -71,6 +77,8 @@ def announce(where: str, settings: Settings) -> None:
     """Say where the proxy listens and what it fronts."""
     typer.echo(f"springhouse {__version__} listens on {where} and serves {settings.origin or 'GET /proxy?url=…'}")
     sys.stdout.flush()
+    if settings.classic:
+        typer.echo(CLASSIC_NOTE, err=True)
 
 
 def fail(problem: str) -> None:

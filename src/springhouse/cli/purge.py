@@ -1,11 +1,11 @@
 """`springhouse purge`: asks a running proxy to forget, and says what it forgot."""
 
-import http.client
 from typing import Annotated, Any, NoReturn
-from urllib.parse import urlsplit
 
 import typer
-from msgspec import DecodeError, json
+from msgspec import json
+
+from springhouse.cli.reaching import Unreachable, answered, way_to
 
 TIMEOUT_S = 30.0
 
@@ -20,11 +20,16 @@ def purge(
     soft: Annotated[bool, typer.Option("--soft", help="Mark stale instead of removing.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be purged.")] = False,
     at: Annotated[
-        str, typer.Option(help="Where the proxy listens.", envvar="SPRINGHOUSE_AT")
-    ] = "http://127.0.0.1:8000",
-    token: Annotated[str, typer.Option(help="Its --token, from another machine.", envvar="SPRINGHOUSE_TOKEN")] = "",
+        str, typer.Option(help="Where the proxy listens, if several run: a URL or path.", envvar="SPRINGHOUSE_AT")
+    ] = "",
+    port: Annotated[int | None, typer.Option(help="The same, by its port on this machine.", show_default=False)] = None,
+    token: Annotated[
+        str, typer.Option(help="Its --token: purge over HTTP, also from elsewhere.", envvar="SPRINGHOUSE_TOKEN")
+    ] = "",
 ) -> None:
     """Purge what a running proxy has stored.
+
+    A proxy that you run on this machine is found by itself. Any other is asked over HTTP, and wants its token.
 
     Examples: springhouse purge /products/1, springhouse purge --tag shop --soft, springhouse purge --all
     """
@@ -33,7 +38,9 @@ def purge(
     chosen = {name: value for name, value in named.items() if value is not None}
     if len(chosen) != 1:
         _fail("say what to purge: a URL, --prefix, --tag or --all, and only one of them")
-    receipt = _ask(at, {**order, **chosen}, token)
+    if at and port is not None:
+        _fail("--at and --port both say where the proxy listens: give one of them")
+    receipt = _ask(at if port is None else f":{port}", {**order, **chosen}, token)
     what = f"{receipt['entries']} responses under {receipt['keys']} URLs, {receipt['bytes']} bytes"
     where = f" in {receipt['processes']} processes" if receipt["processes"] > 1 else ""
     done = "Would purge" if dry_run else "Marked stale:" if soft else "Purged"
@@ -42,24 +49,14 @@ def purge(
 
 def _ask(at: str, order: dict[str, Any], token: str) -> dict[str, Any]:
     """Return the proxy's receipt; exit with a sentence when there is none."""
-    parts = urlsplit(at if "://" in at else f"http://{at}")
-    if parts.scheme != "http" or not parts.hostname:
-        _fail(f"--at {at}: write http://HOST:PORT")
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=TIMEOUT_S)
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     try:
-        connection.request("POST", "/.springhouse/purge", json.encode(order), headers)
-        response = connection.getresponse()
-        answer = json.decode(response.read())
-    except DecodeError:
-        _fail(f"what listens on {at} is no springhouse")
-    except (OSError, http.client.HTTPException) as error:
-        _fail(f"no proxy answers on {at} ({error}); say where it listens with --at")
-    finally:
-        connection.close()
-    if response.status != 200 or "keys" not in answer:
+        way = way_to(at, token, TIMEOUT_S)
+        status, answer = answered(way, "POST", "/.springhouse/purge", json.encode(order), token)
+    except (Unreachable, ValueError) as problem:
+        _fail(str(problem))
+    if status != 200 or "keys" not in answer:
         _fail(str(answer.get("detail", answer)))
-    return dict(answer)
+    return answer
 
 
 def _fail(problem: str) -> NoReturn:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from springhouse.server import running
+from springhouse.server.control import serve_control
 from springhouse.settings import BadSettings, Settings
 
 
@@ -13,12 +14,12 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
     if settings.frontend == "fastapi":
         from springhouse.frontends import fastapi  # noqa: PLC0415
 
-        fastapi.run(settings, announce)
+        fastapi.run(settings, announce, serve_control)
     elif settings.frontend == "flask":
         try:
             from springhouse.frontends import wsgi_server  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise BadSettings(f"--frontend flask needs {error.name}: pip install 'springhouse[flask]'") from None
-        wsgi_server.run(settings, announce)
+        wsgi_server.run(settings, announce, serve_control)
     else:
         running.run(settings, announce)

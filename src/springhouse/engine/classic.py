@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from springhouse.engine import apidoc
-from springhouse.engine.access import objection
+from springhouse.engine.access import by_token_or_here
 from springhouse.engine.driver import Exchange
 from springhouse.engine.engine import Engine
 from springhouse.engine.envelope import Envelope, ExactTtl, answer, failure, send
@@ -115,7 +115,7 @@ class ClassicDesk:
         self._guests.clear()
 
     def _clear(self, request: Request, sink: Sink) -> None:
-        why_not = objection(request, self.options.token)
+        why_not = by_token_or_here(request, self.options.token, self.engine.ports)
         if why_not is not None:
             send(sink, answer(403, failure("forbidden", why_not)))
             return

@@ -3,15 +3,19 @@
     {"url": "/a"} | {"prefix": "/a/"} | {"tag": "x"} | {"tags": ["x", "y"]} | {"all": true},  and "soft", "dry_run"
 
 The answer is a receipt, sent when the purge holds everywhere. Everything under /.springhouse/ belongs to this proxy and
-never goes to the origin. Who may purge is `access.objection`'s to say.
+never goes to the origin.
+
+A desk answers either on the port that clients reach, or on the control socket, where it is all there is: there nothing
+goes to the origin, and `GET /.springhouse/` says which proxy this is. `engine.access` says who may ask.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from msgspec import DecodeError, Struct, ValidationError, json
 
-from springhouse.engine.access import objection
+from springhouse.engine.access import Objection
 from springhouse.engine.driver import Exchange
 from springhouse.engine.engine import Engine
 from springhouse.engine.sinks import Sink
@@ -37,12 +41,22 @@ class Order(Struct, forbid_unknown_fields=True, omit_defaults=True):
     dry_run: bool = False
 
 
-class ControlDesk:
-    """Answers purges of an engine. `token`: who may from elsewhere than this machine, "" for nobody."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Which proxy this is: where clients reach it, the authorities it answers to, and what it serves."""
 
-    def __init__(self, engine: Engine, token: str) -> None:
+    listens_on: str
+    names: frozenset[bytes]
+    serves: str
+
+
+class ControlDesk:
+    """Answers purges of an engine. `identity` is for the desk of a control socket, and None on the clients' port."""
+
+    def __init__(self, engine: Engine, objection: Objection, identity: Identity | None = None) -> None:
         self.engine = engine
-        self.token = token
+        self.objection = objection
+        self.identity = identity
 
     @property
     def targets(self) -> tuple[bytes, ...]:
@@ -55,12 +69,14 @@ class ControlDesk:
 
     def handle(self, request: Request, content: RequestContent | None, sink: Sink) -> Exchange:
         """Answer it, once its content is here and the purge holds."""
-        why_not = objection(request, self.token)
+        why_not = self.objection(request)
         if why_not is not None:
             _send(sink, self._problem(403, why_not))
         elif request.method == b"PURGE":
             is_soft = (first(request.fields, b"soft-purge") or b"0") not in (b"0", b"")
             self._purge(Order(url=request.target.decode("latin-1"), soft=is_soft), request, sink)
+        elif request.target == NAMESPACE and request.method == b"GET" and self.identity is not None:
+            _send(sink, _json({"listens_on": self.identity.listens_on, "serves": self.identity.serves}))
         elif request.target != NAMESPACE + b"purge":
             _send(sink, self._problem(404, "There is nothing here"))
         elif request.method != b"POST":
@@ -116,18 +132,25 @@ class ControlDesk:
         return Everything() if tags is None else Tags(tuple(tag.encode() for tag in tags))
 
     def _key(self, url: str, request: Request) -> bytes:
-        """Return the key of a URL: a path, or one with the origin's name or the one this proxy is asked by."""
+        """Return the key of a URL: a path, or one with the origin's name or one that this proxy is asked by."""
         origin, authority = self.engine.origin, request.authority
         if not url.startswith("/"):
-            parts = urlsplit(url)
-            if parts.scheme not in ("http", "https") or not parts.netloc:
-                raise ValueError(f"{url!r} is neither a path nor an http URL")
-            named = parts.netloc.lower().encode("utf-8")
-            if not origin.preserve_host and named not in (origin.authority, authority):
-                raise ValueError(f"{parts.netloc} is not served here: this proxy serves {origin}")
-            authority = named
-            url = url[url.index(parts.netloc) + len(parts.netloc) :] or "/"
+            authority, url = self._parts(url, request)
+        elif self.identity is not None and origin.preserve_host:
+            raise ValueError(f"Which host? With --preserve-host, name it: http://example.com{url}")
         return origin.key_prefix(authority) + url.partition("#")[0].encode("utf-8")
+
+    def _parts(self, url: str, request: Request) -> tuple[bytes, str]:
+        """Return the authority of a URL, if it is served here, and what follows."""
+        origin = self.engine.origin
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError(f"{url!r} is neither a path nor an http URL")
+        named = parts.netloc.lower().encode("utf-8")
+        ours = self.identity.names if self.identity is not None else (request.authority,)
+        if not origin.preserve_host and named != origin.authority and named not in ours:
+            raise ValueError(f"{parts.netloc} is not served here: this proxy serves {origin}")
+        return named, url[url.index(parts.netloc) + len(parts.netloc) :] or "/"
 
 
 class _Gathered:
@@ -148,7 +171,7 @@ class _Gathered:
 
 
 def _receipt(receipt: Receipt, order: Order) -> Reply:
-    body = json.encode({
+    return _json({
         "keys": receipt.keys,
         "entries": receipt.entries,
         "bytes": receipt.size,
@@ -156,6 +179,10 @@ def _receipt(receipt: Receipt, order: Order) -> Reply:
         "soft": order.soft,
         "dry_run": order.dry_run,
     })  # fmt: skip
+
+
+def _json(value: dict[str, object]) -> Reply:
+    body = json.encode(value)
     fields = [(b"Content-Type", b"application/json"), (b"Cache-Control", b"no-store")]
     return Reply(200, REASON_PHRASES[200], fields, about(BYPASS), body + b"\n", len(body) + 1, BYPASS, None)
 

@@ -21,6 +21,8 @@ from springhouse.upstream.content import RequestContent
 from springhouse.upstream.outbox import Outbox
 from springhouse.upstream.routing import Origin, is_last_hop
 
+_PORTS_MAX = 16
+
 
 class Engine:
     """Store, upstream, flights and options of one origin."""
@@ -45,6 +47,8 @@ class Engine:
         self.fence = Fence()
         self.peers: Peers | None = None
         """The other processes that share the port."""
+        self.ports: set[int] = set()
+        """Those that clients reach this proxy at; see `reached_at`."""
         self._desks: list[Desk] = []
         self._desk_targets: tuple[bytes, ...] = ()
         """What targets for a desk begin with: most requests are for none, and are only compared with this."""
@@ -73,6 +77,11 @@ class Engine:
     def refresh(self, request: Request, key: bytes, entry: Entry) -> None:
         """Revalidate an entry that is served stale meanwhile, for no client."""
         Exchange(self, request, key, None, NOWHERE).run(refresh(request, key, entry, self.options), None)
+
+    def reached_at(self, port: int) -> None:
+        """Note a port that clients reach this proxy at. Only so many: some servers believe what clients say of it."""
+        if len(self.ports) < _PORTS_MAX:
+            self.ports.add(port)
 
     def add_desk(self, desk: Desk) -> None:
         """Let a desk answer what is for this proxy itself."""

@@ -112,7 +112,9 @@ class SpringhouseASGI:
     def admit(self, scope: Scope, target: bytes) -> Request | Refusal:
         """Return the request of a scope, or why it is not taken."""
         fields: Iterable[Field] = scope["headers"]
-        client = scope.get("client")
+        client, server = scope.get("client"), scope.get("server")
+        if server and isinstance(server[1], int):
+            self.engine.reached_at(server[1])
         return Intake(self.front.limits, self.front.names_of_ours).read(
             scope["method"].encode("latin-1"),
             target,

@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,12 +16,13 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from springhouse import control_socket
 from springhouse.binding import listening, listening_on_path
 from springhouse.engine import apidoc
 from springhouse.frontends.asgi import TARGET_EXTENSION, SpringhouseASGI
-from springhouse.frontends.front import front_of
+from springhouse.frontends.front import CONTROL_S, Control, ServeControl, front_of
 from springhouse.frontends.intake import is_worth_logging
-from springhouse.service import engine_of
+from springhouse.service import engine_of, where
 from springhouse.settings import Settings, load
 
 BACKLOG = 2048
@@ -52,38 +53,25 @@ def create_app(settings: Settings | None = None, **options: Any) -> FastAPI:
     return app
 
 
-def run(settings: Settings, announce: Callable[[str], None]) -> None:
+def run(settings: Settings, announce: Callable[[str], None], serve_control: ServeControl) -> None:
     """Serve with uvicorn until SIGTERM or SIGINT. Raises CannotListen."""
     if settings.unix_socket is not None:
-        listener, where = listening_on_path(settings.unix_socket, BACKLOG), str(settings.unix_socket)
+        listener = listening_on_path(settings.unix_socket, BACKLOG)
     else:
         listener = listening(settings.host, settings.port, BACKLOG)
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-        where = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}"
     logging.getLogger("uvicorn.error").addFilter(is_worth_logging)
     app = create_app(settings)
+    control = control_socket.opened(where(settings, settings.port))
 
-    def begin() -> None:
-        app.state.springhouse.enter_loop()  # what is wrong with a store shows now
-        announce(where)
+    async def begin() -> list[Control]:
+        cache: SpringhouseASGI = app.state.springhouse
+        cache.enter_loop()  # what is wrong with a store shows now
+        beside = [await serve_control(cache.engine, control.listener, settings, settings.port)] if control else []
+        announce(where(settings, settings.port))
+        return beside
 
-    server = _Server(
-        uvicorn.Config(
-            app,
-            http=ExactTarget,
-            ws="none",
-            lifespan="on",
-            log_level="warning",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            limit_concurrency=settings.max_connections,
-            timeout_keep_alive=int(settings.idle_timeout),
-            timeout_graceful_shutdown=int(settings.drain_timeout),
-        ),
-        begin,
-    )
+    server = _Server(_config_of(settings, app), begin)
     # uvicorn raises the signal that ended it once more, when it has shut down in good order: that is no failure.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: None)
@@ -92,21 +80,50 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
     except KeyboardInterrupt:
         pass  # uvicorn raises it again after it has shut down
     finally:
+        if control is not None:
+            control.close()
         if settings.unix_socket is not None:
             settings.unix_socket.unlink(missing_ok=True)
 
 
-class _Server(uvicorn.Server):
-    """uvicorn that calls a function in its loop before it begins; what that raises ends it."""
+def _config_of(settings: Settings, app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=ExactTarget,
+        ws="none",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        limit_concurrency=settings.max_connections,
+        timeout_keep_alive=int(settings.idle_timeout),
+        timeout_graceful_shutdown=int(settings.drain_timeout),
+    )
 
-    def __init__(self, config: uvicorn.Config, begin: Callable[[], None]) -> None:
+
+class _Server(uvicorn.Server):
+    """uvicorn that calls a function in its loop before it begins, and ends beside it what that returns.
+
+    What the function raises ends it.
+    """
+
+    def __init__(self, config: uvicorn.Config, begin: Callable[[], Awaitable[list[Control]]]) -> None:
         super().__init__(config)
         self._begin = begin
+        self._beside: list[Control] = []
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until a signal ends it."""
-        self._begin()
+        self._beside = await self._begin()
         await super().serve(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Shut down, the application last."""
+        for each in self._beside:
+            await each.stop(CONTROL_S)
+        await super().shutdown(sockets)
 
 
 class ExactTarget(HttpToolsProtocol):

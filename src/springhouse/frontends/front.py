@@ -1,11 +1,28 @@
 """What every front end takes from the settings: what clients may send, the names it answers to, where it logs."""
 
+import socket
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
+from springhouse.engine.engine import Engine
 from springhouse.observe.accesslog import AccessLog, Format
 from springhouse.service import names_of, origin_of, request_limits_of
 from springhouse.settings import BadSettings, Settings
 from springhouse.wire.requests import Limits
+
+
+class Control(Protocol):
+    """What takes orders over the control socket; it can be stopped, with some seconds for what is being done."""
+
+    async def stop(self, seconds: float) -> int:
+        """Take no more orders."""
+
+
+CONTROL_S = 2.0
+"""How long an order that is being carried out may take to end."""
+ServeControl = Callable[[Engine, socket.socket, Settings, int], Coroutine[Any, Any, Control]]
+"""Takes orders for an engine from a socket that listens; the last is the port that clients reach the proxy at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

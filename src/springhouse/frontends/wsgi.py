@@ -8,7 +8,7 @@ is decoded, and `/a%2Fb` could not be told from `/a/b`.
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -16,7 +16,7 @@ from springhouse.engine.driver import Exchange, refuse
 from springhouse.engine.engine import Engine
 from springhouse.engine.sinks import Sink
 from springhouse.exchange.reply import Reply
-from springhouse.frontends.front import Front
+from springhouse.frontends.front import CONTROL_S, Control, Front
 from springhouse.frontends.intake import BrokenOff, Intake, without_prefix
 from springhouse.frontends.logged import Logged
 from springhouse.http.fields import Field
@@ -33,6 +33,7 @@ WSGIApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 PENDING_MAX = 256 * 1024
 READ_SIZE = 16 * 1024
+_PORT_DIGITS = 5
 FIELDS_KEY = "springhouse.fields"
 """Where a server that knows us leaves the fields as they were received; a WSGI environ merges some of them."""
 
@@ -47,6 +48,7 @@ class EngineThread:
         self._pid = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._engine: Engine | None = None
+        self._beside: list[Control] = []
         self.log: AccessLog | None = None
 
     def running(self) -> tuple[asyncio.AbstractEventLoop, Engine]:
@@ -64,14 +66,22 @@ class EngineThread:
         loop, engine = self.running()
         return _in_loop(loop, lambda: function(engine))
 
+    def serve_beside(self, serve: Callable[[Engine], Coroutine[Any, Any, Control]]) -> None:
+        """Let the engine take orders of another kind on its thread, until it is closed."""
+        loop, engine = self.running()
+        self._beside.append(asyncio.run_coroutine_threadsafe(serve(engine), loop).result())
+
     def close(self) -> None:
         """Release store, log and the connections to the origin, and stop the thread."""
         with self._lock:
             loop, self._loop = self._loop, None
             engine, self._engine = self._engine, None
             log, self.log = self.log, None
+            beside, self._beside = self._beside, []
         if loop is None or engine is None or self._pid != os.getpid():
             return
+        for each in beside:
+            asyncio.run_coroutine_threadsafe(each.stop(CONTROL_S), loop).result()
         asyncio.run_coroutine_threadsafe(engine.aclose(), loop).result()
         if log is not None:
             _in_loop(loop, log.close)
@@ -122,6 +132,9 @@ class SpringhouseWSGI:
         if request is None:
             request = self.admit(environ, target_of(environ))
         loop, engine = self.thread.running()
+        port = environ.get("SERVER_PORT", "")
+        if port.isdecimal() and len(port) <= _PORT_DIGITS:
+            engine.reached_at(int(port))
         bridge = Bridge(loop, environ, self.front.limits.content)
         log = self.thread.log
         known = None if isinstance(request, Refusal) else request

@@ -15,10 +15,13 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from gunicorn.http.wsgi import Response
 
+from springhouse import control_socket
 from springhouse.binding import CannotListen, listening, listening_on_path
 from springhouse.frontends.flask import create_app
+from springhouse.frontends.front import ServeControl
 from springhouse.frontends.intake import is_worth_logging
 from springhouse.frontends.wsgi import FIELDS_KEY, Environ, SpringhouseWSGI, StartResponse, WSGIApp
+from springhouse.service import where
 from springhouse.settings import BadSettings, Settings
 
 BACKLOG = 2048
@@ -26,14 +29,13 @@ THREADS = 64
 _LINE_MAX = 8190
 
 
-def run(settings: Settings, announce: Callable[[str], None]) -> None:
+def run(settings: Settings, announce: Callable[[str], None], serve_control: ServeControl) -> None:
     """Serve with gunicorn until SIGTERM or SIGINT. Raises CannotListen."""
     if settings.unix_socket is not None:
-        listener, where = listening_on_path(settings.unix_socket, BACKLOG), str(settings.unix_socket)
+        listener = listening_on_path(settings.unix_socket, BACKLOG)
     else:
         listener = listening(settings.host, settings.port, BACKLOG)
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-        where = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}"
     received = threading.local()
 
     def note(_: object, request: Any) -> None:
@@ -57,7 +59,7 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
         "loglevel": "warning",
         "logger_class": _Log,
         "pre_request": note,
-        "post_worker_init": lambda worker: announce(where) if worker.age == 1 else None,
+        "post_worker_init": lambda worker: announce(where(settings, settings.port)) if worker.age == 1 else None,
         "worker_exit": lambda _server, _worker: cache.close(),
     }
     app = create_app(settings)
@@ -66,11 +68,15 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
     def load() -> WSGIApp:
         try:
             cache.thread.running()  # what is wrong with a store shows now
+            if control is not None:
+                listens = control.listener
+                cache.thread.serve_beside(lambda engine: serve_control(engine, listens, settings, settings.port))
         except (BadSettings, CannotListen) as problem:
             print(f"springhouse: {problem}", file=sys.stderr, flush=True)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
         return _exact(app, received)
 
+    control = control_socket.opened(where(settings, settings.port))
     here = os.getpid()  # the worker, which is forked off within `run`, passes by here as well when it ends
     try:
         _Gunicorn(options, load).run()
@@ -79,7 +85,9 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
             sys.exit(2)  # the worker has said why
         raise
     finally:
-        if settings.unix_socket is not None:
+        if control is not None:
+            control.close()
+        if settings.unix_socket is not None and os.getpid() == here:
             settings.unix_socket.unlink(missing_ok=True)
 
 

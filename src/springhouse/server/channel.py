@@ -36,6 +36,7 @@ class Start(Struct, frozen=True, array_like=True, tag="start"):
 
     `sockets`: descriptors it was born with. `is_shared`: take connections from these very sockets; otherwise they
     only hold the addresses, and every worker opens its own beside them. `instance`: how this proxy marks requests.
+    `control`: the descriptor of the control socket, which all workers take connections from.
     """
 
     settings: bytes
@@ -43,6 +44,12 @@ class Start(Struct, frozen=True, array_like=True, tag="start"):
     is_shared: bool
     port: int
     instance: str
+    control: int | None = None
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """All descriptors that the worker is born with, besides the channel's."""
+        return self.sockets if self.control is None else (*self.sockets, self.control)
 
 
 class Listening(Struct, frozen=True, array_like=True, tag="listening"):

@@ -243,7 +243,7 @@ class Connection(RequestReader, asyncio.Protocol):
         if (self._is_ending or self.server.is_draining) and not self._queue:
             keeps_alive = False
         self.writer.expect(asked.method, minor_version=asked.minor_version, keeps_alive=keeps_alive)
-        exchange = self.server.engine.handle(asked, content, self.writer)
+        exchange = self.server.handle(asked, content, self.writer)
         if self.is_busy:
             self.exchange = exchange
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from springhouse.binding import CannotListen, make_way, why_not
 from springhouse.engine.engine import Engine
+from springhouse.engine.ports import Desk
 from springhouse.http.memo import KIB, Memo, bound
 from springhouse.observe.accesslog import AccessLog
 from springhouse.server import deadlines, draining
@@ -42,14 +43,16 @@ class Server:
 
     def __init__(
         self, engine: Engine, limits: ServerLimits, *, access_log: AccessLog | None = None,
-        names_of_ours: frozenset[bytes] = frozenset(),
+        names_of_ours: frozenset[bytes] = frozenset(), desk: Desk | None = None,
     ) -> None:  # fmt: skip
+        """`desk` answers all requests in the engine's place: then nothing that is stored, and no origin, is reached."""
         self.engine = engine
+        self.handle = engine.handle if desk is None else desk.handle
         self.limits = limits
         self.access_log = access_log
         self.names_of_ours = names_of_ours
         self.clock = engine.clock
-        self.records = engine.store.records
+        self.records = engine.store.records if desk is None else {}
         self.is_behind = engine.store.is_behind
         self.outbox = engine.outbox
         self.key_prefixes: Memo[bytes, bytes] = Memo(_HOSTS, engine.origin.key_prefix)
@@ -62,6 +65,7 @@ class Server:
         """Connections that were ever accepted."""
         self._listeners: list[asyncio.Server] = []
         self._unix_paths: list[Path] = []
+        self._is_main = desk is None
         self._sweep: asyncio.TimerHandle | None = None
         self._collected_at = 0.0
 
@@ -79,6 +83,7 @@ class Server:
         self._listeners.append(listener)
         self._keep_sweeping()
         bound: int = listener.sockets[0].getsockname()[1]
+        self.engine.reached_at(bound)
         return bound
 
     async def listen_unix(self, path: Path) -> None:
@@ -102,17 +107,26 @@ class Server:
             if each.family == socket.AF_UNIX:
                 made = loop.create_unix_server(lambda: Connection(self), sock=each, backlog=BACKLOG, **stays)
             else:
+                self.engine.reached_at(each.getsockname()[1])
                 made = loop.create_server(lambda: Connection(self), sock=each, backlog=BACKLOG)
             self._listeners.append(await made)
         self._keep_sweeping()
 
-    async def drain(self, seconds: float) -> int:
-        """Take no more connections, finish what runs, and break off what is not done in time; return how many."""
+    async def drain(self, seconds: float, *beside: "Server") -> int:
+        """Take no more connections, finish what runs, and break off what is not done in time; return how many.
+
+        `beside`: other servers of the same engine, which end with it.
+        """
+        late = await asyncio.gather(*(each.stop(seconds) for each in (self, *beside)))
+        await self.engine.aclose()
+        await asyncio.sleep(0)
+        return sum(late)
+
+    async def stop(self, seconds: float) -> int:
+        """Do so, and leave the engine as it is."""
         late = await draining.drain(self, seconds)
         if self._sweep is not None:
             self._sweep.cancel()
-        await self.engine.aclose()
-        await asyncio.sleep(0)
         return late
 
     def begin_draining(self) -> None:
@@ -155,6 +169,10 @@ class Server:
         self._sweep = loop.call_later(SWEEP_S, self._look_at_all)  # first: whatever happens, there is a next
         for connection, watch in list(self.connections.items()):
             deadlines.look(connection, watch, self.limits.patience, now)
-        if now - self._collected_at > COLLECT_S and not any(connection.is_busy for connection in self.connections):
+        if (
+            self._is_main
+            and now - self._collected_at > COLLECT_S
+            and not any(connection.is_busy for connection in self.connections)
+        ):
             self._collected_at = now
             gc.collect()

@@ -6,13 +6,16 @@ import signal
 import sys
 from collections.abc import Callable
 
+from springhouse import control_socket
 from springhouse.binding import CannotListen
+from springhouse.control_socket import ControlSocket
 from springhouse.engine.engine import Engine
 from springhouse.observe.accesslog import AccessLog
+from springhouse.server.control import serve_control
 from springhouse.server.deadlines import Patience
 from springhouse.server.listener import Server, ServerLimits
 from springhouse.server.workers import supervise
-from springhouse.service import engine_of, names_of, new_event_loop, request_limits_of
+from springhouse.service import engine_of, names_of, new_event_loop, request_limits_of, where
 from springhouse.settings import Settings
 
 Announce = Callable[[str], None]
@@ -59,13 +62,21 @@ async def serve(settings: Settings, announce: Announce) -> None:
     engine = engine_of(settings)
     access_log = open_log(settings)
     server = Server(engine, limits_of(settings), access_log=access_log)
+    control: ControlSocket | None = None
     try:
         engine.open()
         reopen_on_hangup(access_log)
-        announce(await _listen(server, settings, engine))
+        port = await _listen(server, settings, engine)
+        control = control_socket.opened(where(settings, port))
+        beside = [await serve_control(engine, control.listener, settings, port)] if control is not None else []
+        announce(where(settings, port))
         await _signalled()
-        await drain(server, settings.drain_timeout)
+        if control is not None:
+            control.remove()
+        await drain(server, settings.drain_timeout, *beside)
     finally:
+        if control is not None:
+            control.close()
         engine.close()
         if access_log is not None:
             access_log.close()
@@ -78,29 +89,22 @@ def reopen_on_hangup(access_log: AccessLog | None) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reopen)
 
 
-async def drain(server: Server, seconds: float) -> None:
-    """Drain the server, and say how many connections were too late."""
-    late = await server.drain(seconds)
+async def drain(server: Server, seconds: float, *beside: Server) -> None:
+    """Drain the server, and those beside it, and say how many connections were too late."""
+    late = await server.drain(seconds, *beside)
     if late:
         print(f"springhouse: {late} connections were broken off after {seconds:g} s", file=sys.stderr)
 
 
-async def _listen(server: Server, settings: Settings, engine: Engine) -> str:
+async def _listen(server: Server, settings: Settings, engine: Engine) -> int:
+    """Listen for clients; return the port, 0 for a Unix socket."""
     if settings.unix_socket is not None:
         await server.listen_unix(settings.unix_socket)
         server.names_of_ours = names_of(settings, settings.port, engine.origin)
-        return where(settings, 0)
+        return 0
     port = await server.listen(settings.host, settings.port)
     server.names_of_ours = names_of(settings, port, engine.origin)
-    return where(settings, port)
-
-
-def where(settings: Settings, port: int) -> str:
-    """Return the URL under which a proxy with these settings is reached, or the path of its Unix socket."""
-    if settings.unix_socket is not None:
-        return str(settings.unix_socket)
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{port}"
+    return port
 
 
 def open_log(settings: Settings) -> AccessLog | None:

@@ -22,6 +22,7 @@ from springhouse.server.channel import (
     Start,
     Unable,
 )
+from springhouse.server.control import serve_control
 from springhouse.server.fleet import Fleet
 from springhouse.server.listener import BACKLOG, Server
 from springhouse.server.running import drain, limits_of, open_log, reopen_on_hangup, tune_collector
@@ -100,13 +101,17 @@ async def _serve(start: Start, orders: Orders) -> None:
         engine.open()
         reopen_on_hangup(access_log)
         listeners = _listeners(start, settings)
+        control = _inherited(start.control) if start.control is not None else None
         server = Server(engine, limits_of(settings), access_log=access_log)
         server.names_of_ours = names_of(settings, start.port, engine.origin)
         orders.answer(Listening())
+        beside: list[Server] = []
         if isinstance(await orders.next(), Serve):
             await server.listen_on(listeners)
+            if control is not None:
+                beside.append(await serve_control(engine, control, settings, start.port))
             await orders.next()
-        await drain(server, settings.drain_timeout)
+        await drain(server, settings.drain_timeout, *beside)
     finally:
         engine.close()
         if access_log is not None:
@@ -115,9 +120,7 @@ async def _serve(start: Start, orders: Orders) -> None:
 
 def _listeners(start: Start, settings: Settings) -> list[socket.socket]:
     """Return what to take connections from: the inherited sockets, or our own beside them. Raises CannotListen."""
-    inherited = [socket.socket(fileno=number) for number in start.sockets]
-    for each in inherited:
-        each.set_inheritable(False)
+    inherited = [_inherited(number) for number in start.sockets]
     if start.is_shared:
         return inherited
     own: list[socket.socket] = []
@@ -131,6 +134,13 @@ def _listeners(start: Start, settings: Settings) -> list[socket.socket]:
     finally:
         sockets.close(inherited)
     return own
+
+
+def _inherited(descriptor: int) -> socket.socket:
+    """Return a socket that this process was born with, and keep it from programs started here."""
+    found = socket.socket(fileno=descriptor)
+    found.set_inheritable(False)
+    return found
 
 
 if __name__ == "__main__":

@@ -20,13 +20,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from springhouse import control_socket
 from springhouse.binding import CannotListen, listening_on_path
+from springhouse.control_socket import ControlSocket
 from springhouse.server import sockets
 from springhouse.server.broadcasts import Broadcasts
 from springhouse.server.channel import Applied, Ask, Channel, Drain, Listening, Message, Serve, Start, Unable
 from springhouse.server.fleet import APPLY_S
 from springhouse.server.listener import BACKLOG
-from springhouse.service import new_instance
+from springhouse.service import new_instance, where
 from springhouse.settings import Settings, as_json
 
 START_S = 60.0
@@ -63,12 +65,22 @@ class Plan:
     port: int
     instance: str
     command: tuple[str, ...]
+    control: ControlSocket | None = None
     apply_s: float = APPLY_S
 
-    @property
-    def descriptors(self) -> tuple[int, ...]:
-        """The descriptors of the sockets."""
-        return tuple(each.fileno() for each in self.sockets)
+    def close(self) -> None:
+        """Hold the addresses, and the control socket, no longer."""
+        sockets.close(self.sockets)
+        if self.control is not None:
+            self.control.close()
+
+    def start(self) -> Start:
+        """Return what a worker is told."""
+        control = self.control.listener.fileno() if self.control is not None else None
+        return Start(
+            self.settings, tuple(each.fileno() for each in self.sockets), self.is_shared, self.port, self.instance,
+            control,
+        )  # fmt: skip
 
 
 class Worker:
@@ -176,22 +188,21 @@ class Supervisor:
         if process is None:
             ours.close()
             return
-        plan = self._plan
         worker = self._workers[place] = Worker(place, process, self._loop.time())
         worker.channel = await Channel.over(ours, partial(self._received, worker), partial(self._ended, worker))
-        worker.send(Start(plan.settings, plan.descriptors, plan.is_shared, plan.port, plan.instance))
+        worker.send(self._plan.start())
         worker.limit = self._loop.call_later(START_S, worker.kill, f"did not listen within {START_S:g} s")
         if self._is_ending:
             worker.send(Drain())
 
     def _launched(self, place: int, channel: socket.socket) -> "subprocess.Popen[bytes] | None":
-        descriptor = channel.fileno()
+        descriptor, start = channel.fileno(), self._plan.start()
         try:
             with _signals_held():
                 return subprocess.Popen(  # noqa: S603 - our own program
                     [*self._plan.command, str(descriptor)],
                     stdin=subprocess.DEVNULL,
-                    pass_fds=(descriptor, *self._plan.descriptors),
+                    pass_fds=(descriptor, *start.descriptors),
                 )
         except OSError as error:
             self._missed(place, 0.0, f"Worker {place} cannot be started: {error.strerror or error}")
@@ -264,7 +275,7 @@ def supervise(settings: Settings, announce: Callable[[int], None]) -> None:
         with asyncio.Runner() as runner:
             second = runner.run(_supervised(plan, settings.drain_timeout, lambda: announce(plan.port)))
     finally:
-        sockets.close(plan.sockets)
+        plan.close()
         if settings.unix_socket is not None:
             settings.unix_socket.unlink(missing_ok=True)
     if second is not None:
@@ -282,14 +293,16 @@ def _plan_of(settings: Settings) -> Plan:
     else:
         opened = sockets.listening(settings.host, settings.port)
     share = settings.model_copy(update={"memory": settings.memory // settings.workers, "workers": 1})
+    port = 0 if settings.unix_socket is not None else opened[0].getsockname()[1]
     return Plan(
         workers=settings.workers,
         settings=as_json(share),
         sockets=tuple(opened),
         is_shared=is_shared,
-        port=0 if settings.unix_socket is not None else opened[0].getsockname()[1],
+        port=port,
         instance=new_instance(),
         command=command(),
+        control=control_socket.opened(where(settings, port)),
     )
 
 
@@ -319,7 +332,7 @@ async def _supervised(plan: Plan, drain_timeout: float, announce: Callable[[], N
         supervisor.kill()
         raise
     finally:
-        sockets.close(plan.sockets)
+        plan.close()
         await supervisor.drain(drain_timeout)
     return signals.second
 

@@ -1,0 +1,25 @@
+"""Serves the control socket: a listener apart from clients, whose requests go to the control desk and nowhere else."""
+
+import os
+import socket
+
+from springhouse.engine.access import by_control
+from springhouse.engine.control import ControlDesk, Identity
+from springhouse.engine.engine import Engine
+from springhouse.server.listener import Server, ServerLimits
+from springhouse.service import names_of, where
+from springhouse.settings import Settings
+
+CONNECTIONS = 64
+"""A limit of its own: the proxy can be controlled when clients have taken all of theirs."""
+
+
+async def serve_control(engine: Engine, listener: socket.socket, settings: Settings, port: int) -> Server:
+    """Take orders for an engine from a socket that listens. `port`: the one that clients reach the proxy at."""
+    names = names_of(settings, port, engine.origin)
+    reached = os.path.abspath(settings.unix_socket) if settings.unix_socket is not None else where(settings, port)
+    identity = Identity(listens_on=reached, names=names, serves=settings.origin)
+    desk = ControlDesk(engine, by_control, identity)
+    server = Server(engine, ServerLimits(connections=CONNECTIONS), desk=desk)
+    await server.listen_on((listener,))
+    return server
