@@ -111,6 +111,7 @@ def store_of(settings: Settings, options: Options, clock: Clock) -> Store:
             later=asyncio.get_running_loop().call_later,
             whole_max=_whole_max(settings),
             patience=_patience_of(tier, settings),
+            clock=clock,
         )
 
     return OpenableStore(memory, make)

@@ -62,7 +62,7 @@ class Stores:
         )
         self.memory = MemoryStore(BUDGET, Options())
         self.store = LayeredStore(
-            self.memory, self.disk, later=self.loop.later, whole_max=WHOLE_MAX, patience=20.0
+            self.memory, self.disk, later=self.loop.later, whole_max=WHOLE_MAX, patience=20.0, clock=lambda: 4e9
         )  # fmt: skip
 
     @property

@@ -130,7 +130,14 @@ class Layered:
         self.memory = MemoryStore(budget, Options(max_variants=VARIANTS_MAX))
         self.tier = tier
         self.loop = loop
-        self.store = LayeredStore(self.memory, tier, later=loop.later, whole_max=LIMITS.whole_max, patience=PATIENCE_S)
+        self.store = LayeredStore(
+            self.memory,
+            tier,
+            later=loop.later,
+            whole_max=LIMITS.whole_max,
+            patience=PATIENCE_S,
+            clock=lambda: NOW + 1000.0,
+        )
         self.put, self.replace = self.store.put, self.store.replace
 
     def lookup(self, key: bytes) -> tuple[Entry, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.stores.backends import BACKENDS, IN_FILE, INLINE, NOW, STREAMED, VARIANTS_MAX, Loop, image, make_entry
 
-from springhouse.stores.purging import Everything, Groups, Keys, Prefix, Purge, Tags
+from springhouse.stores.purging import NEVER_FRESH, Everything, Groups, Keys, Prefix, Purge, Tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -199,6 +199,16 @@ def test_a_soft_purge_makes_stale_and_keeps_the_windows(store: Subject, loop: Lo
             assert entry.stale_while_revalidate_until - entry.fresh_until == 10
             assert entry.stale_if_error_until - entry.fresh_until == 100
             assert image(entry, loop)["content"]
+
+
+def test_what_was_made_stale_by_a_wrong_clock_can_be_freshened(store: Subject, loop: Loop) -> None:
+    store.put(make_entry(KEY, at=NOW + 100_000))
+    store.purge(Purge(Everything(), NEVER_FRESH))
+    (old,) = store.lookup(KEY)
+    assert old.fresh_until == 0.0
+    new = make_entry(KEY, at=NOW)
+    store.replace(old, new)
+    assert same(store.lookup(KEY), [new], loop)
 
 
 def test_a_soft_purge_leaves_what_is_stale_already(store: Subject, loop: Loop) -> None:

@@ -125,7 +125,9 @@ def tier() -> SlowTier:
 @pytest.fixture
 def store(tier: SlowTier, time: Time) -> LayeredStore:
     memory = MemoryStore(1_000_000, Options(max_variants=4))
-    return LayeredStore(memory, tier, later=time.later, whole_max=WHOLE_MAX, patience=PATIENCE)
+    return LayeredStore(
+        memory, tier, later=time.later, whole_max=WHOLE_MAX, patience=PATIENCE, clock=lambda: NOW + 1000.0
+    )
 
 
 class Asked(list):
@@ -162,6 +164,20 @@ def test_what_the_tier_has_is_found_once_and_is_in_memory_then(store: LayeredSto
     assert again == [(entry,)]
     assert again.was_at_once
     assert store.records[KEY].hot is not None, "the next plain hit needs no thought"
+
+
+def test_what_comes_from_after_now_is_to_be_validated_here_and_in_the_tier(store: LayeredStore, tier: SlowTier) -> None:
+    asked: list[tuple[Entry, ...]] = []
+    store.find(KEY, asked.append)
+    tier.answer(make_entry(KEY, at=NOW + 1009.0))
+    store.find(OTHER, asked.append)
+    tier.answer(make_entry(OTHER, at=NOW + 1011.0))
+    (believed,), (doubted,) = asked
+    assert believed.is_fresh_at(NOW + 1000)
+    assert not doubted.is_fresh_at(NOW + 1000)
+    assert doubted.stale_while_revalidate_until < NOW
+    assert tier.purges == [Purge(Keys((OTHER,)), 0.0)]
+    assert store.lookup(OTHER) == (doubted,)
 
 
 def test_what_the_tier_does_not_have_goes_to_memory_when_it_is_put(store: LayeredStore, tier: SlowTier) -> None:

@@ -1,8 +1,9 @@
 """What exchanges share, and what is done to all of them: answering requests, purging."""
 
+import asyncio
 from collections.abc import Callable
 
-from springhouse.engine.clock import Clock
+from springhouse.engine.clock import LOOK_S, Clock, Setbacks, steady_beside
 from springhouse.engine.driver import Exchange, answer_options, refuse
 from springhouse.engine.fence import Fence
 from springhouse.engine.flights import Flight, Flights
@@ -15,8 +16,9 @@ from springhouse.http.messages import Request
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
 from springhouse.stores.leasing import Verdict
-from springhouse.stores.purging import Held, Keys, Purge, Receipt, variant_of
+from springhouse.stores.purging import NEVER_FRESH, Everything, Held, Keys, Purge, Receipt, variant_of
 from springhouse.stores.tier import Purged
+from springhouse.stores.troubles import to_stderr
 from springhouse.upstream.content import RequestContent
 from springhouse.upstream.outbox import Outbox
 from springhouse.upstream.routing import Origin, is_last_hop
@@ -43,6 +45,8 @@ class Engine:
         self.origin = origin
         self.options = options
         self.clock = clock
+        self._setbacks = Setbacks(clock, steady_beside(clock))
+        self._next_look: asyncio.TimerHandle | None = None
         self.flights = Flights()
         self.fence = Fence()
         self.peers: Peers | None = None
@@ -98,20 +102,48 @@ class Engine:
     def open(self) -> None:
         """Open the store, on the thread of the running loop. Raises what it raises; nothing when it is open."""
         self.store.open()
+        self._stop_looking()
+        self._look_again_and_again()
 
     def close(self) -> None:
         """Release all connections to origins, and the store. It may be opened again."""
-        self.pool.close()
-        for desk in self._desks:
-            desk.close()
+        self._let_go()
         self.store.close()
 
     async def aclose(self) -> None:
         """Do as `close`, and return when the store has written what it had to write."""
+        self._let_go()
+        await self.store.aclose()
+
+    def _let_go(self) -> None:
+        self._stop_looking()
         self.pool.close()
         for desk in self._desks:
             desk.close()
-        await self.store.aclose()
+
+    # The clock.
+
+    def look_at_clock(self) -> None:
+        """Have everything that is stored validated before it is used again, if the wall clock was put back.
+
+        By its instants it would seem younger than it is, by as much. What is under way is not stored.
+        """
+        back = self._setbacks.look()
+        if back:
+            to_stderr(f"the clock was put back by {back:.0f} s: what is stored is validated before it is used again")
+            purge = Purge(Everything(), NEVER_FRESH)
+            self.flights.alone_until.clear()
+            self._fence_off(purge)
+            self.store.purge_everywhere(purge, _ignore)
+
+    def _look_again_and_again(self) -> None:
+        self._next_look = asyncio.get_running_loop().call_later(LOOK_S, self._look_again_and_again)
+        self.look_at_clock()
+
+    def _stop_looking(self) -> None:
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
 
     # Purging.
 
@@ -175,3 +207,7 @@ def _sum(own: Receipt, others: Receipt, processes: int) -> Receipt:
         failure="; ".join(filter(None, (own.failure, others.failure))),
         processes=own.processes + processes,
     )
+
+
+def _ignore(_: Receipt) -> None:
+    pass

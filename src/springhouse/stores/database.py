@@ -76,6 +76,8 @@ class Database:
     def __init__(self, folder: Path, shared: Shared, troubles: Troubles) -> None:
         self.path = folder / NAME
         self.shared = shared
+        self.written_at = max((_written_at(path) for path in self.files), default=0.0)
+        """When a process last wrote to it before this one came, by the wall clock then."""
         self.is_barred = False
         """A purge has yet to be written into it: until then nothing is found."""
         self._was_usable = False
@@ -223,6 +225,13 @@ class Database:
         self.shared.replaced()
         renamed = f"it was renamed to {NAME}.{aside}, and begins empty" if was_there else "it begins empty"
         self._troubles.note(f"the store {self.path} could not be used ({why}): {renamed}")
+
+
+def _written_at(path: Path) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
 
 
 class Connection:

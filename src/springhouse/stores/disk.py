@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Final
 
 from msgspec import MsgspecError
@@ -48,9 +48,9 @@ from springhouse.stores.operations import (
     Then,
     purge_decoder,
 )
-from springhouse.stores.purging import Everything, Held, Keys, Purge, Receipt, remaining
+from springhouse.stores.purging import NEVER_FRESH, Everything, Held, Keys, Purge, Receipt, remaining
 from springhouse.stores.shared import RETIRED, Shared
-from springhouse.stores.tier import BACKLOG_MAX, Arriving, Found, Later, News, Purged, Told
+from springhouse.stores.tier import BACKLOG_MAX, CLOCKS_APART_S, Arriving, Found, Later, News, Purged, Told
 from springhouse.stores.troubles import Troubles
 from springhouse.stores.writer import Writer
 
@@ -114,6 +114,9 @@ class DiskStore:
         """Purges of what may be any key, with their numbers, until they are carried out."""
         self.leases = self._leases(folder / "leases", later)
         self._start(Codec(secret))
+        if self._database.written_at - time() > CLOCKS_APART_S:
+            self.troubles.note(f"the clock was put back since {folder} was used: all there is validated before use")
+            self.purge(Purge(Everything(), NEVER_FRESH))
 
     def _leases(self, folder: Path, later: Later) -> DiskLeases | None:
         if sys.platform == "win32":

@@ -9,21 +9,22 @@ What must stay true:
   what it finds; after a put or replace it is made again.
 - Nothing is served from memory while other processes have purged and this one has not been told what (`is_behind`).
   Lookups wait for the news. The hit guard reads `records` directly and so must ask `is_behind` itself.
+- What the tier has from after now comes from a clock that was ahead, here or elsewhere: it is validated before use.
 - The tier may be slow or broken; a lookup that takes longer than `patience` seconds is a miss, and for some time after
   that nothing is looked for there. Then, and when another process stores a variant of a key that is in memory here,
   memory may lack variants that the tier has: they are fetched again. What it has is never wrong.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from time import monotonic
+from time import monotonic, time
 from typing import Final
 
 from springhouse.http.memo import MIB, Recent, bound, length_of_key
 from springhouse.rules.entry import Entry
 from springhouse.stores.leasing import Leasing
 from springhouse.stores.memory import MemoryStore
-from springhouse.stores.purging import Everything, Held, Keys, Purge, Receipt, counted, remaining
-from springhouse.stores.tier import Arriving, Found, Later, Purged, Tier, Told
+from springhouse.stores.purging import NEVER_FRESH, Everything, Held, Keys, Purge, Receipt, counted, remaining
+from springhouse.stores.tier import CLOCKS_APART_S, Arriving, Found, Later, Purged, Tier, Told
 
 _ABSENT: Final = bound(
     "absent keys", 4 * MIB, "keys that the disk or Redis had nothing under, so that they may go to memory"
@@ -49,10 +50,18 @@ class Finding:
 
 
 class LayeredStore:
-    """A MemoryStore and a Tier. `later`: `loop.call_later`; `patience`: seconds a lookup in the tier may take."""
+    """A MemoryStore and a Tier. `later`: `loop.call_later`; `patience`: seconds a lookup in the tier may take; `clock`:
+    the engine's."""
 
     def __init__(
-        self, memory: MemoryStore, tier: Tier, *, later: Later, whole_max: int | None = None, patience: float = 1.0
+        self,
+        memory: MemoryStore,
+        tier: Tier,
+        *,
+        later: Later,
+        whole_max: int | None = None,
+        patience: float = 1.0,
+        clock: Callable[[], float] = time,
     ) -> None:
         self.memory = memory
         self.tier = tier
@@ -61,6 +70,7 @@ class LayeredStore:
         self.whole_max = memory.budget // 32 if whole_max is None else whole_max
         self.on_foreign_purge: Callable[[Purge], None] = _ignore
         """Is told what other processes have purged, before any lookup goes on: what is being fetched, too, is old."""
+        self._clock = clock
         self._later = later
         self._patience = patience
         self._findings: dict[bytes, Finding] = {}
@@ -170,6 +180,7 @@ class LayeredStore:
             return
         for purge in finding.purges:
             variants = remaining(variants, purge)
+        variants = self._believed(key, variants)
         in_memory = self.memory.lookup(key)
         if in_memory:
             variants = in_memory
@@ -179,6 +190,16 @@ class LayeredStore:
             self.memory.adopt(key, variants)
             self.memory.lookup(key)  # prepares the hit guard
         self._answer(finding, variants)
+
+    def _believed(self, key: bytes, variants: tuple[Entry, ...]) -> tuple[Entry, ...]:
+        """Return what the tier has; what came by a clock that was ahead of ours is to be validated, there as well."""
+        now = self._clock()
+        if all(entry.received_at - now <= CLOCKS_APART_S for entry in variants):
+            return variants
+        self.tier.troubles.report("clock", "the store has responses from after now: a clock is or was wrong")
+        purge = Purge(Keys((key,)), NEVER_FRESH)
+        self.tier.purge(purge)
+        return remaining(variants, purge)
 
     def _answer(self, finding: Finding, variants: tuple[Entry, ...]) -> None:
         del self._findings[finding.key]

@@ -57,6 +57,10 @@ class Purge(Struct, frozen=True, array_like=True):
     stale_from: float | None = None
 
 
+NEVER_FRESH = 0.0
+"""As `stale_from`: to be validated before any use, for how old it is is not known. No window of staleness is left."""
+
+
 class Held(Struct, frozen=True, array_like=True):
     """An entry as memory holds it. `variant`: what tells it from others of its key; `size`: bytes it occupies there."""
 

@@ -24,6 +24,8 @@ Read = Callable[["bytes | None"], None]
 """Is given some content, None when it cannot be read."""
 News = Callable[[Sequence[Purge]], None]
 Told = Callable[[], None]
+CLOCKS_APART_S = 10.0
+"""By how much the clocks of those who share a store may differ. What came later than that has come from a wrong one."""
 BACKLOG_MAX = 4 * 2**20
 """Bytes of one arriving content that may wait to reach its store, if there is room for as many."""
 
