@@ -9,10 +9,12 @@ from enum import Enum
 import httptools
 
 from springhouse.http.fields import CONTENT_LENGTH, TRANSFER_ENCODING, Field
-from springhouse.http.headers import combined, is_value, members
+from springhouse.http.headers import combined, is_token, is_value, members
 from springhouse.http.messages import REASON_PHRASES, Response, may_have_content
 
 _VERSIONS = ("1.1", "1.0")
+_CODINGS = (b"chunked", b"gzip", b"compress", b"deflate", b"identity", b"trailers", b"br", b"zstd", b"dcb", b"dcz")
+"""Names that tell, as a part of a transfer coding's name, that it may have been applied."""
 
 
 class Framing(Enum):
@@ -152,7 +154,10 @@ class ResponseReader:
             self.answer_complete()
 
     def _settle_framing(self, response: Response) -> None:
-        """Find what ends the content. A transfer coding other than chunked cannot be undone here."""
+        """Find what ends the content. A transfer coding other than chunked cannot be undone here.
+
+        One that nobody knows has not been applied: that takes a TE in the request (§7.4). It ends with the connection.
+        """
         if self.head_bytes > self.head_limit and sum(len(n) + len(v) + 4 for n, v in self.fields) > self.head_limit:
             self.failure = f"its header section is larger than {self.head_limit} bytes"
         self.is_keep_alive = self.parser.should_keep_alive()
@@ -161,9 +166,12 @@ class ResponseReader:
             self.length = int(announced) if announced.isdigit() else None
         is_coded = response.bits & TRANSFER_ENCODING
         if is_coded:
-            if members((combined(self.fields, b"transfer-encoding") or b"").lower()) != [b"chunked"]:
-                self.failure = "it uses a transfer coding other than chunked"
-            self.length = None
+            codings = members((combined(self.fields, b"transfer-encoding") or b"").lower())
+            if codings != [b"chunked"]:
+                is_coded = 0
+                if not _is_unheard_of(codings):
+                    self.failure = "it uses a transfer coding other than chunked"
+            self.length = announced = None
             if self.parser.get_http_version() == "1.0":
                 self.is_keep_alive = False  # RFC 9112 §6.1
         if not may_have_content(self.method, response.status):
@@ -172,3 +180,8 @@ class ResponseReader:
             self.framing = _CHUNKED
         else:
             self.framing = _CLOSE if announced is None else _LENGTH
+
+
+def _is_unheard_of(codings: list[bytes]) -> bool:
+    """Return whether the only transfer coding is a token that resembles none of those there are."""
+    return len(codings) == 1 and is_token(codings[0]) and not any(name in codings[0] for name in _CODINGS)
