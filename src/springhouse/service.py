@@ -42,6 +42,7 @@ def options_of(settings: Settings) -> Options:
         force_ttl=settings.force_ttl,
         ttl_despite_credentials=settings.ttl_despite_credentials,
         ttl_despite_no_store=settings.ttl_despite_no_store,
+        stale_if_error=settings.stale_if_error,
         set_cookie=settings.set_cookie,
         max_object=_max_object(settings),
         max_variants=settings.max_variants,

@@ -104,6 +104,12 @@ class Settings(BaseSettings):
     ttl_despite_no_store: bool = setting(
         False, "Let --force-ttl apply to private, no-store and Set-Cookie responses, too. Dangerous.", CACHING
     )
+    stale_if_error: Annotated[int, Field(ge=0, le=2**31)] = setting(
+        0,
+        "Seconds a stale response may stand in when the origin fails, where it does not say itself.",
+        CACHING,
+        hint="SECONDS",
+    )
     set_cookie: Literal["refuse", "strip", "store"] = setting(
         "refuse", "Responses with Set-Cookie: refuse to store, store without it, or store as is.", CACHING
     )

@@ -87,6 +87,23 @@ def test_windows(
     assert entry.stale_if_error_until == NOW + 60 + if_error
 
 
+STANDING_IN = [
+    ("where the response does not say", ["max-age=60"], 30),
+    ("not beside what it says", ["max-age=60, stale-if-error=5"], 5),
+    ("not where it says no", ["max-age=60, stale-if-error=0"], 0),
+    ("not where staleness is forbidden", ["max-age=60, must-revalidate"], 0),
+    ("not where it is to be validated", ["max-age=60, no-cache"], 0),
+    ("not where it is not wholly understood", ["max-age=60, x y"], 0),
+]
+
+
+@table("about directives until", STANDING_IN)
+def test_a_window_of_ours(about: str, directives: list[str], until: int) -> None:
+    """RFC 5861 §4; §4.2.4 allows what is configured."""
+    entry = stored(*(f"Cache-Control: {line}" for line in directives), 'ETag: "1"', options=Options(stale_if_error=30))
+    assert entry.stale_if_error_until == entry.fresh_until + until
+
+
 def test_a_forced_ttl_sets_aside_what_the_origin_says_of_staleness() -> None:
     forced = Options(ttl=60, force_ttl=True)
     entry = stored("Cache-Control: no-cache, must-revalidate, s-maxage=1", options=forced)

@@ -127,6 +127,8 @@ GIVEN: list[Row] = [
     ("not beside Pragma in another spelling", get(), ok("pragma: a, No-Store;"), TTL, r.MALFORMED, "§5.4"),
     ("beside another Pragma", get(), ok("Pragma: public"), TTL, r.STORED, "§5.4"),
     ("forced beside Pragma: no-cache", get(), ok("Pragma: no-cache"), FORCED, r.STORED, "configured"),
+    ("that it may stand in is no reason to store it", get(), ok(), Options(stale_if_error=60), r.NO_FRESHNESS,
+        "configured"),
     ("beside an empty Cache-Control", get(), ok("Cache-Control:", "Cache-Control: ,"), TTL, r.STORED, "§5.2"),
     ("for a request with Cookie, if told so", get(COOKIE), ok(), GIVEN_TO_ALL, r.STORED, "configured"),
     ("forced, not for no-store", get(), ok("Cache-Control: no-store"), FORCED, r.NO_STORE, "configured"),

@@ -32,7 +32,8 @@ class Policy:
     `lifetime`: seconds of explicit freshness, s-maxage before max-age (§4.2.1), None without either. `no_cache` and
     `private` are those without field names; `withheld` are the names given with either, which only the first client
     may have. `shareable`: allows reuse for requests with Authorization (§3.5). `stale_allowed`: no directive forbids
-    serving it stale (§4.2.4). `is_personal`: `private`, with or without names. `uses_expires`: Expires counts.
+    serving it stale (§4.2.4). `is_personal`: `private`, with or without names. `stale_if_error`: None where the
+    response does not say. `uses_expires`: Expires counts.
     `is_malformed`: a field was not wholly understood, so that no lifetime but the origin's own is to be given.
     `is_vetoed`: and it seems to forbid storing, which counts as no-store.
     `cookie_apart`: `no-cache="set-cookie"`, so that the rest may be stored without that field.
@@ -48,7 +49,7 @@ class Policy:
     stale_allowed: bool
     is_personal: bool
     stale_while_revalidate: int
-    stale_if_error: int
+    stale_if_error: int | None
     withheld: tuple[bytes, ...]
     uses_expires: bool
     is_malformed: bool
@@ -99,7 +100,7 @@ def policy_of(directives: Directives) -> Policy:
         stale_allowed=stale_allowed,
         is_personal=b"private" in directives,
         stale_while_revalidate=(seconds(directives, b"stale-while-revalidate") or 0) if stale_allowed else 0,
-        stale_if_error=(seconds(directives, b"stale-if-error") or 0) if stale_allowed else 0,
+        stale_if_error=seconds(directives, b"stale-if-error") if stale_allowed else 0,
         withheld=names(directives.get(b"private")) + names(directives.get(b"no-cache")),
         uses_expires=True,
         is_malformed=False,

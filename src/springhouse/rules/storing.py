@@ -71,6 +71,8 @@ def keep(
         entry.tags, entry.groups = labels.tags_of(response), labels.groups_of(response)
     _set_lifetime(entry, span, policy, forced=span.given and options.force_ttl and response.status == 200)
     if is_reusable(entry):
+        if options.stale_if_error and policy.stale_if_error is None and not policy.is_malformed:
+            entry.stale_if_error_until += options.stale_if_error
         return entry
     return without_freshness(request, response, policy, options) if span.guessed else reasons.NOT_REUSABLE
 
