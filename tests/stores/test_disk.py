@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sqlite3
+import tracemalloc
 from contextlib import closing
 from threading import Event
 from typing import TYPE_CHECKING
@@ -589,3 +590,31 @@ def test_a_failing_put_is_dropped_and_counted(opened: Open, loop: Loop) -> None:
     assert same(store.lookup(good.key), [good], loop)
     assert store.tier.troubles.counts == {"refused": 2}
     assert store.purge(Purge(Keys((good.key,)))).keys == 1
+
+
+def test_what_waits_for_a_disk_that_stands_still_is_bounded(opened: Open, loop: Loop) -> None:
+    """Small responses with long keys, freshened and purged as well: only their content was counted."""
+    store = opened(limits=DiskLimits(waiting_max=2**20))
+    store.put(make_entry(KEY, b"older"))
+    loop.until(lambda: store.tier._writer.done == store.tier._writer.submitted)
+    go = Event()
+    store.tier._submit(Then(lambda: go.wait(20)))
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(3000):
+            entry = make_entry(b"http://a.test/%d" % number + 8000 * b"x", b"")
+            store.put(entry)
+            store.tier.replace(entry, make_entry(entry.key, b""))
+            store.tier.purge(Purge(Tags((b"%d" % number + 1000 * b"x",))))
+        del entry
+        assert tracemalloc.get_traced_memory()[0] < 2**20 + 13 * 2**20
+    finally:
+        tracemalloc.stop()
+    newer = make_entry(KEY, b"newer")
+    store.tier.purge(Purge(Keys((KEY,))))
+    go.set()
+    assert store.lookup(KEY) == (), "what was asked for before is done before"
+    store.put(newer)
+    assert same(store.lookup(KEY), [newer], loop)
+    assert store.tier._writer.waiting == 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from copy import copy
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 from hypothesis import settings
@@ -16,6 +18,9 @@ from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
 from springhouse.stores.memory import MemoryStore, Record, cost_of
 from springhouse.stores.purging import Everything, Keys, Purge, Tags
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OPTIONS = Options(max_variants=3)
 KEYS = [b"http://origin.test/%d" % i for i in range(6)]
@@ -148,6 +153,44 @@ def test_the_budget_counts_what_python_needs() -> None:
     more = copy(small)
     more.fields = [*small.fields, (b"X", b"y" * 100)]
     assert cost_of(more) >= cost_of(small) + 300, "the head is also kept encoded"
+
+
+def many(number: int, form: str = "{:x}", separator: str = ", ") -> str:
+    """Return a thousand words that no other number has."""
+    return separator.join(form.format(1000 * number + each) for each in range(1000))
+
+
+COSTLY: dict[str, Callable[[int], Entry]] = {
+    "nothing special": lambda n: stored("Cache-Control: max-age=60", key=b"http://a.test/%d" % n),
+    "a long key": lambda n: stored("Cache-Control: max-age=60", key=b"http://a.test/%d" % n + 8000 * b"x"),
+    "tags": lambda n: stored("Cache-Control: max-age=60", f"xkey: {many(n, separator=' ')}"),
+    "groups": lambda n: stored("Cache-Control: max-age=60", f"Cache-Groups: {many(n, chr(34) + '{:x}' + chr(34))}"),
+    "names in Vary": lambda n: stored("Cache-Control: max-age=60", f"Vary: {many(n, 'x-{:x}')}"),
+    "values of Vary": lambda n: stored(
+        "Cache-Control: max-age=60", "Vary: a", request=get(f"A: {n}{30_000 * 'y'}"), key=b"http://a.test/"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", COSTLY)
+def test_the_budget_is_not_exceeded_whatever_entries_are_made_of(what: str) -> None:
+    store = MemoryStore(2 << 20, Options())
+    gc.collect()
+    tracemalloc.start()
+    try:
+        has_many = what in ("tags", "groups", "names in Vary")
+        for number in range(10 if has_many else 60):
+            entry = COSTLY[what](number)
+            if has_many:
+                entry.key = b"http://a.test/%d" % number
+            entry.content, entry.length = b"", 0
+            store.put(entry)
+            store.lookup(entry.key)
+        del entry
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] <= store.used <= store.budget
+    finally:
+        tracemalloc.stop()
 
 
 def test_arriving_content_pushes_out_what_is_stored_but_only_up_to_half() -> None:

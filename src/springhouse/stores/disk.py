@@ -17,7 +17,7 @@ others find at their next lookup.
 
 import sqlite3
 import sys
-from collections import deque
+from array import array
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,6 +27,7 @@ from typing import Final
 
 from msgspec import MsgspecError
 
+from springhouse.http.memo import MIB, Recent, bound
 from springhouse.rules.entry import Entry
 from springhouse.stores.codec import Codec
 from springhouse.stores.database import Connection, Database, Unusable
@@ -34,6 +35,7 @@ from springhouse.stores.disk_leases import DiskLeases, LeaseLimits, Settled
 from springhouse.stores.files import Bodies, Deliver
 from springhouse.stores.finding import Finder, Readers
 from springhouse.stores.incoming import PIECE, Incoming
+from springhouse.stores.memory import cost_of
 from springhouse.stores.operations import (
     Afterwards,
     Counting,
@@ -48,14 +50,23 @@ from springhouse.stores.operations import (
     Then,
     purge_decoder,
 )
-from springhouse.stores.purging import NEVER_FRESH, Everything, Held, Keys, Purge, Receipt, remaining
+from springhouse.stores.purging import NEVER_FRESH, Everything, Held, Keys, Purge, Receipt, remaining, weight_of
 from springhouse.stores.shared import RETIRED, Shared
 from springhouse.stores.tier import BACKLOG_MAX, CLOCKS_APART_S, Arriving, Found, Later, News, Purged, Told
 from springhouse.stores.troubles import Troubles
 from springhouse.stores.writer import Writer
 
 SWEEP_EVERY_S = 600.0
-_REMEMBERED_MAX = 8192
+_ONE_BY_ONE_MAX = 8192
+"""A purge of more keys is remembered as a whole until it is carried out."""
+_PLACES: Final = 16_384
+_LAST: Final = bound(
+    "last writes", 8 * _PLACES, "when a key was last to be written on the disk, for many keys in one place"
+)
+_UNDER_WAY: Final = bound("purges under way", MIB, "purges of many keys that are still to be carried out on the disk")
+_DROPPED: Final = bound(
+    "not stored", 4 * MIB, "keys whose older response the disk is to drop, as it is too slow for the newer"
+)
 _ALL: Final = (Purge(Everything()),)
 """What may have been purged when that is not known."""
 
@@ -108,9 +119,9 @@ class DiskStore:
         self._is_closing = False
         self._swept = -1
         """The generation of the database when bodies were last swept."""
-        self._last_of_key: dict[bytes, int] = {}
-        """The number of the last operation about a key."""
-        self._purges: deque[tuple[int, Purge]] = deque()
+        self._last = array("Q", bytes(_LAST.limit))
+        """The number of the last operation about any key with the same place: one more look-up may wait than must."""
+        self._purges: Recent[int, Purge] = Recent(_UNDER_WAY, lambda _, purge: weight_of(purge.what))
         """Purges of what may be any key, with their numbers, until they are carried out."""
         self.leases = self._leases(folder / "leases", later)
         self._start(Codec(secret))
@@ -175,7 +186,7 @@ class DiskStore:
             self._readers.submit(lambda connection: self._find(connection, key, done, purges))
 
     def _is_to_be_written(self, key: bytes) -> bool:
-        return self._last_of_key.get(key, 0) > self._writer.done
+        return self._last[hash(key) % _PLACES] > self._writer.done
 
     def _find(self, connection: Connection, key: bytes, done: Found, purges: Sequence[Purge] = ()) -> None:
         left: tuple[Entry, ...] = ()
@@ -189,23 +200,26 @@ class DiskStore:
 
     def _under_way(self) -> tuple[Purge, ...]:
         """Return the purges that have yet to be carried out: a large one takes long, and no lookup waits for it."""
-        while self._purges and self._purges[0][0] <= self._writer.done:
-            self._purges.popleft()
-        return tuple(purge for _, purge in self._purges)
+        while self._purges and (first := next(iter(self._purges))) <= self._writer.done:
+            self._purges.drop(first)
+        return tuple(self._purges.values())
 
     # What changes the store.
 
     def put(self, entry: Entry) -> None:
         """Store an entry; see Tier."""
-        if self._writer.waiting + len(entry.content) > self.limits.waiting_max:
-            self.troubles.report("slow", "the disk is slower than the origin: a response was not stored")
-            self._submit(Dropped(entry), entry.key)
-        else:
+        waiting, most = self._writer.waiting, self.limits.waiting_max
+        if waiting + cost_of(entry) <= most:
             self._submit(Put(entry, self._seen), entry.key)
+            return
+        self.troubles.report("slow", "the disk is slower than the origin: a response was not stored")
+        if waiting <= most + _DROPPED.limit:  # else what it supersedes stays on the disk
+            self._submit(Dropped(entry), entry.key)
 
     def replace(self, old: Entry, new: Entry) -> None:
         """Put a freshened entry in the old one's place; see Tier."""
-        self._submit(Replace(old, new, self._seen), old.key)
+        if self._writer.waiting <= self.limits.waiting_max:  # else it will be freshened once more
+            self._submit(Replace(old, new, self._seen), old.key)
 
     def arrive(self, _key: bytes, told: Told, /) -> Arriving | None:
         """Begin to store content that is arriving; see Tier."""
@@ -235,18 +249,18 @@ class DiskStore:
                 self._submit(Counting(purge, done, held))
             return
         operation = Purging(purge, done, held, counted=self._counted)
-        if isinstance(purge.what, Keys) and len(purge.what.keys) < _REMEMBERED_MAX:
+        if isinstance(purge.what, Keys) and len(purge.what.keys) < _ONE_BY_ONE_MAX:
             self._submit(operation, *purge.what.keys)
         else:
-            self._purges.append((self._submit(operation), purge))
+            number = self._submit(operation)
+            if self._purges.note(number, purge):  # too much to be remembered one by one
+                self._purges.clear()
+                self._purges.note(number, Purge(Everything()))
 
     def _submit(self, operation: Operation, *keys: bytes) -> int:
         number = self._writer.submit(operation)
-        if len(self._last_of_key) > _REMEMBERED_MAX:
-            done = self._writer.done
-            self._last_of_key = {key: last for key, last in self._last_of_key.items() if last > done}
         for key in keys:
-            self._last_of_key[key] = number
+            self._last[hash(key) % _PLACES] = number
         return number
 
     def _after_writing(self, key: bytes, call: Settled) -> None:

@@ -25,6 +25,7 @@ from springhouse.stores.purging import (
     counted,
     labels_named,
     labels_of,
+    origin_of,
     remaining,
     selects,
     variant_of,
@@ -33,7 +34,8 @@ from springhouse.stores.tier import Found, Purged, Told
 
 _RECORD_BYTES = 620
 _ENTRY_BYTES = 1150
-_LABEL_BYTES = 250
+_LABEL_BYTES = 480
+_VARY_BYTES = 130
 
 
 class Record(Node):
@@ -247,6 +249,12 @@ def _ignore(_purge: Purge) -> None:
 
 def cost_of(entry: Entry) -> int:
     """Return the bytes an entry occupies, content included; its head three times, as the guard has it, too."""
-    labels = entry.tags + entry.groups
     size = _ENTRY_BYTES + 3 * len(entry.lines) + len(entry.content)
-    return size + sum([_LABEL_BYTES + 2 * len(label) for label in labels]) if labels else size
+    if entry.vary:
+        size += sum([_VARY_BYTES + len(name) for name in entry.vary]) + sum(
+            [len(value or b"") for value in entry.selector]
+        )
+    if entry.tags or entry.groups:
+        size += sum([_LABEL_BYTES + 2 * len(label) for label in entry.tags + entry.groups])
+        size += len(origin_of(entry.key)) * len(entry.groups)
+    return size

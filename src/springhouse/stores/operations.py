@@ -11,7 +11,6 @@ asks is done in order.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from copy import copy
 from dataclasses import dataclass
 
 from msgspec import MsgspecError, msgpack, structs
@@ -20,6 +19,7 @@ from springhouse.rules.entry import Entry
 from springhouse.stores import digests, purging
 from springhouse.stores.codec import Codec, CodecError
 from springhouse.stores.files import Bodies, Deliver, PartFile
+from springhouse.stores.memory import cost_of
 from springhouse.stores.purging import Held, Purge, Receipt, variant_of
 from springhouse.stores.rows import NewRow, Rows, row_of
 from springhouse.stores.shared import Shared
@@ -77,7 +77,7 @@ class Put(Operation):
     def __init__(self, entry: Entry, since: int) -> None:
         self.entry = entry
         self.since = since
-        self.size = len(entry.content)
+        self.size = cost_of(entry)
         self.new: NewRow | None = None
         self.part: PartFile | None = None
         self.is_stored = False
@@ -135,16 +135,19 @@ class Put(Operation):
                 desk.bodies.discard(self.part)
 
 
-class Dropped(Put):
-    """Stands for a put that there was no room for: only removes what the entry supersedes. Holds no content."""
+class Dropped(Operation):
+    """Stands for a put that there was no room for: only removes what the entry supersedes. Holds nothing of it."""
 
     def __init__(self, entry: Entry) -> None:
-        without = copy(entry)
-        without.content = b""
-        super().__init__(without, 0)
+        self.key = entry.key
+        self.variant = variant_of(entry)
+        self.size = _DROPPED_BYTES + len(entry.key)
 
-    def prepare(self, desk: Desk) -> None:
-        pass
+    def apply(self, rows: Rows, desk: Desk) -> None:
+        rows.remove([row for row in rows.of_key(self.key) if row.variant == self.variant])
+
+
+_DROPPED_BYTES = 500
 
 
 class Replace(Operation):
@@ -154,6 +157,7 @@ class Replace(Operation):
         self.old = old
         self.new = new
         self.since = since
+        self.size = cost_of(new)
 
     def apply(self, rows: Rows, desk: Desk) -> None:
         old, new = self.old, self.new

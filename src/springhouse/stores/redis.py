@@ -22,6 +22,7 @@ from typing import Any
 from springhouse.rules.entry import Entry
 from springhouse.stores import digests, purging
 from springhouse.stores.codec import Codec, CodecError
+from springhouse.stores.memory import cost_of
 from springhouse.stores.purging import Held, Keys, Purge, Receipt, remaining
 from springhouse.stores.redis_address import Address
 from springhouse.stores.redis_contents import ArrivingEnds, Body, RedisArriving, proof_of
@@ -166,19 +167,20 @@ class RedisStore:
 
     def put(self, entry: Entry) -> None:
         """Store an entry; see Tier."""
+        size = cost_of(entry)
         if not self._link.is_up:
             self.troubles.counts["away"] += 1
-        elif self._waiting + len(entry.content) > self.limits.waiting_max:
+        elif self._waiting + size > self.limits.waiting_max:
             self.troubles.report("crowded", "Redis is slower than the origin: a response was not stored")
             self._in_order(entry.key, self._drop(entry.key, variant_of(entry)))
         else:
-            self._waiting += len(entry.content)
-            self._in_order(entry.key, self._put(entry, entry.content, self._now(entry)))
+            self._waiting += size
+            self._in_order(entry.key, self._put(entry, entry.content, size, self._now(entry)))
 
     def _now(self, entry: Entry) -> "_Moment":
         return _Moment(self._log.seen, self.leases.token(entry.key), self._purger.covering(entry))
 
-    async def _put(self, entry: Entry, content: bytes, moment: "_Moment") -> None:
+    async def _put(self, entry: Entry, content: bytes, size: int, moment: "_Moment") -> None:
         try:
             body = None
             if len(content) > self.limits.inline_max:
@@ -190,7 +192,7 @@ class RedisStore:
         except (Away, Refused):
             pass  # counted where it happened; what was written expires
         finally:
-            self._waiting -= len(content)
+            self._waiting -= size
 
     def replace(self, old: Entry, new: Entry) -> None:
         """Put a freshened entry in the old one's place; see Tier."""

@@ -17,7 +17,9 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from time import monotonic
+from typing import Final
 
+from springhouse.http.memo import bound
 from springhouse.stores.database import Connection, Database, Unusable, is_corrupt
 from springhouse.stores.operations import PURGES_KEPT, Desk, Operation, Purging
 from springhouse.stores.purging import Everything, Purge
@@ -30,6 +32,10 @@ BYTES_TOGETHER = 16 * 2**20
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _BUSY_ATTEMPTS = 12
 """A purge waits that often for another process's transaction, `BUSY_S` each time."""
+_VISITS_MAX: Final = 32_768
+_VISITS: Final = bound(
+    "visits", 128 * _VISITS_MAX, "which entries on the disk were asked for, until that is written down"
+)
 _FREE_PAGES = 2048
 _PRUNED_AT_ONCE = 1000
 _OWED_MAX = 200
@@ -89,7 +95,8 @@ class Writer:
 
     def visit(self, row_id: int) -> None:
         """Have it written down, with what else there is to write, that an entry was asked for. On any thread."""
-        self._visits.add(row_id)
+        if len(self._visits) < _VISITS_MAX:  # else others will do as evidence
+            self._visits.add(row_id)
 
     def close(self) -> None:
         """Do what is waiting, and end."""
