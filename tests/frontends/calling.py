@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-async def call(app: Any, method: str, target: str, body: bytes = b"", version: str = "1.1", **fields: str) -> Answer:
-    """Send one request to an ASGI application and return its answer."""
+async def call(
+    app: Any, method: str, target: str, body: bytes = b"", version: str = "1.1", names: Iterable[bytes] = (),
+    **fields: str,
+) -> Answer:  # fmt: skip
+    """Send one request to an ASGI application and return its answer. `names`: of further fields, as they are."""
     path, _, query = target.partition("?")
     headers = [(b"host", b"app.test")]
     headers += [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()]
+    headers += [(name, b"canary") for name in names]
     if body and version == "1.1":
         headers.append((b"content-length", b"%d" % len(body)))
     scope = {

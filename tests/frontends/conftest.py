@@ -1,4 +1,4 @@
-"""The front ends, started once for all tests of a file."""
+"""The front ends, started once for all tests that they serve."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def together() -> Iterator[Together]:
     """Start every front end."""
     running = Together("--connect-timeout", "2", "--max-body", "1MiB", "--max-object", "1MiB")

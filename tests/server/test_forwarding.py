@@ -10,7 +10,7 @@ from tests.support.proxy import Proxy, free_port
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
-    from tests.support.origin import Origin
+    from tests.support.origin import Exchange, Origin
 
 FRESH = "max-age=60"
 CLAIMS = {
@@ -89,6 +89,91 @@ def test_nothing_makes_the_origin_answer_something_else_than_the_key_says(
         assert name not in origin.last
     proxy.ask("POST", "/a", b"", **{name: "PUT"})
     assert origin.last[name] == "PUT"
+
+
+def test_a_trusted_proxy_speaks_for_its_client_only(origin: Origin, serve: Serve) -> None:
+    """What only looks like its word, or is for nobody to say, goes nowhere all the same."""
+    origin.on("/a", answer(b"x"))
+    proxy = serve(trusted_proxy=("127.0.0.0/8",))
+    with proxy.connect() as client:
+        for number, method in enumerate((b"GET", b"POST")):
+            client.send(
+                b"%b /a HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nX-Forwarded-Host: told\r\n"
+                b"X_Forwarded_Host: evil\r\nX.Real.IP: evil\r\nProxy: evil\r\nX-Middleware-Subrequest: evil\r\n"
+                b"Content_Length: 99\r\nX-Original-Host: told%d\r\n\r\n" % (method, number)
+            )
+            client.answer()
+            assert origin.last["X-Forwarded-Host"] == "told"
+            assert origin.last["X-Original-Host"] == f"told{number}"
+            assert b"evil" not in origin.last.head
+            assert b"99" not in origin.last.head
+
+
+def test_a_post_about_another_target_leaves_nothing_for_this_one(origin: Origin, proxy: Proxy) -> None:
+    origin.on("/a", answer(b"of another", cache_control=FRESH, content_location="/a"), answer(b"own"))
+    assert proxy.ask("POST", "/a", b"", x_original_url="/b").body == b"of another"
+    assert proxy.get("/a").body == b"own"
+
+
+def test_a_name_that_cgi_takes_for_one_in_vary_selects_like_it(origin: Origin, proxy: Proxy) -> None:
+    async def cgi(exchange: Exchange) -> None:
+        said = [v for n, v in exchange.request.fields if n.lower().replace(b"_", b"-") == b"x-theme"]
+        await answer(b"theme " + b",".join(said), cache_control=FRESH, vary="X-Theme")(exchange)
+
+    origin.on("/a", cgi)
+    with proxy.connect() as client:
+        for _ in range(2):
+            for name, value in ((b"X_Theme", b"evil"), (b"X-Theme", b"dark"), (b"X-Other", b"x")):
+                client.send(b"GET /a HTTP/1.1\r\nHost: a\r\n%b: %b\r\n\r\n" % (name, value))
+                assert client.answer().body == b"theme " + (b"" if name == b"X-Other" else value)
+    assert origin.count("/a") == 3
+
+
+def test_nothing_is_decided_by_what_a_stranger_claims(origin: Origin, serve: Serve) -> None:
+    """Vary compares what the origin got: who is believed, and who is not, are not served one another's answers."""
+
+    async def told(exchange: Exchange) -> None:
+        value = exchange.request.get("X-Real-IP") or "nothing"
+        await answer(value.encode(), cache_control=FRESH, vary="X-Real-IP")(exchange)
+
+    origin.on("/a", told)
+    proxy = serve()
+    assert [proxy.get("/a", x_real_ip=ip).body for ip in ("6.6.6.6", "7.7.7.7")] == [b"nothing"] * 2
+    assert proxy.get("/a").x_cache == "HIT"
+    assert origin.count("/a") == 1
+    believer = serve(trusted_proxy=("127.0.0.0/8",))
+    assert [believer.get("/a", x_real_ip=ip).body for ip in ("6.6.6.6", "7.7.7.7")] == [b"6.6.6.6", b"7.7.7.7"]
+
+
+def test_fields_that_connection_names_decide_nothing(origin: Origin, proxy: Proxy) -> None:
+    """The origin does not get them, so its answer is the one for those who never sent them."""
+
+    async def who(exchange: Exchange) -> None:
+        seen = exchange.request
+        body = f"{seen.get('Authorization')} {seen.get('Cookie')} {seen.get('X-Theme')}".encode()
+        await answer(body, cache_control=FRESH, vary="Cookie, X-Theme")(exchange)
+
+    origin.on("/a", who)
+    names = {"authorization": "Basic YQ==", "cookie": "a=1", "x_theme": "dark"}
+    hidden = {"connection": "close, Authorization, cookie, X-Theme", **names}
+    assert proxy.get("/a", **hidden).body == b"None None None"
+    assert proxy.get("/a").x_cache == "HIT"
+    assert proxy.get("/a", **names).body == b"Basic YQ== a=1 dark"
+    assert proxy.get("/a", **hidden).body == b"None None None"
+    assert proxy.get("/a", cookie="a=1", x_theme="dark").x_cache == "MISS"
+
+
+def test_connection_takes_no_trace_of_the_way_out(origin: Origin, serve: Serve) -> None:
+    origin.on("/a", answer(b"x"))
+    proxy = serve(trusted_proxy=("127.0.0.0/8",))
+    claims = {"via": "1.0 outer", "cdn_loop": "other", "x_forwarded_for": "6.6.6.6", "forwarded": "for=6.6.6.6"}
+    proxy.get("/a", connection="Via, CDN-Loop, X-Forwarded-For, Forwarded, Max-Forwards", **claims)
+    seen = origin.last
+    assert ", ".join(seen.all("Via")) == "1.0 outer, 1.1 springhouse"
+    assert seen["CDN-Loop"].startswith("other, springhouse-")
+    assert ", ".join(seen.all("X-Forwarded-For")) == "6.6.6.6, 127.0.0.1"
+    assert ", ".join(seen.all("Forwarded")) == "for=6.6.6.6, for=127.0.0.1;proto=http"
+    assert proxy.get("/a", connection="cdn-loop", cdn_loop=seen["CDN-Loop"]).status == 508
 
 
 def test_connection_specific_fields_stay_here(origin: Origin, proxy: Proxy) -> None:

@@ -21,7 +21,7 @@ from springhouse.stores.tier import Purged
 from springhouse.stores.troubles import to_stderr
 from springhouse.upstream.content import RequestContent
 from springhouse.upstream.outbox import Outbox
-from springhouse.upstream.routing import Origin, is_last_hop
+from springhouse.upstream.routing import SCREENED, Origin, is_last_hop
 
 _PORTS_MAX = 16
 
@@ -64,19 +64,27 @@ class Engine:
         """Start answering a request; the sink gets the reply, perhaps before this returns."""
         key = self.origin.key(request)
         exchange = Exchange(self, request, key, content, sink)
-        if request.bits & CDN_LOOP and self.pool.forwarding.is_loop(request):
-            refuse(sink, 508, "The request has come through this proxy before: its origin leads back here")
-            return exchange
-        if request.bits & MAX_FORWARDS and request.method == b"OPTIONS" and is_last_hop(request):
-            answer_options(sink)
+        if request.bits & (CDN_LOOP | MAX_FORWARDS) and self._ends_here(request, sink):
             return exchange
         if request.target.startswith(self._desk_targets) or request.method == b"PURGE":
             for desk in self._desks:
                 if desk.takes(request):
                     return desk.handle(request, content, sink)
+        if request.bits & SCREENED:
+            self.pool.forwarding.screen(request)
         if not exchange.go_straight():
             exchange.run(respond(request, key, self.options), None)
         return exchange
+
+    def _ends_here(self, request: Request, sink: Sink) -> bool:
+        """Answer a request that is not forwarded any more; True when it was one."""
+        if request.bits & CDN_LOOP and self.pool.forwarding.is_loop(request):
+            refuse(sink, 508, "The request has come through this proxy before: its origin leads back here")
+            return True
+        if request.bits & MAX_FORWARDS and request.method == b"OPTIONS" and is_last_hop(request):
+            answer_options(sink)
+            return True
+        return False
 
     def refresh(self, request: Request, key: bytes, entry: Entry) -> None:
         """Revalidate an entry that is served stale meanwhile, for no client."""

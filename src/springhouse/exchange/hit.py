@@ -16,14 +16,14 @@ from typing import Any, Final
 from springhouse.exchange.reply import HIT, NAME, VIA, kept_in_304, lines_in_206
 from springhouse.http import fields as f
 from springhouse.http.etags import is_listed
-from springhouse.http.fields import NOMINATES, Field
+from springhouse.http.fields import NOMINATES, ODD, Field
 from springhouse.http.headers import combined, first, lines_of
 from springhouse.http.memo import MIB, Memo, bound
 from springhouse.http.messages import REASON_PHRASES, Request, may_have_content
 from springhouse.http.ranges import resolve
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
-from springhouse.rules.variants import BEYOND_FIELDS, Selector, precedence, selector
+from springhouse.rules.variants import Selector, is_beyond_fields, precedence, selector
 from springhouse.wire.encode import response_head
 
 NEEDS_THOUGHT = (
@@ -141,12 +141,12 @@ class HotVariants:
     @property
     def is_simple(self) -> bool:
         """Whether they agree so far on what they vary by that choosing is quickly done."""
-        return len(self._choices) <= _CHOICES_MAX and BEYOND_FIELDS.isdisjoint(self._names)
+        return len(self._choices) <= _CHOICES_MAX and not any(map(is_beyond_fields, self._names))
 
     def answer(self, fields: list[Field], bits: int, now: float) -> Hot | Made | None:
         """Return what to send, or None when the request needs more thought."""
-        if bits & NOMINATES:
-            return None  # a field that is there may count as absent
+        if bits & (ODD | NOMINATES):
+            return None  # a name may stand for one of ours, or a field that is there count as absent
         names = self._names
         said = (self._number, *[field for field in fields if field[0].lower() in names])
         place = _place_of(said)

@@ -101,7 +101,7 @@ class AppUpstream:
                 task.cancel()
 
     def _scope(self, request: Request, fields: list[Field]) -> Scope:
-        headers = [(name.lower(), value) for name, value in fields_for_app(request, fields, self.forwarding)]
+        headers = [(name.lower(), value) for name, value in fields_for_app(request, fields)]
         if isinstance(request, AppRequest):
             return {**request.surroundings, "headers": headers}
         path, _, query = request.target.partition(b"?")

@@ -7,12 +7,11 @@ answer. Its key has scheme and authority in it, because an application may answe
 from dataclasses import dataclass
 from typing import Any
 
-from springhouse.http import fields as f
 from springhouse.http.fields import Field
 from springhouse.http.headers import end_to_end, is_token, is_value
 from springhouse.http.messages import Request, Response
 from springhouse.rules import keys
-from springhouse.upstream.routing import Forwarding, Origin
+from springhouse.upstream.routing import Origin
 
 INTERNAL_ERROR = "proxy_internal_error"
 
@@ -41,14 +40,9 @@ class AppRequest(Request):
         self.error: BaseException | None = None
 
 
-def fields_for_app(request: Request, fields: list[Field], forwarding: Forwarding) -> list[Field]:
+def fields_for_app(request: Request, fields: list[Field]) -> list[Field]:
     """Return the fields to call the application with, Host first."""
-    also = 0
-    if request.bits & f.FORWARDING and not forwarding.is_trusted(request.peer):
-        also |= f.FORWARDING
-    if request.method in (b"GET", b"HEAD"):
-        also |= f.OVERRIDING  # not part of the key, so not part of the request
-    return [(b"Host", request.authority), *end_to_end(fields, request.bits, also)]
+    return [(b"Host", request.authority), *end_to_end(fields, request.bits)]
 
 
 def response_of(status: int, fields: list[Field]) -> tuple[Response, int | None]:

@@ -114,7 +114,7 @@ class WSGIUpstream:
             }
         environ["wsgi.errors"] = sys.stderr
         environ["wsgi.multithread"] = True
-        for name, value in fields_for_app(request, fields, self.forwarding):
+        for name, value in fields_for_app(request, fields):
             key = name.decode("latin-1").upper().replace("-", "_")
             key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
             said = value.decode("latin-1")

@@ -7,6 +7,7 @@ more thought than a plain hit?") are then one AND, and a value is searched for o
 
 from typing import Final
 
+from springhouse.http import unkeyed
 from springhouse.http.memo import KIB, Memo, bound
 
 Field = tuple[bytes, bytes]
@@ -52,6 +53,17 @@ PROXY_ONLY: Final = 1 << 36
 TAGS: Final = 1 << 38
 CACHE_GROUPS: Final = 1 << 39
 CONTENT_TYPE: Final = 1 << 42
+UNWANTED: Final = 1 << 40
+"""No request goes on with it: in `http.unkeyed`, or spelled so that an origin may take it for another of the table."""
+ODD: Final = 1 << 41
+"""Not in the table, but of signs that many an origin reads as `-`: another name for one that Vary may list."""
+
+_UNKEYED: Final = {
+    **dict.fromkeys(unkeyed.ABOUT_CLIENT, FORWARDING),
+    **dict.fromkeys(unkeyed.OVERRIDING, OVERRIDING),
+    **dict.fromkeys(unkeyed.UNWANTED, UNWANTED),
+}
+_FAMILIES: Final = [(name[:-1], bit) for name, bit in _UNKEYED.items() if name.endswith(b"*")]
 
 BITS: Final[dict[bytes, int]] = {
     b"host": HOST,
@@ -79,27 +91,6 @@ BITS: Final[dict[bytes, int]] = {
     b"te": HOP_BY_HOP,
     b"trailer": HOP_BY_HOP,
     b"http2-settings": HOP_BY_HOP,
-    # Who the client is: replaced unless the peer is a trusted proxy.
-    b"forwarded": FORWARDING,
-    b"x-forwarded-for": FORWARDING,
-    b"x-forwarded-proto": FORWARDING,
-    b"x-forwarded-host": FORWARDING,
-    b"x-forwarded-port": FORWARDING,
-    b"x-forwarded-server": FORWARDING,
-    b"x-forwarded-scheme": FORWARDING,
-    b"x-forwarded-ssl": FORWARDING,
-    b"x-forwarded-prefix": FORWARDING,
-    b"x-real-ip": FORWARDING,
-    b"x-client-ip": FORWARDING,
-    b"true-client-ip": FORWARDING,
-    # They make some frameworks answer for another target or method than the key says (cache poisoning).
-    b"x-original-url": OVERRIDING,
-    b"x-original-uri": OVERRIDING,
-    b"x-rewrite-url": OVERRIDING,
-    b"x-http-method-override": OVERRIDING,
-    b"x-http-method": OVERRIDING,
-    b"x-method-override": OVERRIDING,
-    b"x-host": OVERRIDING,
     b"age": AGE,
     b"date": DATE,
     b"expires": EXPIRES,
@@ -126,6 +117,7 @@ BITS: Final[dict[bytes, int]] = {
     b"proxy-authenticate": PROXY_ONLY,
     b"proxy-authentication-info": PROXY_ONLY,
     b"proxy-authorization": PROXY_ONLY,
+    **{name: bit for name, bit in _UNKEYED.items() if not name.endswith(b"*")},
 }
 
 NOMINATES: Final = 1 << 37
@@ -148,7 +140,7 @@ MADE_ANEW: Final = CONTENT_LENGTH | X_CACHE
 
 _spellings: Final[Memo[bytes, int]] = Memo(
     bound("field names", 512 * KIB, "spellings of field names that are not usual for those of the table"),
-    lambda name: BITS.get(name.lower(), 0),
+    lambda name: _bit_of(name.lower()),
     known={**BITS, **{name.title(): bit for name, bit in BITS.items()}},
     item_max=256,
 )
@@ -156,6 +148,20 @@ bit_of_spelling = _spellings.get
 """The bit of a name as spelled, None for a spelling not met before: ask `learn` then."""
 learn = _spellings.__getitem__
 """Return the bit of a field name in any spelling (0: not in the table), and remember the spelling if it is short."""
+
+
+def _bit_of(name: bytes) -> int:
+    """Return the bit of a lower-case name. Signs other than `-` make it another name, which may deceive an origin."""
+    bit = BITS.get(name)
+    if bit is not None:
+        return bit
+    folded = unkeyed.folded(name)
+    bit = BITS.get(folded) or next((bit for prefix, bit in _FAMILIES if folded.startswith(prefix)), 0)
+    if folded == name:
+        return bit
+    if not unkeyed.is_of_words(name):
+        return 0
+    return UNWANTED if bit else ODD
 
 
 def bit_of(name: bytes) -> int:

@@ -8,6 +8,7 @@ from springhouse.http.fields import (
     CACHE_GROUPS,
     CONTENT_LOCATION,
     DATE,
+    OVERRIDING,
     SET_COOKIE,
     TAGS,
     VARY,
@@ -93,6 +94,8 @@ def keep_for_get(
     """
     if request.method != b"POST" or response.status != 200 or not response.bits & CONTENT_LOCATION:
         return None
+    if request.bits & OVERRIDING:
+        return None  # perhaps it is not about this target, or was no POST
     location = response.value(b"content-location", CONTENT_LOCATION)
     if location is None or keys.same_origin(key, location) != key:
         return None

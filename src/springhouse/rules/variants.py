@@ -3,9 +3,19 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from springhouse.http.fields import BITS, CONNECTION_SPECIFIC, FORWARDING, NOMINATES, OVERRIDING, VARY
+from springhouse.http.fields import (
+    CONNECTION_SPECIFIC,
+    FORWARDING,
+    NOMINATES,
+    ODD,
+    OVERRIDING,
+    UNWANTED,
+    VARY,
+    bit_of,
+)
 from springhouse.http.headers import combined, is_nominated, is_token, members, nominated_by_connection, tidied, values
 from springhouse.http.messages import Request, Response
+from springhouse.http.unkeyed import folded
 from springhouse.rules.entry import Entry
 
 STAR = b"*"
@@ -39,10 +49,10 @@ def normalised(request: Request, name: bytes) -> bytes | None:
     """
     if name == b"host":
         return request.authority
-    lines = [] if _is_not_forwarded(request, name) else values(request.fields, name)
+    lines = [] if _is_not_forwarded(request, name) else _values(request, name)
     if name in _ABOUT_CLIENT:
         lines = [*lines, *_ABOUT_CLIENT[name](request)]
-    elif lines and name in BEYOND_FIELDS:
+    elif lines and bit_of(name) & FORWARDING:
         lines = [*lines, request.peer.encode()]  # forwarded for a trusted proxy, and for nobody else
     if not lines:
         return None
@@ -52,8 +62,16 @@ def normalised(request: Request, name: bytes) -> bytes | None:
     return lines[0] if len(lines) == 1 else _kept_apart(lines)
 
 
+def _values(request: Request, name: bytes) -> list[bytes]:
+    """Return the values of all fields that the origin may take for the one named: to CGI `X_A` is `X-A`."""
+    if not (request.bits | bit_of(name)) & ODD:
+        return values(request.fields, name)
+    wanted = folded(name)
+    return [value.strip(b" \t") for found, value in request.fields if folded(found) == wanted]
+
+
 def _is_not_forwarded(request: Request, name: bytes) -> bool:
-    if BITS.get(name, 0) & (CONNECTION_SPECIFIC | OVERRIDING):
+    if bit_of(name) & (CONNECTION_SPECIFIC | OVERRIDING | UNWANTED):
         return True
     return bool(request.bits & NOMINATES) and is_nominated(name, nominated_by_connection(request.fields))
 
@@ -97,8 +115,11 @@ _ABOUT_CLIENT: Final[dict[bytes, Callable[[Request], tuple[bytes, ...]]]] = {
     b"x-forwarded-proto": lambda request: (request.scheme,),
     b"x-forwarded-host": lambda request: (request.authority,),
 }
-BEYOND_FIELDS: Final = frozenset({b"host", *[name for name, bit in BITS.items() if bit & FORWARDING]})
-"""Names whose normalised value does not lie in the request's fields alone."""
+
+
+def is_beyond_fields(name: bytes) -> bool:
+    """Say whether it takes more than the fields of that very name to know what the origin learns of it."""
+    return name == b"host" or bool(bit_of(name) & (FORWARDING | ODD))
 
 
 def matching(request: Request, variants: Iterable[Entry]) -> list[Entry]:

@@ -6,8 +6,16 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from springhouse.http import fields as f
-from springhouse.http.fields import FORWARDING, Field
-from springhouse.http.headers import combined, end_to_end, first, lines_of
+from springhouse.http.fields import FORWARDING, HOST, NOMINATES, OVERRIDING, UNWANTED, Field, bit_of
+from springhouse.http.headers import (
+    bits_of,
+    combined,
+    end_to_end,
+    first,
+    is_nominated,
+    lines_of,
+    nominated_by_connection,
+)
 from springhouse.http.memo import MIB, Memo, bound
 from springhouse.http.messages import Request
 from springhouse.rules import keys
@@ -15,15 +23,18 @@ from springhouse.wire import encode
 
 _CAPABILITY: Field = (b"Surrogate-Capability", b'springhouse="Surrogate/1.0"')
 ABOUT_US: tuple[tuple[Field, ...], ...] = tuple(
-    ((b"Via", b"1.%d springhouse" % minor), _CAPABILITY) for minor in (0, 1)
+    ((b"Via", b"1.%d springhouse" % minor), _CAPABILITY) for minor in range(10)
 )
 """By the minor version of the request (RFC 9110 §7.6.3)."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ADDED_TO = f.CDN_LOOP | f.UPGRADE | f.EXPECT | f.MAX_FORWARDS
 """Fields that change what we add."""
-_LEFT_OUT = f.CONTENT_LENGTH | f.EXPECT | f.CDN_LOOP | f.MAX_FORWARDS | FORWARDING
-_LEFT_OUT_OF_GET = _LEFT_OUT | f.OVERRIDING
-"""They are not part of the key, so not part of the request."""
+_LEFT_OUT = f.CONTENT_LENGTH | f.EXPECT | f.CDN_LOOP | f.MAX_FORWARDS
+"""Fields of which the origin gets others in their place."""
+SCREENED = FORWARDING | OVERRIDING | UNWANTED | NOMINATES
+"""A request with none of these is as good as screened."""
+_NOT_CONNECTIONS = FORWARDING | f.CDN_LOOP | f.MAX_FORWARDS | f.VIA | f.EXPECT | f.CONNECTION_SPECIFIC
+"""Fields that Connection cannot take out of a request: they count the way it has come, or stay here anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +115,27 @@ class Forwarding:
             return False
         return self.instance in (combined(request.fields, b"cdn-loop") or b"")
 
+    def screen(self, request: Request) -> None:
+        """Take out of a request whatever the origin must not see, so that nothing here is decided by it either.
+
+        That is what could change the answer and is not in the key (`http.unkeyed`), except what a trusted proxy says of
+        its client; and the fields that Connection lists (RFC 9110 §7.6.1).
+        """
+        bits = request.bits
+        unwanted = UNWANTED if self.is_trusted(request.peer) else UNWANTED | FORWARDING
+        if request.method in (b"GET", b"HEAD"):
+            unwanted |= OVERRIDING
+        if bits & unwanted:
+            request.fields = [field for field in request.fields if not bit_of(field[0]) & unwanted]
+            request.bits = bits & ~unwanted
+        if bits & NOMINATES:
+            _take_out_nominated(request)
+
     def head_for(self, request: Request, fields: list[Field], origin: Origin, framing: Field | None = None) -> bytes:
         """Return the head to send: Host first, end-to-end fields, then what we add, `framing` last."""
         bits = request.bits
-        trusted = bool(bits & FORWARDING) and self.is_trusted(request.peer)
-        left_out = _LEFT_OUT_OF_GET if request.method in (b"GET", b"HEAD") else _LEFT_OUT
-        passed = end_to_end(fields, bits, left_out & ~FORWARDING if trusted else left_out)
+        trusted = bool(bits & FORWARDING)  # else it would have been screened out
+        passed = end_to_end(fields, bits, _LEFT_OUT)
         told = request.authority if origin.preserve_host else b""
         if framing is None and not trusted and not bits & _ADDED_TO:
             ours = _usual[request.peer, request.scheme, told, request.minor_version, self.instance]
@@ -136,6 +162,16 @@ class Forwarding:
 
     def _loop(self, request: Request) -> bytes:
         return (combined(request.fields, b"cdn-loop") or b"") + b", " + self.instance
+
+
+def _take_out_nominated(request: Request) -> None:
+    nominated = nominated_by_connection(request.fields)
+    request.fields = [
+        field
+        for field in request.fields
+        if bit_of(field[0]) & _NOT_CONNECTIONS or not is_nominated(field[0], nominated)
+    ]
+    request.bits &= (bits_of(request.fields) | HOST) & ~NOMINATES
 
 
 _APPENDED = frozenset({b"Forwarded", b"X-Forwarded-For"})
