@@ -56,8 +56,16 @@ def test_forbidden_with_an_origin(url: str) -> None:
 
 
 def test_outside_of_the_base() -> None:
-    for url in ("https://origin.test/", "https://origin.test/apix", "https://origin.test/api/../secret"):
-        assert isinstance(find_target(url, BASED, ()), Rejected)
+    for url in (
+        "https://origin.test/", "https://origin.test/apix", "https://origin.test/api/../secret", "%2e%2e/secret",
+        "/%2e%2e/secret", "a/..%2f..%2fsecret", "..%5csecret", "%252e%252e/secret", "..;/secret",
+        "https://origin.test/api/%2e%2e/secret", "//origin.test/api/..%2fsecret",
+    ):  # fmt: skip
+        found = find_target(url, BASED, ())
+        assert isinstance(found, Rejected), url
+        assert (found.status, found.code) == (403, "forbidden_target")
+    for url, target in (("a/../b", b"/b"), ("a/..%2fb?../..", b"/a/..%2fb?../.."), ("../x", b"/x")):
+        assert find_target(url, BASED, ()) == Target(BASED, target, is_own=True)
 
 
 @pytest.mark.parametrize(

@@ -222,6 +222,39 @@ def test_the_origins_base_path_stands_before_every_target(origin: Origin, serve:
     assert origin.last.target == "/api/v1/a?b"
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/../admin", "/%2e%2e/admin", "/.%2E/admin", "/a/..%2f..%2fadmin", "/..%5cadmin", "/..\\admin", "/%252e%252e/x",
+        "/..;/admin", "//..//admin", "/%c0%ae%c0%ae/admin", "/a/../..", "/a%2fb/%2e%2e/%2e%2e", "http://cache.test/../x",
+        "http://cache.test/%2e%2e/x?y",
+    ],
+)  # fmt: skip
+def test_no_target_leads_out_of_the_base_path(origin: Origin, serve: Serve, target: str) -> None:
+    proxy = serve(origin.url + "/api/v1")
+    for method in ("GET", "HEAD", "POST", "PURGE"):
+        refused = proxy.ask(method, target)
+        assert refused.status == 400
+        if method != "HEAD":
+            assert b"/api/v1" in refused.body
+    assert not origin.requests
+
+
+@pytest.mark.parametrize("target", ["/a/../b", "/a/%2e%2e/b", "/a%2fb", "/a/..%2fb", "/a?/../..", "/..a/b", "/100%"])
+def test_what_stays_below_the_base_path_is_sent_as_it_is(origin: Origin, serve: Serve, target: str) -> None:
+    proxy = serve(origin.url + "/api/v1")
+    origin.on("/api/v1" + target, answer(b"x", cache_control=FRESH))
+    assert [proxy.get(target).x_cache for _ in range(2)] == ["MISS", "HIT"]
+    assert origin.last.target == "/api/v1" + target
+
+
+def test_without_a_base_path_nothing_is_refused(origin: Origin, proxy: Proxy) -> None:
+    for target in ("/../a", "/%2e%2e/a", "/..;/a"):
+        origin.on(target, answer(b"x"))
+        assert proxy.get(target).status == 200
+        assert origin.last.target == target
+
+
 def test_max_forwards_counts_down(origin: Origin, proxy: Proxy) -> None:
     origin.on("/a", answer(b"x"))
     proxy.ask("OPTIONS", "/a", max_forwards="3")

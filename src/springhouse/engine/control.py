@@ -138,7 +138,10 @@ class ControlDesk:
             authority, url = self._parts(url, request)
         elif self.identity is not None and origin.preserve_host:
             raise ValueError(f"Which host? With --preserve-host, name it: http://example.com{url}")
-        return origin.key_prefix(authority) + url.partition("#")[0].encode("utf-8")
+        target = url.partition("#")[0].encode("utf-8")
+        if not origin.holds(target):
+            raise ValueError(f"{url!r} is not served here: it leads out of {origin}")
+        return origin.key_prefix(authority) + target
 
     def _parts(self, url: str, request: Request) -> tuple[bytes, str]:
         """Return the authority of a URL, if it is served here, and what follows."""

@@ -54,6 +54,7 @@ class Engine:
         self.ports: set[int] = set()
         """Those that clients reach this proxy at; see `reached_at`."""
         self._desks: list[Desk] = []
+        self._has_base = bool(origin.base)
         self._desk_targets: tuple[bytes, ...] = ()
         """What targets for a desk begin with: most requests are for none, and are only compared with this."""
         self.in_its_words: Callable[[Reply], Reply] | None = None
@@ -65,6 +66,9 @@ class Engine:
         key = self.origin.key(request)
         exchange = Exchange(self, request, key, content, sink)
         if request.bits & (CDN_LOOP | MAX_FORWARDS) and self._ends_here(request, sink):
+            return exchange
+        if self._has_base and not self.origin.holds(request.target):
+            refuse(sink, 400, f"The target leads out of {self.origin.base.decode()}, or could be read so")
             return exchange
         if request.target.startswith(self._desk_targets) or request.method == b"PURGE":
             for desk in self._desks:

@@ -50,6 +50,9 @@ class Rejected:
     message: str
 
 
+_OUTSIDE = Rejected(403, "forbidden_target", "Of the origin, only what lies under its base path is fetched")
+
+
 class ForbiddenAddress(Exception):
     """A name that leads only to addresses nobody is let through to."""
 
@@ -65,7 +68,7 @@ def find_target(url: str, own: Origin | None, named: tuple[str, ...]) -> Target 
     if scheme is None and not url.startswith("//"):
         if own is None:
             return Rejected(400, "bad_url", "The url is relative, and there is no origin to resolve it against")
-        return Target(own, _resolved(url), is_own=True)
+        return _within(own, _resolved(url))
     if scheme is None:
         if own is None:
             return Rejected(400, "bad_url", "The url names no scheme: write http:// or https:// in front")
@@ -89,8 +92,8 @@ def _absolute(url: str, own: Origin | None, named: tuple[str, ...]) -> Target | 
     if own is not None and (origin.scheme, origin.authority) == (own.scheme, own.authority):
         if target == own.base or target.startswith((own.base + b"/", own.base + b"?")):
             rest = target[len(own.base) :]
-            return Target(own, rest if rest.startswith(b"/") else b"/" + rest, is_own=True)
-        return Rejected(403, "forbidden_target", "Of the origin, only what lies under its base path is fetched")
+            return _within(own, rest if rest.startswith(b"/") else b"/" + rest)
+        return _OUTSIDE
     if origin.authority.decode() in named:
         return Target(origin, target, is_named=True)
     if _is_odd_address(origin.host):
@@ -99,6 +102,10 @@ def _absolute(url: str, own: Origin | None, named: tuple[str, ...]) -> Target | 
         allowed = "only the origin and hosts named by --allow-host are"
         return Rejected(403, "forbidden_target", f"{origin.authority.decode()} is not fetched from; {allowed}")
     return Target(origin, target)
+
+
+def _within(own: Origin, target: bytes) -> Target | Rejected:
+    return Target(own, target, is_own=True) if own.holds(target) else _OUTSIDE
 
 
 def _is_odd_address(host: str) -> bool:

@@ -18,6 +18,7 @@ from springhouse.http.headers import (
 )
 from springhouse.http.memo import MIB, Memo, bound
 from springhouse.http.messages import Request
+from springhouse.http.paths import climbs
 from springhouse.rules import keys
 from springhouse.wire import encode
 
@@ -79,6 +80,10 @@ class Origin:
     def target_for(self, request: Request) -> bytes:
         """Return the target the origin is asked for."""
         return request.target if request.target == b"*" else self.base + request.target
+
+    def holds(self, target: bytes) -> bool:
+        """Say whether a target is surely one below the base path, whichever way the origin decodes it."""
+        return not self.base or not climbs(target.partition(b"?")[0])
 
     def key(self, request: Request) -> bytes:
         """Return the request's cache key: what the origin will be asked, byte for byte."""
