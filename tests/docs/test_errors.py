@@ -43,6 +43,7 @@ CASES: dict[int, list[bytes]] = {
         b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
         b"POST / HTTP/1.0\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"GET ftp://a/ HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"GET / HTTP/1.1\r\n" + HOST + b"Connection: Content-Length\r\n\r\n",
     ],
     405: [b"TRACE / HTTP/1.1\r\n" + HOST + b"\r\n"],
     413: [b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 2000\r\n\r\n"],

@@ -123,7 +123,10 @@ def test_curl_asks_for_a_head(proxy: Proxy) -> None:
 def test_curl_through_a_proxy_setting_reaches_the_origin_only(origin: Origin, proxy: Proxy) -> None:
     through = ("-x", f"http://{proxy.authority}")
     assert curl(*through, f"{origin.url}/a").encode("latin-1") == BODY
-    assert curl(*through, "-o", "-", "-w", "%{http_code}", "http://elsewhere.test/").endswith("421")
+    assert curl(*through, "http://elsewhere.test/a").encode("latin-1") == BODY, "as if it had asked us for /a"
+    assert {seen["Host"] for seen in origin.requests} == {origin.authority}
+    other = curl(*through, "-H", "Host: a", "-o", "-", "-w", "%{http_code}", "http://elsewhere.test/")
+    assert other.endswith("421")
 
 
 def test_wget_gets_the_bytes_and_what_is_new(proxy: Proxy, tmp_path: Path) -> None:

@@ -133,3 +133,10 @@ def test_a_refusal_waits_for_its_turn(origin: Origin, proxy: Proxy) -> None:
         assert [client.answer().status for _ in range(3)] == [200, 200, 200]
         assert client.answer().status == 501
         assert client.is_ended()
+
+
+def test_an_unknown_method_is_named(origin: Origin, proxy: Proxy) -> None:
+    got = refused(proxy, b"FOO /a HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert got.status == 501
+    assert json.loads(got.body)["detail"] == "The method FOO is not one this proxy knows"
+    assert not origin.requests

@@ -88,10 +88,11 @@ SYNTAX = [
 VERSIONS = [
     ("0.9", b"GET /\r\n\r\n", 505),
     ("0.9 by name", to(b"GET / HTTP/0.9"), 505),
-    ("1.2", to(b"GET / HTTP/1.2"), 400),
     ("1.10", to(b"GET / HTTP/1.10"), 400),
     ("2.0", to(b"GET / HTTP/2.0"), 505),
+    ("2.1", to(b"GET / HTTP/2.1"), 400),
     ("3.0", to(b"GET / HTTP/3.0"), 400),
+    ("9.9", to(b"GET / HTTP/9.9", b"Connection: keep-alive"), 400),
     ("none", to(b"GET / HTTP"), 400),
     ("another protocol", to(b"GET / FTP/1.0"), 400),
     ("lower case", to(b"GET / http/1.1"), 400),
@@ -130,6 +131,10 @@ TARGETS = [
     ("a foreign port", to(b"GET http://ours.test:81/ HTTP/1.1"), 421),
     ("user information", to(b"GET http://ours.test@other.test/ HTTP/1.1"), 421),
     ("user information before ours", to(b"GET http://a@ours.test/ HTTP/1.1"), 421),
+    ("user information before Host", to(b"GET http://a@a/ HTTP/1.1"), 421),
+    ("user information that Host has, too", to(b"GET http://u@a/ HTTP/1.1", host=b"Host: u@a"), 400),
+    ("the port of another scheme", to(b"GET http://a:443/ HTTP/1.1"), 421),
+    ("a foreign authority, in HTTP/1.0 without Host", to(b"GET http://a/ HTTP/1.0", host=None), 421),
     ("no authority", to(b"GET http:/// HTTP/1.1"), 421),
     ("another scheme", to(b"GET ftp://ours.test/ HTTP/1.1"), 400),
     ("DEL", to(b"GET /a\x7f HTTP/1.1"), 400),
@@ -153,13 +158,27 @@ SIZES = [
     ("content in many chunks", to(POST, CHUNKED, body=b"4\r\nabcd\r\n" * 26 + b"0\r\n\r\n"), 413),
 ]
 
+NOMINATED = [
+    (f"Connection: {value.decode()}", to(POST, b"Connection: " + value, b"Content-Length: 1", body=b"x"), 400)
+    for value in (
+        b"Content-Length", b"content-length", b"keep-alive, CONTENT-LENGTH", b"Transfer-Encoding", b"host",
+        b"Host,close",
+        b"close, ,\tHost ", b'"Host"', b'"x, host', b"x\"host", b"Content_Length", b"transfer.encoding", b"host;q=1",
+        b"x=host", b"upgrade, HOST",
+    )
+] + [
+    ("nominated in a line of its own", to(GET, b"Connection: close", b"Connection: x, host"), 400),
+    ("nominated though it is not there", to(GET, b"Connection: transfer-encoding"), 400),
+    ("nominated in HTTP/1.0", to(b"GET / HTTP/1.0", b"Connection: host, keep-alive"), 400),
+]  # fmt: skip
+
 OTHER = [
     ("an expectation unknown", to(POST, b"Expect: 200-ok", b"Content-Length: 1", body=b"x"), 417),
     ("two expectations", to(POST, b"Expect: 100-continue, x", b"Content-Length: 1", body=b"x"), 417),
 ]
 
 
-@table("about data status", FRAMING + SYNTAX + VERSIONS + METHODS + HOSTS + TARGETS + SIZES + OTHER)
+@table("about data status", FRAMING + SYNTAX + VERSIONS + METHODS + HOSTS + TARGETS + SIZES + NOMINATED + OTHER)
 def test_refused(about: str, data: bytes, status: int) -> None:
     for chunks in ([data], byte_by_byte(data), [data[:20], data[20:]]):
         reader = requests_in(chunks)
@@ -223,3 +242,21 @@ def test_hosts_that_are_taken(host: bytes) -> None:
 def test_a_refusal_ends_it() -> None:
     reader = requests_in([to(GET, host=None) + to(GET), to(GET)])
     assert (len(reader.read), reader.refusal is not None) == (0, True)
+
+
+@table(
+    "about data name",
+    [
+        ("alone", to(b"FOO / HTTP/1.1"), "FOO"),
+        ("longer than one that is known", to(b"GETX / HTTP/1.1"), "GETX"),
+        ("lower case", to(b"get / HTTP/1.1"), "get"),
+        ("behind another request", to(GET) + to(b"M-FOO /a HTTP/1.1"), "M-FOO"),
+        ("that could not be told", b"\x16\x03\x01\x02", None),
+        ("too long to be told", to(b"F" * 100 + b" / HTTP/1.1"), None),
+    ],
+)
+def test_a_method_that_is_not_known_is_named(about: str, data: bytes, name: str | None) -> None:
+    reader = requests_in([data])
+    assert reader.refusal is not None
+    named = f" {name}" if name else ""
+    assert reader.refusal.detail == f"The method{named} is not one this proxy knows"

@@ -40,6 +40,8 @@ TAKEN = [
     asking(POST, b"Expect: 100-continue", b"Content-Length: 1", body=b"x"),
     asking(b"OPTIONS * HTTP/1.1"),
     asking(b"GET http://ours.test/x?y HTTP/1.1"),
+    asking(b"GET http://cache.test/x?y HTTP/1.1"),
+    asking(b"GET / HTTP/1.2"),
     asking(GET, b"Upgrade: h2c", b"Connection: Upgrade, HTTP2-Settings"),
     b"\r\n" + asking(GET),
     asking(GET, host=b"hOST:  Cache.Test:80 \r\n"),
@@ -49,6 +51,7 @@ ENDING = [
     asking(GET, b"Connection: close") + b"GET / HTTP/1.1\r\n\r\njunk",
     asking(GET, b"Upgrade: websocket", b"Connection: upgrade") + b"\x81\x00frames\r\n\r\n",
     b"\x00\x01\x02 rubbish",
+    b"FOO / HTTP/1.1\r\n\r\n",
     asking(GET, b"Bad Name: 1"),
     asking(POST, b"Content-Length: 5", body=b"hell"),
     asking(POST, CHUNKED, body=b"5\r\nhelloX"),
@@ -122,6 +125,34 @@ def test_what_a_request_says() -> None:
 def test_its_version(minor_version: int, lines: tuple[bytes, ...]) -> None:
     """Whatever keeps the connection, or ends it."""
     assert first(asking(b"GET / HTTP/1.%d" % minor_version, *lines)).minor_version == minor_version
+
+
+@pytest.mark.parametrize("minor_version", [2, 3, 9])
+def test_later_versions_of_http_1_are_read_as_1_1(minor_version: int) -> None:
+    """RFC 9110 §2.5. Nothing on a connection that was seen to speak HTTP/1.1 is asked again."""
+    data = asking(b"POST / HTTP/1.%d" % minor_version, b"Transfer-Encoding: chunked", body=b"1\r\nx\r\n0\r\n\r\n")
+    reader = requests_in([data * 2])
+    assert [(noted.body, noted.head.minor_version) for noted in reader.read] == [(b"x", minor_version)] * 2
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "read"),
+    [
+        (b"http://cache.test/a?b", b"cache.test", b"/a?b"),
+        (b"HTTP://Cache.TEST/a", b"cache.test", b"/a"),
+        (b"http://cache.test:80/a", b"cache.test", b"/a"),
+        (b"http://cache.test/a", b"Cache.test:80", b"/a"),
+        (b"https://cache.test:443/a", b"cache.test", b"/a"),
+        (b"http://cache.test:/a", b"cache.test", b"/a"),
+        (b"http://cache.test:8080/a", b"cache.test:8080", b"/a"),
+        (b"http://[::1]/a", b"[::1]", b"/a"),
+        (b"http://cache.test", b"cache.test", b"/"),
+        (b"http://cache.test?q", b"cache.test", b"/?q"),
+    ],
+)
+def test_absolute_form_that_says_what_host_says(target: bytes, host: bytes, read: bytes) -> None:
+    request = first(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (target, host))
+    assert (request.target, request.authority) == (read, host.lower())
 
 
 @pytest.mark.parametrize("data", TAKEN)

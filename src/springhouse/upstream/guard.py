@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urljoin
 
 from springhouse.upstream.routing import Origin
-from springhouse.wire.requests import is_host
+from springhouse.wire.targets import is_host
 
 _SUSPICIOUS = re.compile(r"[\\\x00-\x1f\x7f]|^ | $")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")

@@ -30,11 +30,9 @@ from springhouse.http.fields import (
     learn,
 )
 from springhouse.http.headers import combined, first, members
-from springhouse.http.memo import KIB, Memo, bound
 from springhouse.http.messages import Request
-
-_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]+)(?::[0-9]{0,5})?")
-_ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+from springhouse.http.unkeyed import folded
+from springhouse.wire.targets import absolute_form, is_host, is_same_authority, unknown_method_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +55,9 @@ class Refusal:
 
 _NOT_YET: Final = Refusal(500, "")
 FRAMING: Final = CONTENT_LENGTH | TRANSFER_ENCODING | REPEATED | EXPECT
-HOST_FRAMING_OR_UPGRADE: Final = HOST | FRAMING | UPGRADE
+HOST_FRAMING_OR_UPGRADE: Final = HOST | FRAMING | UPGRADE | NOMINATES
+_NOT_NOMINATED: Final = frozenset({b"content-length", b"transfer-encoding", b"host"})
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _REFUSED_METHODS: Final = {
     b"CONNECT": (501, "This proxy opens no tunnels"), b"TRACE": (405, "TRACE is not answered here"),
 }  # fmt: skip
@@ -69,17 +69,19 @@ class RequestReader:
 
     __slots__ = (
         "bits", "content_size", "fields", "head_bytes", "head_slack", "host", "in_head", "is_large", "limits",
-        "parser", "refusal", "target", "upgrade_at",
+        "parser", "refusal", "speaks_1_1", "target", "upgrade_at",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.refusal: Refusal | None = None
+        self.speaks_1_1 = False
+        """A request was of HTTP/1.1; then those behind it are not asked for their version, which takes long."""
         self.restart()
 
     def restart(self) -> None:
         """Begin with a new parser; bytes parsed so far are forgotten."""
-        self.parser = httptools.HttpRequestParser(self)
+        self._new_parser()
         self.upgrade_at: int | None = None
         self.target = b""
         self.host = b""
@@ -93,6 +95,10 @@ class RequestReader:
         self.is_large = False
         """So many bytes were read that the header section may be too large."""
         self.content_size = 0
+
+    def _new_parser(self) -> None:
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_version=True)  # `request` looks at it
 
     # What a subclass does with a request.
 
@@ -129,7 +135,8 @@ class RequestReader:
                     continue
                 self.upgrade_at = at
             except httptools.HttpParserInvalidMethodError:
-                self.refuse(501, "The method is not one this proxy knows")
+                method = b"" if self.head_bytes else unknown_method_in(data)
+                self.refuse(501, f"The method {method.decode()}".rstrip() + " is not one this proxy knows")
             except httptools.HttpParserCallbackError:
                 raise  # a mistake of ours is not the client's
             except httptools.HttpParserError as error:
@@ -158,7 +165,7 @@ class RequestReader:
         connection = b"keep-alive" if self.parser.should_keep_alive() else b"close"
         kept = self.target, self.fields, self.bits
         self.refusal = _NOT_YET
-        self.parser = httptools.HttpRequestParser(self)
+        self._new_parser()
         self.parser.feed_data(b"POST / HTTP/1.1\r\nConnection: %b\r\n%b\r\n\r\n" % (connection, framing))
         self.refusal = None
         self.target, self.fields, self.bits = kept
@@ -241,21 +248,19 @@ class RequestReader:
             return Request(
                 method, self.target, self.fields, bits=bits, authority=self.host.lower(), scheme=scheme, peer=peer
             )
-        version: str = self.parser.get_http_version()
-        if version not in ("1.1", "1.0"):
-            self.refuse(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here")
+        minor = 1 if self.is_http_1_1() else self._minor_version()
+        if minor is None or not self._is_within_limits():
             return None
-        minor = 1 if version == "1.1" else 0
-        if not self._is_within_limits() or (bits & FRAMING and not self._is_framed_well(minor)):
+        if bits & (FRAMING | NOMINATES) and not self._is_framed_well(minor):
             return None
         authority = self._authority(minor)
         if authority is None:
             return None
-        target = self._origin_form(method)
+        target = self._origin_form(method, authority)
         if target is None:
             return None
         if target is not self.target:
-            authority = self.host.lower()
+            authority = self.host.strip(b" \t").lower()
         fields = self.fields
         if bits & UPGRADE and not self.wants_upgrade:
             bits &= ~UPGRADE
@@ -275,7 +280,23 @@ class RequestReader:
     def is_http_1_1(self) -> bool:
         """Say whether the head is one of HTTP/1.1: what keeps its connection without saying so is, and is not asked."""
         parser = self.parser
-        return bool(not self.bits & KEEPS_ALIVE and parser.should_keep_alive()) or parser.get_http_version() == "1.1"
+        if self.speaks_1_1 and not self.bits & KEEPS_ALIVE and parser.should_keep_alive():
+            return True
+        if parser.get_http_version() != "1.1":
+            return False
+        self.speaks_1_1 = True
+        return True
+
+    def _minor_version(self) -> int | None:
+        """Return the minor version of HTTP/1; what is beyond 1.1 is read as that (RFC 9110 §2.5)."""
+        major, _, minor = self.parser.get_http_version().partition(".")
+        if major == "1":
+            return int(minor)
+        if (major, minor) in (("0", "9"), ("2", "0")):
+            self.refuse(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here")
+        else:
+            self.refuse(400, f"{BAD_SYNTAX}: Invalid HTTP version")
+        return None
 
     def _has_content(self) -> bool:
         return bool(self.bits & TRANSFER_ENCODING) or self.announced_length() > 0
@@ -321,6 +342,10 @@ class RequestReader:
                 self.refuse(501 if codings[-1:] == [b"chunked"] else 400, "The only transfer coding here is chunked")
         if bits & REPEATED:
             self.refuse(400, "Host, Content-Length or Transfer-Encoding occurs more than once")
+        if bits & NOMINATES and not _NOT_NOMINATED.isdisjoint(
+            map(folded, _TOKEN.findall(combined(self.fields, b"connection") or b""))
+        ):
+            self.refuse(400, "Connection names Content-Length, Transfer-Encoding or Host")
         if bits & EXPECT and (combined(self.fields, b"expect") or b"").lower() != b"100-continue":
             self.refuse(417, "The only expectation understood here is 100-continue")
         return self.refusal is None
@@ -334,7 +359,7 @@ class RequestReader:
             return None
         return host.lower()
 
-    def _origin_form(self, method: bytes) -> bytes | None:
+    def _origin_form(self, method: bytes, host: bytes) -> bytes | None:
         """Return the target in origin form (RFC 9112 §3.2), None when it is none that this proxy answers for."""
         target = self.target
         if method in _REFUSED_METHODS:
@@ -346,21 +371,23 @@ class RequestReader:
         elif target == b"*" and method == b"OPTIONS":
             return target
         else:
-            return self._from_absolute_form(method, target)
+            return self._from_absolute_form(method, target, host)
         return None
 
-    def _from_absolute_form(self, method: bytes, target: bytes) -> bytes | None:
-        found = _ABSOLUTE.fullmatch(target)
-        if not found or b"#" in target:
+    def _from_absolute_form(self, method: bytes, target: bytes, host: bytes) -> bytes | None:
+        form = absolute_form(target)
+        if form is None:
             self.refuse(400, "The request target is neither a path nor an http URI")
-        elif not self.is_ours(found[2].lower()):
+            return None
+        scheme, authority, rest = form
+        if self.is_ours(authority.lower()):
+            self.host = authority  # it counts, whatever Host says (RFC 9112 §3.2.2)
+        elif not is_same_authority(scheme, authority.lower(), host):
             self.refuse(421, "This proxy answers for its own origin only; it is no forward proxy")
-        else:
-            self.host = found[2]  # it counts, whatever Host says (RFC 9112 §3.2.2)
-            if method == b"OPTIONS" and not found[3]:
-                return b"*"  # RFC 9112 §3.2.4
-            return found[3] if found[3][:1] == b"/" else b"/" + found[3]
-        return None
+            return None
+        if method == b"OPTIONS" and not rest:
+            return b"*"  # RFC 9112 §3.2.4
+        return rest if rest[:1] == b"/" else b"/" + rest
 
     @property
     def wants_upgrade(self) -> bool:
@@ -371,11 +398,3 @@ class RequestReader:
         if not (self.bits & UPGRADE and self.parser.should_upgrade()) or self._has_content():
             return False
         return b"h2c" not in members((combined(self.fields, b"upgrade") or b"").lower())
-
-
-def _is_host(value: bytes) -> bool:
-    return len(value) <= 255 + 6 and _HOST.fullmatch(value) is not None
-
-
-is_host: Final = Memo(bound("Host", 256 * KIB, "its values, and whether they are valid"), _is_host).__getitem__
-"""Say whether a Host value is a host with an optional port (RFC 9110 §7.2); user information is not allowed."""
