@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from springhouse.binding import CannotListen
-from springhouse.server.running import run
+from springhouse.cli.serving import run
 from springhouse.settings import BadSettings, load
 
 PRODUCTS = [

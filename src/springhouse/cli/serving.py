@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from springhouse.descriptors import fitted
 from springhouse.server import running
 from springhouse.server.control import serve_control
 from springhouse.settings import BadSettings, Settings
@@ -11,6 +12,7 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
     """Serve until a signal ends it. Raises BadSettings and CannotListen."""
     if not settings.origin and not settings.classic:
         raise BadSettings("--origin is missing: say which server to fetch from, as in --origin http://localhost:3000")
+    settings = fitted(settings)
     if settings.frontend == "fastapi":
         from springhouse.frontends import fastapi  # noqa: PLC0415
 

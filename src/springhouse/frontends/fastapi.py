@@ -4,6 +4,7 @@ Everything that no route of the application takes goes to the engine: `router.de
 late they are added, and sees the target before anything has decoded it.
 """
 
+import asyncio
 import logging
 import signal
 import socket
@@ -26,6 +27,7 @@ from springhouse.service import engine_of, where
 from springhouse.settings import Settings, load
 
 BACKLOG = 2048
+_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 def create_app(settings: Settings | None = None, **options: Any) -> FastAPI:
@@ -97,7 +99,7 @@ def _config_of(settings: Settings, app: FastAPI) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         date_header=False,
-        limit_concurrency=settings.max_connections,
+        limit_concurrency=settings.max_connections + 1,
         timeout_keep_alive=int(settings.idle_timeout),
         timeout_graceful_shutdown=int(settings.drain_timeout),
     )
@@ -127,7 +129,18 @@ class _Server(uvicorn.Server):
 
 
 class ExactTarget(HttpToolsProtocol):
-    """Tells the application the request target as it stood in the request line, which a scope cannot say exactly."""
+    """Tells the application the request target as it stood in the request line, which a scope cannot say exactly.
+
+    It also turns clients away when there are too many connections: uvicorn counts requests only.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection, or refuse it."""
+        super().connection_made(transport)
+        if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
+            self.connections.discard(self)  # while it counts, uvicorn answers 503 to all
+            transport.write(_TOO_MANY)
+            transport.close()
 
     def on_headers_complete(self) -> None:
         """Leave the target where `frontends.asgi` looks for it."""
