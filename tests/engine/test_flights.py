@@ -1,25 +1,28 @@
-"""One leader per key, and those who wait for it (law 10)."""
+"""One leader per variant, and those who wait for it (law 10)."""
 
 from __future__ import annotations
 
 import pytest
-from tests.support.heads import stored
+from tests.support.heads import get, stored
 
-from springhouse.engine.flights import ALONE, Flight, Flights
+from springhouse.engine.flights import ALONE, VARYING, Flight, Flights, News
 from springhouse.exchange.steps import Claimed, Failure
 from springhouse.http.memo import PLACE_BYTES, Bound
+from springhouse.http.messages import Request
 from springhouse.rules.entry import Entry
 from springhouse.stores.purging import Everything, Groups, Keys, Prefix, Tags
 
 KEY, OTHER = b"http://a.test/x", b"http://a.test/y"
 FAILURE = Failure("connection_refused", "It refuses", 502, 1.0)
+ANY = get()
+C, CU = (b"cookie",), (b"cookie", b"user-agent")
 
 
 class Heard(list[object]):
     """What a waiter was told."""
 
-    def __call__(self, outcome: Failure | Claimed | None) -> None:
-        self.append(outcome)
+    def __call__(self, news: News) -> None:
+        self.append(news)
 
 
 def waiting(flight: Flight, count: int = 2) -> list[Heard]:
@@ -29,71 +32,144 @@ def waiting(flight: Flight, count: int = 2) -> list[Heard]:
     return heard
 
 
-def entry(key: bytes = KEY, *lines: str) -> Entry:
-    return stored("Cache-Control: max-age=60", *lines, key=key)
+def entry(key: bytes = KEY, *lines: str, request: Request = ANY) -> Entry:
+    return stored("Cache-Control: max-age=60", *lines, key=key, request=request)
+
+
+def asks(cookie: int, agent: int = 0) -> Request:
+    return get(f"Cookie: {cookie}", f"User-Agent: {agent}")
 
 
 def test_a_flight_is_open_until_its_answer_is_shared() -> None:
     flights = Flights()
-    assert flights.open(KEY) is None
-    flight = flights.lead(KEY)
-    assert flights.open(KEY) is flight
-    assert flights.open(OTHER) is None
-    assert flights.arriving(KEY) == ()
+    assert flights.open(KEY, ANY) is None
+    flight = flights.lead(KEY, ANY)
+    assert flights.open(KEY, ANY) is flight
+    assert flights.open(OTHER, ANY) is None
+    assert flights.arriving(KEY, ANY) == ()
     arriving = entry()
     flights.share(flight, arriving)
-    assert flights.open(KEY) is None, "nobody waits: it can be found"
-    assert flights.arriving(KEY) == (arriving,)
+    assert flights.open(KEY, ANY) is None, "nobody waits: it can be found"
+    assert flights.arriving(KEY, ANY) == (arriving,)
     flights.land(flight)
-    assert flights.arriving(KEY) == ()
+    assert flights.arriving(KEY, ANY) == ()
     assert flights.by_key == {}
 
 
-def test_sharing_lets_those_look_again_who_wait() -> None:
+def test_while_nothing_is_known_of_a_key_everybody_waits_for_one() -> None:
     flights = Flights()
-    flight = flights.lead(KEY)
-    heard = waiting(flight)
-    flights.share(flight, entry())
-    assert heard == [[None], [None]]
-    flights.land(flight)
-    assert heard == [[None], [None]], "once"
+    flight = flights.lead(KEY, asks(1))
+    assert flights.open(KEY, asks(2)) is flight
+    assert flights.open(KEY, asks(2), C) is None, "who knows better does not"
+    assert flights.open(KEY, asks(1), C) is flight
+    assert flights.open(KEY, asks(1, 2), C) is flight
+    assert flights.open(KEY, asks(1, 2), CU) is None
 
 
-@pytest.mark.parametrize("outcome", [None, Claimed.RELEASED, FAILURE])
-def test_landing_tells_the_outcome(outcome: Failure | Claimed | None) -> None:
+def test_different_variants_are_fetched_side_by_side() -> None:
     flights = Flights()
-    flight = flights.lead(KEY)
-    heard = waiting(flight)
-    flights.land(flight, outcome)
-    assert heard == [[outcome], [outcome]]
+    flown = [flights.lead(KEY, asks(cookie), C) for cookie in range(3)]
+    assert [flights.open(KEY, asks(cookie, 9), C) for cookie in range(3)] == flown
+    assert flights.open(KEY, asks(3), C) is None
+    assert flights.open(KEY, asks(1), CU) is flown[1], "it agrees with the leader in all of them"
+    assert flights.open(KEY, asks(1, 9), CU) is None, "it may depend on more than the leader knew"
+    assert flights.open(KEY, asks(1, 9), ()) is flown[1], "it depends on what the leader knew, whoever does not"
+    assert flights.open(KEY, asks(9), ()) is None
+    flights.land(flown[1])
+    assert flights.open(KEY, asks(1), C) is None
+    assert flights.open(KEY, asks(2), C) is flown[2]
+    for flight in flown:
+        flights.land(flight)
     assert flights.by_key == {}
-    flights.land(flight, outcome)
-    assert heard == [[outcome], [outcome]]
+
+
+def test_what_arrives_is_found_by_its_own_vary_and_not_by_what_the_leader_knew() -> None:
+    flights = Flights()
+    one, other = (flights.lead(KEY, asks(1, agent), names) for agent, names in ((1, ()), (2, CU)))
+    first, second = (entry(KEY, "Vary: Cookie, User-Agent", request=asks(1, 1)), entry(request=asks(1, 2)))
+    flights.share(one, first)
+    assert flights.arriving(KEY, asks(1, 1)) == (first,)
+    assert flights.arriving(KEY, asks(1, 2)) == ()
+    assert flights.open(KEY, asks(1, 2), CU) is other
+    flights.share(other, second)
+    assert set(flights.arriving(KEY, asks(1, 1))) == {first, second}
+    assert flights.arriving(KEY, asks(7, 7)) == (second,)
+    assert set(flights.selected(Keys((KEY, KEY)))) == {first, second}
+    flights.land(one)
+    flights.land(other)
+    assert flights.by_key == {}
+
+
+def test_other_processes_know_a_flight_by_its_variant() -> None:
+    flights = Flights()
+    assert flights.lead(KEY, asks(1)).variant == b""
+    named = [flights.lead(KEY, asks(cookie, agent), C).variant for cookie, agent in ((1, 1), (1, 2), (2, 1))]
+    assert named[0] == named[1] != named[2]
+    assert b"" not in named
+
+
+@pytest.mark.parametrize("how", ["shared", "landed"])
+def test_those_who_wait_are_told_what_was_brought(how: str) -> None:
+    flights = Flights()
+    flight = flights.lead(KEY, ANY)
+    heard, brought = waiting(flight), entry()
+    if how == "shared":
+        flights.share(flight, brought)
+        assert heard == [[brought], [brought]]
+        flights.land(flight)
+    else:
+        flights.land(flight, brought)
+    assert heard == [[brought], [brought]], "once"
+
+
+@pytest.mark.parametrize("news", [None, Claimed.RELEASED, FAILURE])
+def test_landing_tells_the_outcome(news: News) -> None:
+    flights = Flights()
+    flight = flights.lead(KEY, ANY)
+    heard = waiting(flight)
+    flights.land(flight, news)
+    assert heard == [[news], [news]]
+    assert flights.by_key == {}
+    flights.land(flight, news)
+    assert heard == [[news], [news]]
 
 
 def test_a_waiter_may_lead_next() -> None:
     """What is woken acts at once; it must not find the flight that woke it."""
     flights, seen = Flights(), list[Flight | None]()
-    flight = flights.lead(KEY)
-    flight.waiters.append(lambda _: seen.append(flights.open(KEY)))
-    flight.waiters.append(lambda _: seen.append(flights.open(KEY) or flights.lead(KEY)))
-    flight.waiters.append(lambda _: seen.append(flights.open(KEY)))
+    flight = flights.lead(KEY, ANY)
+    flight.waiters.append(lambda _: seen.append(flights.open(KEY, ANY)))
+    flight.waiters.append(lambda _: seen.append(flights.open(KEY, ANY) or flights.lead(KEY, ANY)))
+    flight.waiters.append(lambda _: seen.append(flights.open(KEY, ANY)))
     flights.land(flight, Claimed.RELEASED)
     assert seen[0] is None
     assert seen[1] is seen[2] is not flight
 
 
-def test_several_may_arrive_under_one_key() -> None:
-    """Variants; the latest comes first."""
+def test_several_may_arrive_for_one_request() -> None:
+    """The latest comes first."""
     flights = Flights()
-    first, second = flights.lead(KEY), flights.lead(KEY)
+    first, second = flights.lead(KEY, ANY), flights.lead(KEY, ANY)
     one, other = entry(), entry()
     flights.share(first, one)
-    assert flights.open(KEY) is second
+    assert flights.open(KEY, ANY) is second
     flights.share(second, other)
-    assert flights.arriving(KEY) == (other, one)
+    assert flights.arriving(KEY, ANY) == (other, one)
     flights.land(first)
-    assert flights.arriving(KEY) == (other,)
+    assert flights.arriving(KEY, ANY) == (other,)
+
+
+def test_what_several_waited_for_tells_what_the_key_varies_by() -> None:
+    flights = Flights()
+    flight = flights.lead(KEY, asks(1))
+    flights.land(flight, entry(KEY, "Vary: Cookie", request=asks(1)))
+    assert flights.varying.get(KEY, ()) == (), "nobody would have been better off"
+    for lines, names in ((["Vary: User-Agent, cookie"], CU), (["Vary: Cookie"], C), ([], ())):
+        flight = flights.lead(KEY, asks(1))
+        waiting(flight)
+        flights.share(flight, entry(KEY, *lines, request=asks(1)))
+        assert flights.varying.get(KEY, ()) == names
+        flights.land(flight)
 
 
 EXPELLED = [
@@ -116,7 +192,7 @@ def test_expelling(what: object, awaited: bool, plain: bool, labelled: bool) -> 
     arrived = [None, entry(), entry(KEY, "xkey: t", 'Cache-Groups: "g"')]
     for shared, is_expelled in zip(arrived, (awaited, plain, labelled), strict=True):
         flights = Flights()
-        flight = flights.lead(KEY)
+        flight = flights.lead(KEY, ANY)
         if shared is not None:
             flights.share(flight, shared)
         heard = waiting(flight, 1)
@@ -129,12 +205,12 @@ def test_expelling(what: object, awaited: bool, plain: bool, labelled: bool) -> 
 
 def test_an_expelled_flight_leaves_the_next_one_alone() -> None:
     flights = Flights()
-    old = flights.lead(KEY)
+    old = flights.lead(KEY, ANY)
     flights.expel(Keys((KEY,)))
-    new = flights.lead(KEY)
+    new = flights.lead(KEY, ANY)
     heard = waiting(new, 1)
     flights.land(old, Claimed.RELEASED)
-    assert flights.open(KEY) is new
+    assert flights.open(KEY, ANY) is new
     assert heard == [[]]
 
 
@@ -182,3 +258,14 @@ def test_long_keys_take_no_more_room_than_short_ones() -> None:
         assert flights.alone_until.size <= ALONE.limit
         assert sum(map(len, flights.alone_until)) + PLACE_BYTES * len(flights.alone_until) == flights.alone_until.size
     assert flights.goes_alone(b"2999" + 8000 * b"x", 1)
+
+
+def test_what_is_remembered_of_vary_is_bounded() -> None:
+    flights = Flights()
+    for number in range(20_000):
+        flights.note_vary(b"%d" % number, (b"x" * (number % 900), b"y"))
+    assert 0 < flights.varying.size <= VARYING.limit
+    assert flights.varying[b"19999"] == (b"x" * 199, b"y")
+    for number in range(20_000):
+        flights.note_vary(b"%d" % number, ())
+    assert (len(flights.varying), flights.varying.size) == (0, 0)

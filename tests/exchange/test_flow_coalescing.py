@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from tests.exchange.transcripts import AGAIN, ALONE, KEY, LEAD, RELEASED, Row, answer, check, failure, found, play
+from tests.exchange.transcripts import (
+    AGAIN,
+    ALONE,
+    KEY,
+    LEAD,
+    RELEASED,
+    Row,
+    answer,
+    check,
+    failure,
+    found,
+    play,
+)
 from tests.support.heads import BARE, date, fields, get, ok, stored
 
 from springhouse.exchange.flow import refresh, respond
@@ -17,6 +29,9 @@ FRESH = stored("Cache-Control: max-age=60", TAG, at=1_800_000_065.0)
 CONFIRMED = stored("Cache-Control: max-age=60", TAG, at=1_800_000_065.0)
 CONFIRMED.content = STALE.content = b"one object"
 PERSONAL = stored("Cache-Control: max-age=60", TAG, "Vary: A", request=get("A: 1"), at=1_800_000_065.0)
+OF_TWO = stored("Cache-Control: max-age=60", TAG, "Vary: A", request=get("A: 2"), at=1_800_000_065.0)
+STALE_PERSONAL = stored("Cache-Control: max-age=60", TAG, "Vary: A", request=get("A: 1"))
+MORE_PERSONAL = stored("Cache-Control: max-age=60", TAG, "Vary: A, B", request=get("A: 2", "B: 1"), at=1_800_000_065.0)
 ARRIVED_STALE = stored("Cache-Control: max-age=0", TAG, at=1_800_000_065.0)
 
 ROWS = [
@@ -28,15 +43,45 @@ ROWS = [
     Row("found, with a condition", get('If-None-Match: "1"'),
         [("lookup", found()), ("claim", found(FRESH, after=65))], 304, "MISS",
         "springhouse; fwd=uri-miss; collapsed; ttl=60; fwd-status=200", r.COLLAPSED, "§4.3.2"),
-    Row("found what is for others: claims again", get("A: 2"),
-        [("lookup", found()), ("claim", found(PERSONAL, after=65)), ("claim", LEAD), ("send", answer(ok(F), after=65)),
-         ("record", None)], 200, "MISS", "springhouse; fwd=vary-miss; stored; collapsed=?0; ttl=60", r.VARY_MISS,
-        "§4.1"),
-    Row("found what is not for its credentials", get("Authorization: x"),
+    Row("waited for what is for others: claims its own", get("A: 2"),
+        [("lookup", found()), ("claim", found(PERSONAL, after=65)), ("claim by a", LEAD),
+         ("send", answer(ok(F), after=65)), ("record", None)], 200, "MISS",
+        "springhouse; fwd=vary-miss; stored; collapsed=?0; ttl=60", r.VARY_MISS, "§4.1"),
+    Row("waited with its own", get("A: 2"),
+        [("lookup", found()), ("claim", found(PERSONAL, after=65)), ("claim by a", found(OF_TWO, after=65))], 200,
+        "MISS", "springhouse; fwd=vary-miss; collapsed; ttl=60", r.COLLAPSED, "§4.1"),
+    Row("waited twice in vain: waits no more", get("A: 2", "B: 2"),
+        [("lookup", found()), ("claim", found(PERSONAL, after=65)), ("claim by a", found(MORE_PERSONAL, after=65)),
+         ("claim by a, b, not waiting", LEAD), ("send", answer(ok(F), after=65)), ("record", None)], 200, "MISS",
+        "springhouse; fwd=vary-miss; stored; collapsed=?0; ttl=60", r.VARY_MISS, "§4.1"),
+    Row("what it waited for was purged, twice: waits no more", get(),
+        [("lookup", found()), ("claim", found()), ("claim", found()), ("claim, not waiting", ALONE),
+         ("send", answer(ok(F))), ("record", None)], 200, "MISS",
+        "springhouse; fwd=uri-miss; stored; collapsed=?0; ttl=60", r.URI_MISS, "§4"),
+    Row("known to vary though nothing is stored", get("A: 2"),
+        [("lookup", found(names=(b"a",))), ("claim by a", LEAD), ("send", answer(ok(F))), ("record", None)], 200,
+        "MISS", "springhouse; fwd=uri-miss; stored; ttl=60", r.URI_MISS, "§4.1"),
+    Row("known to vary by what is stored and what was", get("B: 2"),
+        [("lookup", found(PERSONAL, MORE_PERSONAL, names=(b"c",), after=65)), ("claim by a, b, c", LEAD),
+         ("send", answer(ok(F), after=65)), ("record", None)], 200, "MISS",
+        "springhouse; fwd=vary-miss; stored; ttl=60", r.VARY_MISS, "§4.1"),
+    Row("revalidates with those who have chosen the same", get("A: 1"),
+        [("lookup", found(STALE_PERSONAL, MORE_PERSONAL, names=(b"c",), after=65)),
+         ("claim by a", found(PERSONAL, after=65))], 200, "REVALIDATED",
+        "springhouse; fwd=stale; collapsed; ttl=60", r.COLLAPSED, "§4.3.3"),
+    Row("waited for a revalidation that brought what is for others", get("A: 2"),
+        [("lookup", found(STALE, after=64)), ("claim", found(PERSONAL, STALE, after=65)), ("claim by a", LEAD),
+         (SEND, answer(ok(status=304), after=65)), ("replace", None)], 200, "REVALIDATED",
+        "springhouse; fwd=stale; fwd-status=304; stored; collapsed=?0; ttl=60", r.VALIDATED, "§4.3.3"),
+    Row("got what is not for its credentials", get("Authorization: x"),
         [("lookup", found()), ("claim", found(FRESH, after=65)),
          ("send", answer(ok("Cache-Control: public, max-age=60"), after=65)), ("record", None)], 200, "MISS",
         "springhouse; fwd=request; stored; collapsed=?0; ttl=60; detail=credentials", r.CREDENTIALS, "§3.5"),
-    Row("found what is stale already: waits no more", get(),
+    Row("got what is stale already: waits no more", get(),
+        [("lookup", found()), ("claim", found(ARRIVED_STALE, after=65)), (SEND, answer(ok(status=304), after=65)),
+         ("replace", None)], 200, "REVALIDATED",
+        "springhouse; fwd=stale; fwd-status=304; stored; collapsed=?0; ttl=0", r.VALIDATED, "§4"),
+    Row("found what another process got, and is stale already: waits no more", get(),
         [("lookup", found()), ("claim", found(ARRIVED_STALE, after=65)), (SEND, answer(ok(status=304), after=65)),
          ("replace", None)], 200, "REVALIDATED",
         "springhouse; fwd=stale; fwd-status=304; stored; collapsed=?0; ttl=0", r.VALIDATED, "§4"),
@@ -147,6 +192,11 @@ def test_background(about: str, script: list[tuple[str, object]]) -> None:
         ours = fields('If-None-Match: "1"')
         assert sent.fields == fields("Accept-Language: de", "Cookie: a=1") + ours
         assert sent.request.bits == bits_of(fields("Cookie: a=1"))
+
+
+def test_a_variant_is_revalidated_in_the_background_for_itself() -> None:
+    _, steps = play(refresh(get("A: 1", "B: 1"), KEY, STALE_PERSONAL, BARE), [("claim by a, not waiting", ALONE)])
+    assert len(steps) == 1
 
 
 def test_a_head_revalidates_in_the_background_by_get() -> None:

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from springhouse.rules.options import Options
     from springhouse.rules.reasons import Reason
 
-__all__ = ["AGAIN", "ALONE", "BARE", "KEY", "LEAD", "NOW", "RELEASED", "Row", "answer", "failure", "found", "get", "ok",
-           "play", "stored", "table"]  # fmt: skip
+__all__ = ["AGAIN", "ALONE", "BARE", "KEY", "LEAD", "NOW", "RELEASED", "Row", "answer", "failure",
+           "found", "get", "ok", "play", "stored", "table"]  # fmt: skip
 
 LEAD, AGAIN, ALONE, RELEASED = Claimed.LEAD, Claimed.AGAIN, Claimed.ALONE, Claimed.RELEASED
 _SHOWN = IF_NONE_MATCH | IF_MODIFIED_SINCE | RANGE | IF_RANGE
@@ -56,9 +56,9 @@ class Row(NamedTuple):
     anchor: str
 
 
-def found(*variants: Entry, after: float = 0, goes_alone: bool = False) -> Found:
+def found(*variants: Entry, after: float = 0, goes_alone: bool = False, names: tuple[bytes, ...] = ()) -> Found:
     """Return what a store has, `after` seconds after NOW."""
-    return Found(variants, NOW + after, goes_alone=goes_alone)
+    return Found(variants, NOW + after, goes_alone=goes_alone, names=names)
 
 
 def answer(response: Response, *, after: float = 0, length: int | None = 7) -> Answer:
@@ -76,8 +76,9 @@ def described(step: Step) -> str:
     match step:
         case Lookup():
             return "lookup"
-        case Claim(_, _, wait):
-            return "claim" if wait else "claim, not waiting"
+        case Claim(_, _, wait, names):
+            by = f" by {', '.join(name.decode() for name in names)}" if names else ""
+            return f"claim{by}" if wait else f"claim{by}, not waiting"
         case Send():
             shown = [f"{n.decode()}: {v.decode()}" for n, v in step.fields if bit_of(n) & _SHOWN]
             return " | ".join(["send", *shown])

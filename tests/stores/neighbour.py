@@ -42,13 +42,13 @@ def main(folder: Path, locks: str = "own") -> None:
         elif what == b"told":
             answer = str(len(told))
         elif what == b"acquire":
-            acquired = subject.tier.leases.acquire(words[0], print, since=monotonic())
+            acquired = subject.tier.leases.acquire(words[0], b"", print, since=monotonic())
             answer = "lease" if isinstance(acquired, Lease) else acquired.value
             if isinstance(acquired, Lease):
                 held[words[0]] = acquired
         elif what == b"wait":
             outcome: list[Verdict] = []
-            subject.tier.leases.wait(words[0], outcome.append)
+            subject.tier.leases.wait(words[0], b"", outcome.append)
             print("waiting", flush=True)
             loop.until(lambda outcome=outcome: outcome)
             answer = outcome[0].value

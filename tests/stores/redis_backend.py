@@ -162,9 +162,9 @@ async def asked(ask: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
         return await answer
 
 
-async def acquired(store: Tier, key: bytes, since: float | None = None) -> Any:
+async def acquired(store: Tier, key: bytes, since: float | None = None, *, variant: bytes = b"") -> Any:
     """Ask for a lease, having looked up its key just now or at a certain time."""
-    return await asked(store.leases.acquire, key, since=monotonic() if since is None else since)
+    return await asked(store.leases.acquire, key, variant, since=monotonic() if since is None else since)
 
 
 async def content_of(entry: Entry) -> bytes:

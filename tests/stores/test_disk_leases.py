@@ -39,7 +39,7 @@ def loop() -> Loop:
 
 def acquired(store: DiskStore, key: bytes, since: float | None = None) -> Lease | Verdict:
     """Ask for a lease, having looked up its key just now or at a certain time."""
-    return store.leases.acquire(key, print, since=monotonic() if since is None else since)
+    return store.leases.acquire(key, b"", print, since=monotonic() if since is None else since)
 
 
 @pytest.fixture(params=["own", "process"])
@@ -113,7 +113,7 @@ def test_a_slow_disk_does_not_keep_the_others_waiting(folder: Path, loop: Loop) 
     one.put(make_entry(KEY))
     one.leases.release(lease)
     assert acquired(two, KEY) is Verdict.HELD
-    assert loop.result(lambda done: two.leases.wait(KEY, done)) is Verdict.WITHOUT
+    assert loop.result(lambda done: two.leases.wait(KEY, b"", done)) is Verdict.WITHOUT
     assert isinstance(acquired(two, KEY), Lease)
     is_writing_again.set()
 
@@ -150,7 +150,7 @@ def test_who_cannot_write_lets_the_others_go_at_once(folder: Path, loop: Loop, m
     lease = acquired(one, KEY)
     assert acquired(two, KEY) is Verdict.HELD
     told: list[Verdict] = []
-    two.leases.wait(KEY, told.append)
+    two.leases.wait(KEY, b"", told.append)
     monkeypatch.setattr(one._writer, "_committed", lambda batch: False)
     one.put(make_entry(KEY))
     one.leases.release(lease)
@@ -227,7 +227,7 @@ def test_when_locks_fail_everybody_goes_without(
     monkeypatch.setattr(byte_locks.OpenFileLocks, method, fail)
     assert acquired(two, KEY) is (Verdict.HELD if method == "is_taken" else Verdict.WITHOUT)
     if method == "is_taken":
-        assert loop.result(lambda done: two.leases.wait(KEY, done)) is Verdict.WITHOUT
+        assert loop.result(lambda done: two.leases.wait(KEY, b"", done)) is Verdict.WITHOUT
     one.close()
     two.close()
 
@@ -260,7 +260,7 @@ def test_nobody_is_told_anything_after_the_end(folder: Path, loop: Loop) -> None
     two = disk(folder, loop, DiskLimits(leases=LeaseLimits(patience=0.05)))
     assert isinstance(acquired(one, KEY), Lease)
     told: list[Verdict] = []
-    two.leases.wait(KEY, told.append)
+    two.leases.wait(KEY, b"", told.append)
     two.close()
     assert acquired(two, OTHER) is Verdict.WITHOUT
     one.close()

@@ -105,7 +105,7 @@ def test_who_has_it_gets_no_other(fleet: Fleet) -> None:
             assert await acquired(two, KEY) is Verdict.HELD
             one.leases.release(lease)
             await asked(one.flush)
-            assert await asked(two.leases.wait, KEY) is Verdict.FREE
+            assert await asked(two.leases.wait, KEY, b"") is Verdict.FREE
             heir = await acquired(two, KEY)
             assert isinstance(heir, Lease)
             one.leases.release(lease)  # again: it is another's by now
@@ -146,7 +146,7 @@ async def fetch(store: Tier, origin: list[bytes], key: bytes, seconds: float) ->
             return bytes(found[0].content)
         answer = await acquired(store, key, since)
         if answer is Verdict.HELD:
-            answer = await asked(store.leases.wait, key)
+            answer = await asked(store.leases.wait, key, b"")
         if answer is Verdict.FREE:
             continue
         origin.append(key)
@@ -188,7 +188,7 @@ def test_nobody_waits_for_a_key_that_is_not_shareable(fleet: Fleet) -> None:
         async with AsyncExitStack() as stack:
             one, two = await fleet(stack, 2)
             lease = await acquired(one, KEY)
-            waiting = asyncio.create_task(asked(two.leases.wait, KEY))
+            waiting = asyncio.create_task(asked(two.leases.wait, KEY, b""))
             await asyncio.sleep(0.05)
             assert not waiting.done()
             one.leases.release(lease, Verdict.ALONE)
@@ -204,13 +204,13 @@ def test_who_waits_for_one_that_fails_tries_at_once_and_the_next_may_wait_again(
         async with AsyncExitStack() as stack:
             one, two, three = await fleet(stack, 3)
             lease = await acquired(one, KEY)
-            waiting = [asyncio.create_task(asked(store.leases.wait, KEY)) for store in (two, three)]
+            waiting = [asyncio.create_task(asked(store.leases.wait, KEY, b"")) for store in (two, three)]
             await asyncio.sleep(0.05)
             one.leases.release(lease, Verdict.WITHOUT)
             assert await asyncio.gather(*waiting) == [Verdict.WITHOUT] * 2
             lease = await acquired(two, KEY)
             assert isinstance(lease, Lease)
-            later = asyncio.create_task(asked(three.leases.wait, KEY))
+            later = asyncio.create_task(asked(three.leases.wait, KEY, b""))
             await asyncio.sleep(0.05)
             two.put(make_entry(KEY))
             two.leases.release(lease)
@@ -225,7 +225,7 @@ def test_who_has_waited_long_enough_goes_on_without(fleet: Fleet) -> None:
         async with AsyncExitStack() as stack:
             one, two = await fleet(stack, 2, patience=0.1)
             assert isinstance(await acquired(one, KEY), Lease)
-            assert await asked(two.leases.wait, KEY) is Verdict.WITHOUT
+            assert await asked(two.leases.wait, KEY, b"") is Verdict.WITHOUT
 
     asyncio.run(test())
 
@@ -236,9 +236,9 @@ def test_waiting_can_be_given_up(fleet: Fleet) -> None:
             one, two = await fleet(stack, 2)
             lease = await acquired(one, KEY)
             told: list[Verdict] = []
-            stop = two.leases.wait(KEY, told.append)
+            stop = two.leases.wait(KEY, b"", told.append)
             second: list[Verdict] = []
-            two.leases.wait(KEY, second.append)
+            two.leases.wait(KEY, b"", second.append)
             await asyncio.sleep(0.02)
             stop()
             one.leases.release(lease)
@@ -255,7 +255,7 @@ def test_who_leaves_gives_its_leases_up(fleet: Fleet) -> None:
             async with AsyncExitStack() as until_it_leaves:
                 (one,) = await fleet(until_it_leaves, 1)
                 assert isinstance(await acquired(one, KEY), Lease)
-                waiting = asyncio.create_task(asked(two.leases.wait, KEY))
+                waiting = asyncio.create_task(asked(two.leases.wait, KEY, b""))
             assert await waiting is Verdict.FREE
             assert isinstance(await acquired(two, KEY), Lease)
 

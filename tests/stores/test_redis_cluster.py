@@ -72,7 +72,7 @@ def test_a_stream_and_a_lease_in_a_cluster(cluster: RedisCluster) -> None:
                 arriving.write(b"x" * 2_000_000)
                 arriving.commit(make_entry(key(n), b""))
                 one.leases.release(lease)
-                assert await asked(two.leases.wait, key(n)) is Verdict.FREE
+                assert await asked(two.leases.wait, key(n), b"") is Verdict.FREE
                 (entry,) = await asked(two.lookup, key(n))
                 assert await content_of(entry) == b"x" * 2_000_000
             assert one.refusals == {}

@@ -36,7 +36,7 @@ def test_a_dead_leader_is_replaced_and_what_it_still_brings_is_refused(shared_re
             assert dead.leases._keeper is not None
             dead.leases._keeper.cancel()  # it is asleep, and extends nothing
             assert await acquired(heir, KEY) is Verdict.HELD
-            assert await asked(heir.leases.wait, KEY) is Verdict.FREE
+            assert await asked(heir.leases.wait, KEY, b"") is Verdict.FREE
             second = await acquired(heir, KEY)
             assert isinstance(second, Lease)
             assert second.token > first.token
@@ -61,7 +61,7 @@ def test_a_late_write_is_refused_even_before_its_heir_has_stored_anything(shared
             dead, heir = await nodes(stack, shared_redis, 2, SHORT)
             assert isinstance(await acquired(dead, KEY), Lease)
             dead.leases._keeper.cancel()
-            assert await asked(heir.leases.wait, KEY) is Verdict.FREE
+            assert await asked(heir.leases.wait, KEY, b"") is Verdict.FREE
             assert isinstance(await acquired(heir, KEY), Lease)
             large = dead.arrive(KEY, nobody)
             large.write(b"x" * 2**20)
@@ -91,9 +91,9 @@ def test_a_lease_that_is_never_released_ends(shared_redis: RedisServer) -> None:
         async with AsyncExitStack() as stack:
             one, two = await nodes(stack, shared_redis, 2, forgetful)
             lease = await acquired(one, KEY)
-            assert await asked(two.leases.wait, KEY) is Verdict.FREE
+            assert await asked(two.leases.wait, KEY, b"") is Verdict.FREE
             assert lease.is_lost
-            assert one.leases.token(KEY) == 0
+            assert one.leases.of(make_entry(KEY)) is None
             assert isinstance(await acquired(two, KEY), Lease)
 
     asyncio.run(test())
@@ -105,9 +105,9 @@ def test_without_redis_everybody_fetches(redis_server: RedisServer) -> None:
             lease = await acquired(store, KEY)
             redis_server.kill()
             assert await acquired(store, b"http://a.test/2") is Verdict.WITHOUT
-            assert await asked(store.leases.wait, b"http://a.test/2") is Verdict.WITHOUT
+            assert await asked(store.leases.wait, b"http://a.test/2", b"") is Verdict.WITHOUT
             store.leases.release(lease)
             await asked(store.flush)
-            assert store.leases.token(KEY) == 0
+            assert store.leases.of(make_entry(KEY)) is None
 
     asyncio.run(test())

@@ -68,7 +68,7 @@ class Exchange(Performer):
             if engine.store.lookup(key):
                 return False
         elif may_lead(request) and engine.store.lacks(key):
-            self.flight = flights.lead(key)
+            self.flight = flights.lead(key, request)
         else:
             return False
         self.epoch = engine.fence.epoch
@@ -97,6 +97,9 @@ class Exchange(Performer):
             self._remember()
         elif entry.key in flights.alone_until:
             flights.forget(entry.key, with_credentials=self._has_credentials)
+        flight = self.flight
+        if flight is not None and flight.lease is not None:
+            flight.lease.entry = entry
         if entry.length is not None and entry.length <= AT_ONCE_MAX:
             self.held = entry
         else:
@@ -144,9 +147,10 @@ class Exchange(Performer):
         if len(entry.content) != entry.length:
             return False
         self.call = None
-        if engine.fence.lets_through(entry, self.epoch):
+        is_current = engine.fence.lets_through(entry, self.epoch)
+        if is_current:
             engine.store.put(entry)
-        self._land(None)
+        self._land(entry if is_current else None)
         reply = self.held_reply
         self.held = self.held_reply = None
         if reply is not None:

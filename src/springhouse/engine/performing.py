@@ -8,14 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from springhouse.engine.clock import steady
-from springhouse.engine.flights import Flight
+from springhouse.engine.flights import Flight, News, Waiter
 from springhouse.engine.ports import Call
 from springhouse.exchange.flow import Flow
 from springhouse.exchange.reply import Reply
 from springhouse.exchange.steps import (
     Claim,
     Claimed,
-    Failure,
     Forget,
     Found,
     Later,
@@ -123,8 +122,8 @@ class Performer:
     def _found(self, stored: tuple[Entry, ...], now: float, *, goes_alone: bool = False) -> Found:
         flights = self.engine.flights
         if flights.by_key:
-            stored = flights.arriving(self.key) + stored
-        return Found(stored, now, goes_alone=goes_alone)
+            stored = flights.arriving(self.key, self.request) + stored
+        return Found(stored, now, goes_alone=goes_alone, names=flights.varying.get(self.key, ()))
 
     @property
     def _has_credentials(self) -> bool:
@@ -144,13 +143,13 @@ class Performer:
         flights = self.engine.flights
         if step.wait and self.key in flights.alone_until and self._goes_alone():
             return Claimed.ALONE
-        flight = flights.open(step.key)
+        flight = flights.open(step.key, step.request, step.names)
         if flight is None:
-            self.flight = flights.lead(step.key)
+            flight = self.flight = flights.lead(step.key, step.request, step.names)
             leases = self.engine.store.leases
             if leases is None or not step.wait:
                 return Claimed.LEAD
-            return self._claimed(leases.acquire(step.key, self._lease_answered, since=self.looked_at))
+            return self._claimed(leases.acquire(step.key, flight.variant, self._lease_answered, since=self.looked_at))
         if not step.wait:
             return Claimed.ALONE
         self._waits_in = flight
@@ -173,12 +172,12 @@ class Performer:
             self._lease_answered(verdict)
 
     def _claimed(self, answer: Lease | Verdict | None) -> object:
-        """Return the result of a claim, as the processes that share the store have settled who fetches the key."""
-        engine = self.engine
+        """Return the result of a claim, as the processes that share the store have settled who fetches."""
+        engine, flight = self.engine, self.flight
         if answer is None:
             return PENDING
-        if answer is Verdict.HELD and engine.store.leases is not None:
-            engine.store.leases.wait(self.key, self._lease_ended)
+        if answer is Verdict.HELD and engine.store.leases is not None and flight is not None:
+            engine.store.leases.wait(self.key, flight.variant, self._lease_ended)
             return PENDING
         if answer is Verdict.FREE:
             engine.store.look_behind(self.key)
@@ -188,15 +187,20 @@ class Performer:
             self._remember()
             self._land(Claimed.RELEASED)
             return Claimed.ALONE
-        if isinstance(answer, Lease) and self.flight is not None:
-            self.flight.lease = answer
+        if isinstance(answer, Lease) and flight is not None:
+            flight.lease = answer
         return Claimed.LEAD
 
-    def _woken(self, news: Failure | Claimed | None) -> None:
+    def _woken(self, news: News) -> None:
         self._waits_in = None
         if self.flow is None:
             return
-        result: Any = news if news is not None else self._lookup(Lookup(self.key))
+        result: Any = news
+        if isinstance(news, Entry):
+            engine = self.engine
+            result = self._found((news, *engine.store.lookup(self.key)), engine.clock())
+        elif news is None:
+            result = self._lookup(Lookup(self.key))
         if result is not PENDING:
             self.run(self.flow, result)
 
@@ -211,14 +215,18 @@ class Performer:
         self.take_in(step.entry, self.engine.clock())
 
     def _replace(self, step: Replace) -> None:
-        if self.engine.fence.lets_through(step.new, self.epoch):
+        is_current = self.engine.fence.lets_through(step.new, self.epoch)
+        if is_current:
+            if self.flight is not None and self.flight.lease is not None:
+                self.flight.lease.entry = step.new
             self.engine.store.replace(step.old, step.new)
-        self._land(None)
+        self._land(step.new if is_current else None)
 
     def _release(self, step: Release) -> None:
         if step.lasting:
             self._remember()
-        told = Verdict.ALONE if step.lasting else Verdict.WITHOUT
+        # What is so for a request with credentials need not be so for the others, in other processes either.
+        told = Verdict.ALONE if step.lasting and not self._has_credentials else Verdict.WITHOUT
         self._land(step.failure or Claimed.RELEASED, told=told)
 
     def _forget(self, step: Forget) -> object:
@@ -237,12 +245,24 @@ class Performer:
                 if not outstanding:
                     go_on(None)
 
+            waiters: list[Waiter] = []
+            if step.sparing is not None and is_latest:
+                waiters = self._take_waiters()  # they get what is spared
+                self.engine.flights.note_vary(self.key, step.sparing.vary)
             for purge in purges:
                 self.engine.purge(purge, purged)
             if is_latest:
                 self.epoch = fence.epoch  # the purges so far that select it are this exchange's own
+            if waiters and self.flight is not None:
+                self.flight.waiters = waiters
 
         return self._wait_for(begin)
+
+    def _take_waiters(self) -> list[Waiter]:
+        waiters: list[Waiter] = []
+        if self.flight is not None:
+            waiters, self.flight.waiters = self.flight.waiters, waiters
+        return waiters
 
     def _wait_for(self, begin: Callable[[Callable[[Result], None]], None]) -> object:
         """Perform a step that ends in a callback: at once, or later, while the origin is held back."""
@@ -267,11 +287,11 @@ class Performer:
     def _later(self, step: Later) -> None:
         self.engine.refresh(step.request, step.key, step.entry)
 
-    def _land(self, outcome: Failure | Claimed | None, *, told: Verdict = Verdict.FREE) -> None:
-        """Lead no longer. `outcome`: what those who wait here are told; `told`: those who wait in other processes."""
+    def _land(self, news: News, *, told: Verdict = Verdict.FREE) -> None:
+        """Lead no longer. `news`: what those who wait here are told; `told`: those who wait in other processes."""
         flight, self.flight = self.flight, None
         if flight is not None:
-            self.engine.flights.land(flight, outcome)
+            self.engine.flights.land(flight, news)
             if flight.lease is not None:
                 self.engine.end_lease(flight, told)
 

@@ -10,7 +10,7 @@ one). The rules decide; the flow only carries their decisions out, in this order
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Final, assert_never
 
 from springhouse.exchange import reply as replies
 from springhouse.exchange.reply import BYPASS, HIT, MISS, REVALIDATED, STALE, Ours, Reply
@@ -51,9 +51,12 @@ from springhouse.rules.validation import (
     left_out,
     may_serve_on_error,
 )
+from springhouse.rules.variants import all_names
 
 Flow = Generator[Step, Result, Reply | None]
 
+TRIES_MAX: Final = 2
+"""How often a request waits at most: once while it is not known who wants the same, and once with those who do."""
 _CONDITION_NAMES = frozenset({b"if-none-match", b"if-modified-since"})
 _RANGE_NAMES = frozenset({b"range", b"if-range"})
 _SET_COOKIE_NAME = frozenset({b"set-cookie"})
@@ -85,6 +88,7 @@ def respond(request: Request, key: bytes, options: Options) -> Flow:
         return (yield from _bypass(request, key, why, options))
     found = yield Lookup(key)
     waited: Errand | None = None
+    tries = 0
     while True:
         assert isinstance(found, Found)
         decision = decide(request, found.variants, found.now, options)
@@ -103,24 +107,27 @@ def respond(request: Request, key: bytes, options: Options) -> Flow:
                 errand = Errand(key, why, entry, options.withheld)
             case _:
                 assert_never(decision)
-        alone = found.goes_alone or not _may_lead(request, errand, waited)
-        claimed = Claimed.ALONE if alone else (yield Claim(key, request))
-        if isinstance(claimed, Found):
-            found, waited = claimed, errand
-            continue
-        if claimed is Claimed.AGAIN:
-            found = yield Lookup(key)
-            continue
-        if isinstance(claimed, Failure):
-            return _instead_of_failure(request, errand, claimed)
-        errand.leads = claimed is Claimed.LEAD
-        errand.collapsed = False if waited is not None or claimed is Claimed.RELEASED else None
-        return (yield from _fetch(request, errand, options))
+        if found.goes_alone or not _may_lead(request, errand, waited):
+            claimed: Result = Claimed.ALONE
+        else:
+            claimed = yield Claim(key, request, tries < TRIES_MAX, _known_names(errand, found, waited))
+        tries += 1
+        match claimed:
+            case Found():
+                found, waited = claimed, errand
+            case Claimed.AGAIN:
+                found = yield Lookup(key)
+            case Failure():
+                return _instead_of_failure(request, errand, claimed)
+            case _:
+                errand.leads = claimed is Claimed.LEAD
+                errand.collapsed = False if waited is not None or claimed is Claimed.RELEASED else None
+                return (yield from _fetch(request, errand, options))
 
 
 def refresh(request: Request, key: bytes, entry: Entry, options: Options) -> Flow:
     """Revalidate an entry that has been served stale, unless somebody else already does."""
-    claimed = yield Claim(key, request, wait=False)
+    claimed = yield Claim(key, request, wait=False, names=entry.vary)
     if claimed is Claimed.LEAD:
         yield from _fetch(_plain(request), Errand(key, reasons.STALE, entry, leads=True), options)
     return None
@@ -176,13 +183,21 @@ def _may_lead(request: Request, errand: Errand, waited: Errand | None) -> bool:
 
     What was waited for and is stale on arrival would be so again: better all at once than one after the other.
     """
-    if waited is not None and errand.entry is not None:
+    if waited is not None and errand.entry is not None and errand.entry is not waited.entry:
         return False
     if request.method != b"GET" or errand.why is reasons.CREDENTIALS:
         return False
     if request.bits & RANGE and errand.entry is None:
         return False
     return not request.bits & CACHE_CONTROL or b"no-store" not in directives_of(request)
+
+
+def _known_names(errand: Errand, found: Found, waited: Errand | None) -> tuple[bytes, ...]:
+    """Return the fields by which it is known who wants the same: those that chose the entry to be validated, or all
+    that Vary names under the key, when that was waited for and the answer had another Vary."""
+    if errand.entry is not None and waited is None:
+        return errand.entry.vary
+    return all_names(found.variants, found.names) if found.variants else found.names
 
 
 def _plain(request: Request) -> Request:

@@ -32,22 +32,30 @@ class Lookup:
 class Found:
     """What is stored (or arriving and already usable) under a key, at the instant `now`."""
 
-    __slots__ = ("goes_alone", "now", "variants")
+    __slots__ = ("goes_alone", "names", "now", "variants")
 
-    def __init__(self, variants: tuple[Entry, ...], now: float, *, goes_alone: bool = False) -> None:
+    def __init__(
+        self, variants: tuple[Entry, ...], now: float, *, goes_alone: bool = False, names: tuple[bytes, ...] = ()
+    ) -> None:
         self.variants = variants
         self.now = now
         self.goes_alone = goes_alone
         """The key lately proved not shareable: there is nothing to claim."""
+        self.names = names
+        """What Vary named lately under the key, whether or not something is stored."""
 
 
 @dataclass(slots=True)
 class Claim:
-    """Ask to be the only one that fetches the key; wait if somebody else already is. `wait`: False only asks."""
+    """Ask to be the only one that fetches a variant of the key; wait if somebody else already is.
+
+    `wait`: False only asks. `names`: the fields that choose the variant, as far as they are known.
+    """
 
     key: bytes
     request: Request
     wait: bool = True
+    names: tuple[bytes, ...] = ()
 
 
 class Claimed(Enum):
@@ -56,7 +64,7 @@ class Claimed(Enum):
     LEAD = "lead"
     """Fetch, and tell the others by Record, Replace or Release."""
     AGAIN = "again"
-    """Look up again: another process has just stored the key."""
+    """Look up again: another process has just stored the variant."""
     ALONE = "alone"
     """Fetch for yourself: this key has proved not shareable, or somebody else leads and you would not wait."""
     RELEASED = "released"

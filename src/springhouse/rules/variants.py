@@ -122,6 +122,11 @@ def is_beyond_fields(name: bytes) -> bool:
     return name == b"host" or bool(bit_of(name) & (FORWARDING | ODD))
 
 
+def all_names(variants: Iterable[Entry], more: tuple[bytes, ...] = ()) -> tuple[bytes, ...]:
+    """Return the names that any of the entries lists in Vary, and those more, sorted."""
+    return tuple(sorted({*more, *(name for entry in variants for name in entry.vary)}))
+
+
 def matching(request: Request, variants: Iterable[Entry]) -> list[Entry]:
     """Return the entries whose Vary matches the request, the most recent first (§4)."""
     found = []

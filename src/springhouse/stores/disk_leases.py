@@ -1,12 +1,13 @@
-"""A lease for a cold key: of all processes on a folder that miss it, one fetches it, the others wait (decision 0018).
+"""A lease for what is cold: of all processes on a folder that miss it, one fetches it, the others wait (decision 18).
 
-A lease is a lock on one byte, at the offset that a digest of the key says. So a dead holder's is free at once, nothing
-lapses, and nothing is extended. Who waits looks at the byte again and again, which is on the loop but costs a
+A lease is a lock on one byte, at the offset that a digest of key and variant says. So a dead holder's is free at once,
+nothing lapses, and nothing is extended. Who waits looks at the byte again and again, which is on the loop but costs a
 microsecond.
 
-What became of a key is noted before its byte is unlocked, for those who waited, and for those who had looked it up just
-before it was stored and ask for its lease just after. These notes stand in a file that all processes map; later ones
-overwrite earlier ones of other keys, and then a key is fetched once more than it had to be.
+What became of it is noted before its byte is unlocked: for those who waited, even if another has locked it since, and
+for those who had looked it up just before it was stored and ask for its lease just after. These notes stand in a file
+that all processes map; later ones overwrite earlier ones of other keys, and then a key is fetched once more than it had
+to be.
 
 When locks do not work here, everybody goes without.
 """
@@ -31,6 +32,8 @@ _SLOWER: Final = 1.5
 _TOLD: Final = bound(
     "notes of leases", 320 * KIB, "what was lately heard of keys that other processes have stored on the disk"
 )
+_CLOCK_S: Final = 0.002
+"""How exactly notes are timed, twice over."""
 
 Settled = Callable[[bool], None]
 """Is told whether what was put could be stored."""
@@ -106,9 +109,9 @@ class DiskLeases:
             self._held.clear()
             self._leaving.clear()
 
-    def acquire(self, key: bytes, done: Acquired, *, since: float) -> Lease | Verdict:
-        """Return the lease of a key, or HELD, FREE, ALONE or WITHOUT, at once; see Leasing."""
-        digest = _digest(key)
+    def acquire(self, key: bytes, variant: bytes, done: Acquired, *, since: float) -> Lease | Verdict:
+        """Return a lease, or HELD, FREE, ALONE or WITHOUT, at once; see Leasing."""
+        digest = _digest(key + variant)
         with self._threads:
             if digest in self._held or self._is_closed:
                 return Verdict.WITHOUT
@@ -123,7 +126,7 @@ class DiskLeases:
                     return Verdict.FREE
             except OSError:
                 return Verdict.WITHOUT
-            lease = self._held[digest] = Lease(key, digest)
+            lease = self._held[digest] = Lease(key, variant, digest)
             return lease
 
     def _may_have_missed(self, digest: int, since: float) -> bool:
@@ -141,9 +144,9 @@ class DiskLeases:
             self._told.note(digest, (note, at))
         return at
 
-    def wait(self, key: bytes, done: Waited) -> Callable[[], object]:
-        """Wait while another process holds the lease of a key; see Leasing."""
-        waiting = _Waiting(_digest(key), done)
+    def wait(self, key: bytes, variant: bytes, done: Waited) -> Callable[[], object]:
+        """Wait while another process holds a lease; see Leasing."""
+        waiting = _Waiting(_digest(key + variant), done)
         self._later(waiting.pause, lambda: self._look(waiting))
         return waiting.stop
 
@@ -164,7 +167,7 @@ class DiskLeases:
         with self._threads:
             is_ours = digest in self._held or digest in self._leaving
             try:
-                if not is_ours and self._locks.is_taken(digest):
+                if not is_ours and not self._was_given_up(digest, waited) and self._locks.is_taken(digest):
                     return Verdict.HELD if waited < self._limits.patience else Verdict.WITHOUT
             except OSError:
                 return Verdict.WITHOUT
@@ -174,6 +177,11 @@ class DiskLeases:
         if notes.is_younger(Verdict.WITHOUT, digest, waited) and not notes.is_younger(Verdict.FREE, digest, waited):
             return Verdict.WITHOUT
         return Verdict.FREE
+
+    def _was_given_up(self, digest: int, waited: float) -> bool:
+        """Say whether the process that was waited for has let go, whoever has the lease by now."""
+        within = waited - _CLOCK_S
+        return any(self._notes.is_younger(told, digest, within) for told in (Verdict.FREE, Verdict.WITHOUT))
 
     def release(self, lease: Lease, told: Verdict = Verdict.FREE) -> None:
         """Give a lease up, once what was put under its key is stored; see Leasing."""

@@ -1,4 +1,6 @@
-"""Leases: of all processes that miss a key, one fetches it and the others wait. What is said about them.
+"""Leases: of all processes that miss a variant, one fetches it and the others wait. What is said about them.
+
+A variant is named by what chooses it (`purging.variant_chosen`); while it is not known that the key varies, by b"".
 
 A store that processes share offers them: `disk_leases` for those on one folder, `redis_leases` for those on one Redis.
 """
@@ -7,12 +9,14 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
+from springhouse.rules.entry import Entry
+
 
 class Verdict(Enum):
     """What came of asking or waiting, when it was not a lease."""
 
     HELD = "held"
-    """Another process is fetching the key: wait."""
+    """Another process is fetching the variant: wait."""
     FREE = "free"
     """It no longer is: look up again, behind memory."""
     ALONE = "alone"
@@ -23,14 +27,17 @@ class Verdict(Enum):
 
 
 class Lease:
-    """The right to fetch a key for everybody."""
+    """The right to fetch a variant of a key for everybody."""
 
-    __slots__ = ("is_lost", "key", "token")
+    __slots__ = ("entry", "is_lost", "key", "token", "variant")
 
-    def __init__(self, key: bytes, token: int) -> None:
+    def __init__(self, key: bytes, variant: bytes, token: int) -> None:
         self.key = key
+        self.variant = variant
         self.token = token
         """By what the store knows it."""
+        self.entry: Entry | None = None
+        """What the fetch has brought, and is put."""
         self.is_lost = False
         """It has lapsed, and somebody else may have one: what is put will be refused then."""
 
@@ -42,15 +49,18 @@ Waited = Callable[[Verdict], None]
 class Leasing(Protocol):
     """Gives leases. Callbacks come on the loop's thread, and not before the call has returned."""
 
-    def acquire(self, key: bytes, done: Acquired, *, since: float) -> Lease | Verdict | None:
-        """Ask for the lease of a key: return it, or HELD, FREE, ALONE or WITHOUT; or None, and `done` is given that.
+    def acquire(self, key: bytes, variant: bytes, done: Acquired, *, since: float) -> Lease | Verdict | None:
+        """Ask for a lease: return it, or HELD, FREE, ALONE or WITHOUT; or None, and `done` is given that.
 
         `since`: when the look-up began, by time.monotonic, after which it is wanted. FREE: there is no need for it,
-        another process has stored the key, and that look-up may not have seen it.
+        another process has stored the variant, and that look-up may not have seen it.
         """
 
-    def wait(self, key: bytes, done: Waited) -> Callable[[], object]:
-        """Wait while another process holds the lease; `done` is given FREE, ALONE or WITHOUT. Return how to stop."""
+    def wait(self, key: bytes, variant: bytes, done: Waited) -> Callable[[], object]:
+        """Wait until the process that holds the lease now gives it up, and not for the next that gets it.
+
+        `done` is given FREE, ALONE or WITHOUT. Return how to stop.
+        """
 
     def release(self, lease: Lease, told: Verdict = Verdict.FREE) -> None:
         """Give a lease up; nothing happens when that is done. `told` is what those who wait are to hear.

@@ -98,14 +98,15 @@ def counted(held: Iterable[Held]) -> Receipt:
 
 def variant_of(entry: Entry) -> bytes:
     """Return what tells an entry from the others of its key: those it supersedes have the same."""
-    return _digest(entry.vary, entry.selector) if entry.vary else _ONLY_VARIANT
+    return variant_chosen(entry.vary, entry.selector) if entry.vary else _ONLY_VARIANT
 
 
-def _digest(vary: tuple[bytes, ...], selector: tuple[bytes | None, ...]) -> bytes:
+def variant_chosen(vary: tuple[bytes, ...], selector: tuple[bytes | None, ...]) -> bytes:
+    """Return the same for what is chosen by these values of the fields that Vary names."""
     return blake2b(msgpack.encode((vary, selector)), digest_size=16).digest()
 
 
-_ONLY_VARIANT: Final = _digest((), ())
+_ONLY_VARIANT: Final = variant_chosen((), ())
 
 
 def selects(what: Selection, entry: Entry) -> bool:

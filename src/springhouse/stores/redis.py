@@ -22,13 +22,14 @@ from typing import Any
 from springhouse.rules.entry import Entry
 from springhouse.stores import digests, purging
 from springhouse.stores.codec import Codec, CodecError
+from springhouse.stores.leasing import Lease
 from springhouse.stores.memory import cost_of
 from springhouse.stores.purging import Held, Keys, Purge, Receipt, remaining
 from springhouse.stores.redis_address import Address
 from springhouse.stores.redis_contents import ArrivingEnds, Body, RedisArriving, proof_of
 from springhouse.stores.redis_finding import Answer, Finder, read_whole
 from springhouse.stores.redis_layout import Layout, Lifetimes, stamp_of, variant_of
-from springhouse.stores.redis_leases import LeaseLimits, Leases
+from springhouse.stores.redis_leases import LeaseLimits, Leases, name_of
 from springhouse.stores.redis_link import Away, Link, LinkLimits, Patience, Refused
 from springhouse.stores.redis_log import LogLimits, PurgeLog
 from springhouse.stores.redis_purging import Pending, Purger
@@ -178,7 +179,7 @@ class RedisStore:
             self._in_order(entry.key, self._put(entry, entry.content, size, self._now(entry)))
 
     def _now(self, entry: Entry) -> "_Moment":
-        return _Moment(self._log.seen, self.leases.token(entry.key), self._purger.covering(entry))
+        return _Moment(self._log.seen, self.leases.of(entry), self._purger.covering(entry))
 
     async def _put(self, entry: Entry, content: bytes, size: int, moment: "_Moment") -> None:
         try:
@@ -228,7 +229,7 @@ class RedisStore:
         base, age = self._layout.base(key), max(0, int(1000 * (now - entry.requested_at)))
         reply = await self._link.script(
             PUT, base, base, key, mode, variant, record, size, stamp_of(entry), ttl, labels, epoch, age,
-            moment.token, self.limits.variants_max, _text(entry.fresh_until), *rest,
+            *moment.token, self.limits.variants_max, _text(entry.fresh_until), *rest,
         )  # fmt: skip
         if reply != b"stored":
             self.refusals[str(reply, "ascii", "replace") if isinstance(reply, bytes) else "?"] += 1
@@ -274,7 +275,7 @@ class RedisStore:
     def _commit(self, arriving: RedisArriving, entry: Entry) -> None:
         stored = copy(entry)  # who is being served from it still needs the content it has
         stored.content, stored.length = b"", arriving.length
-        self._in_order(entry.key, self._finish(arriving, stored, self._now(stored)))
+        self._in_order(entry.key, self._finish(arriving, stored, self._now(entry)))
 
     async def _finish(self, arriving: RedisArriving, entry: Entry, moment: "_Moment") -> None:
         try:
@@ -366,11 +367,16 @@ class RedisStore:
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """How things stood when an entry came: the last purge known, the token of its lease, purges to put it after."""
+    """How things stood when an entry came: the last purge known, its lease, purges to put it after."""
 
     seen: int
-    token: int
+    lease: Lease | None
     after: list[Pending]
+
+    @property
+    def token(self) -> tuple[int, bytes]:
+        """The token of the lease and its name in Redis; 0 without a lease."""
+        return (0, b"") if self.lease is None else (self.lease.token, name_of(self.lease.key, self.lease.variant))
 
 
 def _of_put(content: bytes, body: Body | None) -> tuple[Any, ...]:

@@ -1,28 +1,31 @@
-"""A lease for a cold key: of all nodes that miss it, one fetches it and the others wait (decision 0012).
+"""A lease for what is cold: of all nodes that miss it, one fetches it and the others wait (decision 0012).
 
 A lease is a key that expires, with a token that is greater than all before it. It is extended while its holder lives;
 when the holder dies it lapses, and the next to ask gets a new one. A holder that was only asleep may then still come
 back with its response: what it puts carries its token, and is refused because a later one was given.
 
-Each lookup notes whether the key's lease is held, and if not, the token of the last. When a lease has ended between a
-lookup and asking for one, that lookup may have missed what came of it: the answer is FREE, look again.
+Each lookup notes when it was made, by the server's clock. When a lease of the same variant has ended since, that lookup
+may have missed what came of it: the answer is FREE, look again. Who waits does so for the token that he saw first: when
+another has the lease, that one is over, and it may have been the last of many that come to nothing.
 
 Redis is asked for a lease only when memory has nothing fresh, once for each process. Without Redis everybody fetches.
 """
 
 import asyncio
+from binascii import hexlify
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
 from springhouse.http.memo import MIB, Recent, bound
+from springhouse.rules.entry import Entry
 from springhouse.stores.leasing import Acquired, Lease, Verdict, Waited
 from springhouse.stores.redis_layout import Layout
 from springhouse.stores.redis_link import Away, Link, Patience, Refused
 from springhouse.stores.redis_scripts import ACQUIRE, EXTEND, RELEASE
 
 _FIRST_LOOK_S: Final = 0.005
-_SEEN: Final = bound("leases seen", MIB, "how the leases of keys stood in Redis when these were looked up")
+_SEEN: Final = bound("look-ups in Redis", MIB, "when keys were looked up in Redis")
 
 
 InOrder = Callable[[bytes, Coroutine[Any, Any, None]], object]
@@ -51,38 +54,39 @@ class Leases:
         self._layout = layout
         self._limits = limits
         self._in_order = in_order
-        self._held: dict[bytes, Lease] = {}
+        self._held: dict[bytes, dict[bytes, Lease]] = {}
+        """By key and variant."""
         self._until: dict[Lease, float] = {}
         """When to extend a lease no longer."""
-        self._seen: Recent[bytes, bytes] = Recent(_SEEN, lambda key, standing: len(key) + len(standing))
-        """How the lease of a key stood when it was looked up, until it is asked for."""
+        self._seen: Recent[bytes, bytes] = Recent(_SEEN, lambda key, at: len(key) + len(at))
+        """When a key was looked up last, by the server's clock."""
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._keeper: asyncio.Task[None] | None = None
 
-    def saw(self, key: bytes, standing: bytes) -> None:
-        """Note how the lease of a key stood when it was looked up: held, or the last token that was given."""
-        self._seen.note(key, standing)
+    def saw(self, key: bytes, at: bytes) -> None:
+        """Note when a key was looked up."""
+        self._seen.note(key, at)
 
-    def acquire(self, key: bytes, done: Acquired, *, since: float) -> Verdict | None:
-        """Ask for the lease of a key; see Leasing. Not `since` tells what its look-up may have missed, but `saw`."""
-        if key in self._held or not self._link.is_up:
+    def acquire(self, key: bytes, variant: bytes, done: Acquired, *, since: float) -> Verdict | None:
+        """Ask for a lease; see Leasing. Not `since` tells what its look-up may have missed, but `saw`."""
+        if variant in self._held.get(key, ()) or not self._link.is_up:
             return Verdict.WITHOUT
-        self._spawn(self._acquire(key, done))
+        self._spawn(self._acquire(key, variant, done))
         return None
 
-    def wait(self, key: bytes, done: Waited) -> Callable[[], object]:
-        """Wait while another node holds the lease of a key; see Leasing."""
-        return self._spawn(self._wait(key, done)).cancel
+    def wait(self, key: bytes, variant: bytes, done: Waited) -> Callable[[], object]:
+        """Wait while another node holds a lease; see Leasing."""
+        return self._spawn(self._wait(key, variant, done)).cancel
 
     def release(self, lease: Lease, told: Verdict = Verdict.FREE) -> None:
         """Give a lease up, once what was put under its key is stored; see Leasing."""
         self._in_order(lease.key, self._release(lease, told))
 
-    def token(self, key: bytes) -> int:
-        """Return the token of the lease that this process has for a key; 0 when it has none."""
-        lease = self._held.get(key)
-        return lease.token if lease is not None else 0
+    def of(self, entry: Entry) -> Lease | None:
+        """Return the lease that this process has fetched an entry by, or else has for its key; None without any."""
+        held = self._held.get(entry.key, _NONE)
+        return next((lease for lease in held.values() if lease.entry is entry), held.get(b""))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = self._loop.create_task(work)
@@ -90,7 +94,7 @@ class Leases:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _acquire(self, key: bytes, done: Acquired) -> None:
+    async def _acquire(self, key: bytes, variant: bytes, done: Acquired) -> None:
         waiting = [done]
 
         def lose_patience() -> None:
@@ -100,7 +104,9 @@ class Leases:
         timer = Patience(self._limits.ask, lose_patience)
         answer: Lease | Verdict = Verdict.WITHOUT
         try:
-            answer = await self._asked(key, self._limits.lease)
+            seen = self._seen.get(key, b"")
+            reply, token = await self._asked(key, variant, int(1000 * self._limits.lease), seen)
+            answer = _VERDICTS.get(reply) or Lease(key, variant, token)
         except (Away, Refused):
             pass  # counted where it happened
         finally:
@@ -113,62 +119,65 @@ class Leases:
         if waiting:
             waiting.pop()(answer)
 
-    async def _asked(self, key: bytes, seconds: float) -> Lease | Verdict:
-        """Return how the key stands, or a lease that was given for so many seconds. Raises Away and Refused."""
+    async def _asked(self, key: bytes, variant: bytes, *how: int | bytes) -> tuple[bytes, int]:
+        """Return what ACQUIRE says: a verdict or b"lease", and the token of whoever has it. Raises Away and Refused."""
         base = self._layout.base(key)
-        seen = self._seen.get(key, b"") if seconds else b""
-        if seconds:
-            self._seen.drop(key)
-        reply = await self._link.script(ACQUIRE, base, base, key, int(1000 * seconds), seen)
-        if reply in _VERDICTS:
-            return _VERDICTS[reply]
+        reply = await self._link.script(ACQUIRE, base, base, name_of(key, variant), *how)
         try:
-            return Lease(key, int(reply))
+            word, token = reply
+            return bytes(word), int(token)
         except (TypeError, ValueError):
             raise Refused("a script returned what it cannot return") from None
 
     def _hold(self, lease: Lease) -> None:
-        self._held[lease.key] = lease
+        self._held.setdefault(lease.key, {})[lease.variant] = lease
         self._until[lease] = self._loop.time() + self._limits.longest
         if self._keeper is None:
             self._keeper = self._spawn(self._keep())
 
-    async def _wait(self, key: bytes, done: Waited) -> None:
+    async def _wait(self, key: bytes, variant: bytes, done: Waited) -> None:
         until = self._loop.time() + self._limits.patience
         pause = _FIRST_LOOK_S
-        answer: Lease | Verdict = Verdict.HELD
+        answer, holder = Verdict.HELD, 0
         while answer is Verdict.HELD and self._link.is_up and self._loop.time() < until:
             await asyncio.sleep(pause)
             pause = min(2 * pause, self._limits.look)
             try:
-                answer = await self._asked(key, 0)
+                reply, holder = await self._asked(key, variant, 0, holder)
             except (Away, Refused):
                 continue  # one that is not answered says nothing
-        done(answer if isinstance(answer, Verdict) and answer is not Verdict.HELD else Verdict.WITHOUT)
+            answer = _VERDICTS.get(reply, Verdict.FREE)
+        done(answer if answer is not Verdict.HELD else Verdict.WITHOUT)
 
     async def _release(self, lease: Lease, told: Verdict) -> None:
         self._drop(lease)
         base = self._layout.base(lease.key)
         lasts = {Verdict.ALONE: self._limits.alone, Verdict.WITHOUT: 2 * self._limits.look}.get(told, 0)
         try:
-            await self._link.script(RELEASE, base, base, lease.key, lease.token, told.value, int(1000 * lasts))
+            name = name_of(lease.key, lease.variant)
+            ended = await self._link.script(RELEASE, base, base, name, lease.token, told.value, int(1000 * lasts))
         except (Away, Refused):
             return  # it lapses by itself
+        if isinstance(ended, bytes) and ended != b"0":
+            self.saw(lease.key, ended)  # what came of it is known here
 
     async def _keep(self) -> None:
         """Extend what is held, as long as anything is."""
         try:
             while self._held:
                 await asyncio.sleep(self._limits.lease / 3)
-                for lease in list(self._held.values()):
+                for lease in [lease for held in self._held.values() for lease in held.values()]:
                     await self._extend(lease)
         finally:
             self._keeper = None
 
     def _drop(self, lease: Lease) -> None:
         self._until.pop(lease, None)
-        if self._held.get(lease.key) is lease:
-            del self._held[lease.key]
+        held = self._held.get(lease.key, _NONE)
+        if held.get(lease.variant) is lease:
+            del held[lease.variant]
+            if not held:
+                del self._held[lease.key]
 
     async def _extend(self, lease: Lease) -> None:
         if self._loop.time() > self._until.get(lease, 0.0):
@@ -178,7 +187,7 @@ class Leases:
         base = self._layout.base(lease.key)
         try:
             extended = await self._link.script(
-                EXTEND, base, base, lease.key, lease.token, int(1000 * self._limits.lease)
+                EXTEND, base, base, name_of(lease.key, lease.variant), lease.token, int(1000 * self._limits.lease)
             )
         except (Away, Refused):
             return
@@ -191,4 +200,10 @@ class Leases:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
+def name_of(key: bytes, variant: bytes) -> bytes:
+    """Return the name of a lease in Redis."""
+    return b"%b %b" % (key, hexlify(variant)) if variant else key
+
+
+_NONE: Final[dict[bytes, Lease]] = {}
 _VERDICTS: Final = {verdict.value.encode(): verdict for verdict in Verdict}

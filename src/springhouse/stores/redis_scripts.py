@@ -9,7 +9,8 @@ cluster. KEYS[1] only says where to run. Names behind that beginning:
     ends      sorted set: all keys, by when their hash expires
     l:LABEL   sorted set: variant and key of all that have the label, by when they expire
     fences    sorted set: what was purged lately, by the number of the purge; `prefixes` likewise
-    s:KEY     the lease of who is fetching a key; t:KEY the last token given; a:KEY says that the key is not shareable
+    s:NAME    the lease of who is fetching it; t:NAME the last token given, or when the last ended; a:NAME what those
+              who wait are told. NAME: a key, followed by a variant if it is known to vary
 
 A variant's data: when it expires, its size, when it was stored, the stamp of its response, its body, until when it is
 fresh, and since when a soft purge says that it is stale. Every key has an expiry. Times are of the server:
@@ -81,11 +82,10 @@ end
 LOOKUP: Final = Script(
     _ENTRIES
     + """
--- KEY. Returns 'held' while somebody has its lease, else the last token given, and then rows. A variant that its
--- indexes do not know, for Redis has evicted them, could not be purged: it is not found.
+-- KEY. Returns what time it is, and then rows. A variant that its indexes do not know, for Redis has evicted them,
+-- could not be purged: it is not found.
 local key, fields = ARGV[2], {}
-local is_held = redis.call('EXISTS', base .. 's:' .. key) == 1
-local found = {is_held and 'held' or redis.call('GET', base .. 't:' .. key) or '0'}
+local found = {num(now)}
 local got = redis.call('HGETALL', base .. 'e:' .. key)
 if #got == 0 then return found end
 for i = 1, #got, 2 do fields[got[i]] = got[i + 1] end
@@ -112,14 +112,14 @@ PUT: Final = Script(
 local FENCE_MS = {FENCE_MS}
 """
     + """
--- KEY, mode, variant, record, size, stamp, ttl ms, labels, epoch, age ms, token, most variants, until when it is fresh,
--- then for mode 'put': small content, body or '-', its chunks; for 'replace': the variant replaced, its stamp, and
--- until when it was thought to be fresh: a soft purge makes it another.
+-- KEY, mode, variant, record, size, stamp, ttl ms, labels, epoch, age ms, token, its NAME, most variants, until when
+-- it is fresh, then for mode 'put': small content, body or '-', its chunks; for 'replace': the variant replaced, its
+-- stamp, and until when it was thought to be fresh: a soft purge makes it another.
 local key, mode, v, labels = ARGV[2], ARGV[3], ARGV[4], ARGV[9]
 local epoch, ttl = tonumber(ARGV[10]), tonumber(ARGV[8])
 local entry = base .. 'e:' .. key
 local body, content, arrived = '-', '', now
-if mode == 'put' then body, content = ARGV[16], ARGV[15] end
+if mode == 'put' then body, content = ARGV[17], ARGV[16] end
 local function refuse(why)
   if mode == 'put' and body ~= '-' then redis.call('UNLINK', base .. 'c:' .. body) end
   return why
@@ -136,24 +136,24 @@ end
 for _, prefix in ipairs(redis.call('ZRANGEBYSCORE', base .. 'prefixes', '(' .. ARGV[10], '+inf')) do
   if string.sub(key, 1, #prefix) == prefix then return refuse('purged') end
 end
-local token, last = tonumber(ARGV[12]), redis.call('GET', base .. 't:' .. key)
+local token, last = tonumber(ARGV[12]), redis.call('GET', base .. 't:' .. ARGV[13])
 if token > 0 and last and tonumber(last) > token then return refuse('late') end
 local kind = redis.call('TYPE', entry).ok
 if kind ~= 'hash' and kind ~= 'none' then redis.call('UNLINK', entry) end
 if mode == 'replace' then
-  local old = data_of(key, ARGV[15])
-  if not old or old.stamp ~= ARGV[16] then return 'gone' end
+  local old = data_of(key, ARGV[16])
+  if not old or old.stamp ~= ARGV[17] then return 'gone' end
   if is_marked(old) then old.fresh = old.soft end
-  if old.fresh ~= ARGV[17] then return 'gone' end
-  body, content, arrived = old.body, redis.call('HGET', entry, ARGV[15] .. ':b') or '', old.arrived
-  remove(key, ARGV[15], body)
-elseif body ~= '-' and redis.call('HLEN', base .. 'c:' .. body) ~= tonumber(ARGV[17]) then
+  if old.fresh ~= ARGV[18] then return 'gone' end
+  body, content, arrived = old.body, redis.call('HGET', entry, ARGV[16] .. ':b') or '', old.arrived
+  remove(key, ARGV[16], body)
+elseif body ~= '-' and redis.call('HLEN', base .. 'c:' .. body) ~= tonumber(ARGV[18]) then
   return refuse('gone')
 end
 remove(key, v, body)
 redis.call('HSET', entry, v .. ':r', ARGV[5], v .. ':l', labels)
 write(key, v, {ends = now_ms + ttl, size = tonumber(ARGV[6]), arrived = arrived, stamp = ARGV[7], body = body,
-  fresh = ARGV[14], soft = '-'})
+  fresh = ARGV[15], soft = '-'})
 if body == '-' then
   redis.call('HSET', entry, v .. ':b', content)
 else
@@ -177,7 +177,7 @@ for _, other in ipairs(variants_of(key)) do
   if m.ends <= now_ms then remove(key, other) else ages[#ages + 1] = {m.arrived, other} end
 end
 table.sort(ages, function(a, b) return a[1] > b[1] end)
-for i = tonumber(ARGV[13]) + 1, #ages do remove(key, ages[i][2]) end
+for i = tonumber(ARGV[14]) + 1, #ages do remove(key, ages[i][2]) end
 for _, other in ipairs(redis.call('ZRANGEBYSCORE', base .. 'ends', '-inf', num(now_ms), 'LIMIT', 0, 16)) do
   local rest = redis.call('PTTL', base .. 'e:' .. other)
   if rest > 0 then redis.call('ZADD', base .. 'ends', num(now_ms + rest), other) else unlist(other) end
@@ -370,26 +370,31 @@ ACQUIRE: Final = Script(
 local FENCE_MS = {FENCE_MS}
 """
     + """
--- KEY, ms; 0: only look; what its lookup returned first, '' if there was none. Returns 'alone', 'held', 'free' when a
--- lease has ended since that lookup, the token of a new one, or to who only looks 'free' or 'without'.
-local key, ms, seen = ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local told = redis.call('GET', base .. 'a:' .. key)
-if told == 'alone' then return told end
-if redis.call('EXISTS', base .. 's:' .. key) == 1 then return 'held' end
-if ms == 0 then return told or 'free' end
-local last = redis.call('GET', base .. 't:' .. key) or '0'
-if seen ~= '' and seen ~= last and told ~= 'without' then return 'free' end
-local token = num(math.max(tonumber(last) + 1, now))
-redis.call('SET', base .. 's:' .. key, token, 'PX', num(ms))
-redis.call('SET', base .. 't:' .. key, token, 'PX', FENCE_MS)
-return token
+-- NAME, ms, when it was looked up, '' if it was not. Returns 'alone', 'held', 'free' when a lease has ended since that
+-- lookup, or 'lease', each with the token of who has it. Who only looks says 0 ms, and instead of when the token of the
+-- lease that is waited for, 0 for any: it is 'held' as long as that one is, then 'without' or 'free'.
+local name, ms = ARGV[2], tonumber(ARGV[3])
+local told = redis.call('GET', base .. 'a:' .. name)
+if told == 'alone' then return {told, '0'} end
+local holder = redis.call('GET', base .. 's:' .. name)
+if ms == 0 then
+  if holder and (ARGV[4] == '0' or ARGV[4] == holder) then return {'held', holder} end
+  return {told or 'free', '0'}
+end
+if holder then return {'held', holder} end
+local last = tonumber(redis.call('GET', base .. 't:' .. name) or '0')
+if ARGV[4] ~= '' and tonumber(ARGV[4]) <= last and told ~= 'without' then return {'free', '0'} end
+local token = num(math.max(last + 1, now))
+redis.call('SET', base .. 's:' .. name, token, 'PX', num(ms))
+redis.call('SET', base .. 't:' .. name, token, 'PX', FENCE_MS)
+return {'lease', token}
 """
 )
 
 EXTEND: Final = Script(
     _TIME
     + """
--- KEY, token, ms.
+-- NAME, token, ms.
 if redis.call('GET', base .. 's:' .. ARGV[2]) ~= ARGV[3] then return 0 end
 return redis.call('PEXPIRE', base .. 's:' .. ARGV[2], ARGV[4])
 """
@@ -397,11 +402,18 @@ return redis.call('PEXPIRE', base .. 's:' .. ARGV[2], ARGV[4])
 
 RELEASE: Final = Script(
     _TIME
+    + f"""
+local FENCE_MS = {FENCE_MS}
+"""
     + """
--- KEY, token, what those who wait are told, for how many ms; 0: nothing, they look again.
-if redis.call('GET', base .. 's:' .. ARGV[2]) ~= ARGV[3] then return 0 end
-if ARGV[5] == '0' then redis.call('DEL', base .. 'a:' .. ARGV[2])
-else redis.call('SET', base .. 'a:' .. ARGV[2], ARGV[4], 'PX', ARGV[5]) end
-return redis.call('DEL', base .. 's:' .. ARGV[2])
+-- NAME, token, what those who wait are told, for how many ms; 0: nothing, they look again. Returns when it ended, 0 if
+-- it had ended before.
+local name = ARGV[2]
+if redis.call('GET', base .. 's:' .. name) ~= ARGV[3] then return '0' end
+redis.call('DEL', base .. 's:' .. name, base .. 'a:' .. name)
+if ARGV[5] ~= '0' then redis.call('SET', base .. 'a:' .. name, ARGV[4], 'PX', ARGV[5]) end
+local ended = num(math.max(tonumber(ARGV[3]), now))
+redis.call('SET', base .. 't:' .. name, ended, 'PX', FENCE_MS)
+return ended
 """
 )
