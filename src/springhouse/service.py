@@ -242,6 +242,7 @@ def _pool_of(
         first_byte=settings.first_byte_timeout,
         between_bytes=settings.between_bytes_timeout,
         total=settings.total_timeout,
+        unattended=settings.unattended_timeout,
         connections=settings.origin_connections,
         idle=settings.origin_idle,
     )

@@ -153,6 +153,9 @@ class Settings(BaseSettings):
         60.0, "Seconds without any content within an answer.", ORIGIN, hint="SECONDS"
     )
     total_timeout: Seconds = setting(0.0, "Seconds for a whole answer; 0 for no limit.", ORIGIN, hint="SECONDS")
+    unattended_timeout: Seconds = setting(
+        60.0, "Seconds a fetch goes on, to be stored, that no client waits for.", ORIGIN, hint="SECONDS"
+    )
     trusted_proxy: Names = setting(
         (), "Network whose X-Forwarded-* and Forwarded are believed; repeatable.", ORIGIN, hint="CIDR"
     )
@@ -168,6 +171,9 @@ class Settings(BaseSettings):
     body_timeout: Seconds = setting(30.0, "Seconds a client may pause within its content.", CLIENTS, hint="SECONDS")
     idle_timeout: Seconds = setting(75.0, "Seconds an unused client connection is kept.", CLIENTS, hint="SECONDS")
     send_timeout: Seconds = setting(60.0, "Seconds a client may take nothing of its answer.", CLIENTS, hint="SECONDS")
+    half_close_timeout: Seconds = setting(
+        1.0, "Seconds a client that has closed its side may wait for an answer.", CLIENTS, hint="SECONDS"
+    )
     min_rate: Annotated[int, Field(ge=0)] = setting(
         256, "Bytes a second below which a client is too slow.", CLIENTS, hint="N"
     )

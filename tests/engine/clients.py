@@ -16,6 +16,8 @@ class Origin:
     def __init__(self) -> None:
         self.is_paused = False
         self.turns = 0
+        self.is_attended = True
+        self.is_cancelled = False
 
     def pause(self) -> None:
         assert not self.is_paused
@@ -25,6 +27,17 @@ class Origin:
     def resume(self) -> None:
         assert self.is_paused
         self.is_paused = False
+
+    def unattended(self) -> None:
+        assert self.is_attended
+        self.is_attended = False
+
+    def attended(self) -> None:
+        assert not self.is_attended
+        self.is_attended = True
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
 
 
 class Client:

@@ -131,7 +131,6 @@ class Fill:
         self.sent += data
         if self.is_kept and not self.keeping.has_room(len(data)):
             self.is_kept = False
-            self.keeping.give_up()
             self.recording.keep_no_longer()
         self.recording.feed(data)
 
@@ -149,8 +148,6 @@ class Fill:
 
     def fail(self) -> None:
         """Let it break off."""
-        if self.is_kept:
-            self.keeping.give_up()
         self.recording.fail()
 
     def until(self, is_so: Callable[[], object]) -> None:

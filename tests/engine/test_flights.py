@@ -21,6 +21,8 @@ C, CU = (b"cookie",), (b"cookie", b"user-agent")
 class Heard(list[object]):
     """What a waiter was told."""
 
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
     def __call__(self, news: News) -> None:
         self.append(news)
 
@@ -28,7 +30,7 @@ class Heard(list[object]):
 def waiting(flight: Flight, count: int = 2) -> list[Heard]:
     """Return waiters who wait for a flight."""
     heard = [Heard() for _ in range(count)]
-    flight.waiters.extend(heard)
+    flight.waiters.update(dict.fromkeys(heard))
     return heard
 
 
@@ -138,9 +140,9 @@ def test_a_waiter_may_lead_next() -> None:
     """What is woken acts at once; it must not find the flight that woke it."""
     flights, seen = Flights(), list[Flight | None]()
     flight = flights.lead(KEY, ANY)
-    flight.waiters.append(lambda _: seen.append(flights.open(KEY, ANY)))
-    flight.waiters.append(lambda _: seen.append(flights.open(KEY, ANY) or flights.lead(KEY, ANY)))
-    flight.waiters.append(lambda _: seen.append(flights.open(KEY, ANY)))
+    flight.waiters[lambda _: seen.append(flights.open(KEY, ANY))] = None
+    flight.waiters[lambda _: seen.append(flights.open(KEY, ANY) or flights.lead(KEY, ANY))] = None
+    flight.waiters[lambda _: seen.append(flights.open(KEY, ANY))] = None
     flights.land(flight, Claimed.RELEASED)
     assert seen[0] is None
     assert seen[1] is seen[2] is not flight

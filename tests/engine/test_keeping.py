@@ -174,7 +174,7 @@ def test_what_is_not_stored_leaves_nothing(stores: Stores, end: str, lags: bool)
             fill.feed(LARGE[53_000:54_000])
             assert not fill.is_kept
             fill.finish()
-    assert stores.reserved == 0
+    assert stores.reserved <= fill.held, "what it holds for those who read it"
     if not (client.ends or client.aborts):
         assert lags
         while not (client.ends or client.aborts):
@@ -185,6 +185,7 @@ def test_what_is_not_stored_leaves_nothing(stores: Stores, end: str, lags: bool)
         assert fill.sent.startswith(client.got)
     else:
         assert client.state == (fill.sent, 1, 0)
+    assert stores.reserved == 0
     stores.flush()
     assert stores.files() == []
     assert stores.find(fill.entry.key) == ()
@@ -200,7 +201,7 @@ def test_what_is_kept_no_longer_waits_for_those_who_read_it_from_the_disk(stores
         fill.feed(LARGE[:50_000])
     stores.flush()
     assert len(fill.sent) > 60_000
-    assert stores.reserved == 0
+    assert 0 < stores.reserved <= fill.held
     assert [path.stat().st_size < 60_000 for path in stores.files()] == [True]
     if leaves:
         reader.leave()
@@ -209,7 +210,8 @@ def test_what_is_kept_no_longer_waits_for_those_who_read_it_from_the_disk(stores
             slow.take()
             stores.loop.once(0.01)
         assert slow.got == fill.sent
-    assert not fill.origin.is_paused
+    assert fill.origin.is_cancelled if leaves else not fill.origin.is_paused
+    assert stores.reserved == 0
     stores.flush()
     assert stores.files() == []
     fill.fail()

@@ -27,7 +27,7 @@ def test_whoever_joins_gets_all_of_it_from_the_first_byte() -> None:
     recording.finish()
     recording.join(last)
     assert early.state == late.state == last.state == (b"one two three", 1, 0)
-    assert recording.readers == []
+    assert not recording.readers
 
 
 def test_nobody_waits_for_the_slow() -> None:

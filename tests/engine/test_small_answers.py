@@ -59,6 +59,12 @@ class Call:
     def cancel(self) -> None:
         self.is_cancelled = True
 
+    def unattended(self) -> None:
+        """Nothing ends here because nobody waits for it."""
+
+    def attended(self) -> None:
+        """See `unattended`."""
+
     def carry(self, content: RequestContent) -> None:
         raise AssertionError
 

@@ -175,6 +175,8 @@ class Exchange(Performer):
         sink.start(reply)
         if isinstance(content, Entry):
             if isinstance(content.content, Recording):
+                if sink is NOWHERE:
+                    return
                 self.reader = content.content.join(sink, reply.start, reply.stop)
                 if content.content is not self.recording:
                     sink.flush()
@@ -197,23 +199,25 @@ class Exchange(Performer):
         self.sink.end()
 
     def cancel(self) -> None:
-        """Note that the client has gone. A fill that may serve others goes on; anything else is broken off."""
+        """Note that the client has gone. What others wait for, or what may become an entry, goes on; nothing else."""
         self.sink = NOWHERE
         if self._waits_in is not None:
-            self._waits_in.waiters.remove(self._woken)
-            self._waits_in = None
+            waits_in, self._waits_in = self._waits_in, None
             self.flow = None
+            waits_in.leave(self._woken)
         elif self.reader is not None:
             self.reader.leave()
-            self._stop_if_unread()
-        elif self.flight is None and self.recording is None and self.held is None:
-            self.flow = None
-            self._abandon_call()
+        elif self.recording is None and self.held is None:
+            if self.flight is not None and self.flight.waiters:
+                self.flight.deserted = self._break_off
+            else:
+                self._break_off()
 
-    def _stop_if_unread(self) -> None:
-        recording = self.recording
-        if recording is not None and self.keeping is None and not recording.readers:
-            self._abandon_call()
+    def _break_off(self) -> None:
+        """Ask for nothing any more: nobody waits for an answer whose head is not here."""
+        self.flow = None
+        self._abandon_call()
+        self._land(None)
 
     # What the pool reports.
 
@@ -268,12 +272,9 @@ class Exchange(Performer):
         if keeping is not None and not keeping.has_room(len(data)):
             self._keep_no_longer(keeping)
         recording.feed(data)
-        if self.keeping is None:
-            self._stop_if_unread()
 
     def _keep_no_longer(self, keeping: Keeping) -> None:
         self.keeping = None
-        keeping.give_up()
         keeping.recording.keep_no_longer()
         self._remember()
         self._land(None, told=Verdict.ALONE)
@@ -332,8 +333,6 @@ class Exchange(Performer):
         if recording is None:
             self.sink.abort()
             return
-        if self.keeping is not None:
-            self.keeping.give_up()
         self._land(None, told=Verdict.WITHOUT)
         recording.fail()
 

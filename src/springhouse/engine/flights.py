@@ -26,13 +26,15 @@ VARYING: Final = bound("keys that vary", MIB, "what `Vary` named in answers that
 News = Failure | Claimed | Entry | None
 """What became of a flight: why to go alone, what it has brought, or None: look again."""
 Waiter = Callable[[News], None]
+Waiters = dict[Waiter, None]
+"""In the order they came; each may leave at any time."""
 Names = tuple[bytes, ...]
 
 
 class Flight:
     """One fetch that others may wait for. `names`, `values`: which variant of the key it is for."""
 
-    __slots__ = ("arriving", "key", "lease", "names", "request", "values", "waiters")
+    __slots__ = ("arriving", "deserted", "key", "lease", "names", "request", "values", "waiters")
 
     def __init__(self, key: bytes, request: Request, names: Names, values: Selector) -> None:
         self.key = key
@@ -40,7 +42,9 @@ class Flight:
         self.names = names
         self.values = values
         self.arriving: Entry | None = None
-        self.waiters: list[Waiter] = []
+        self.waiters: Waiters = {}
+        self.deserted: Callable[[], object] | None = None
+        """Is called when the last waiter has left, after the leader's own client has."""
         self.lease: Lease | None = None
         """The right to fetch the variant for other processes, too."""
 
@@ -52,6 +56,12 @@ class Flight:
     def is_for(self, request: Request, names: Names) -> bool:
         """Say whether the request agrees with the leader's in the fields of these names."""
         return names == self.names or selector(request, names) == selector(self.request, names)
+
+    def leave(self, waiter: Waiter) -> None:
+        """Wait no longer."""
+        self.waiters.pop(waiter, None)
+        if not self.waiters and self.deserted is not None:
+            self.deserted()
 
 
 Several = dict[Names, dict[Selector, list[Flight]]]
@@ -202,7 +212,7 @@ class Flights:
         return True
 
     def _wake(self, flight: Flight, news: News) -> None:
-        waiters, flight.waiters = flight.waiters, []
+        waiters, flight.waiters = flight.waiters, {}
         if isinstance(news, Entry):
             self.note_vary(flight.key, news.vary)
         for waiter in waiters:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from springhouse.engine.clock import steady
-from springhouse.engine.flights import Flight, News, Waiter
+from springhouse.engine.flights import Flight, News, Waiters
 from springhouse.engine.ports import Call
 from springhouse.exchange.flow import Flow
 from springhouse.exchange.reply import Reply
@@ -153,11 +153,13 @@ class Performer:
         if not step.wait:
             return Claimed.ALONE
         self._waits_in = flight
-        flight.waiters.append(self._woken)
+        flight.waiters[self._woken] = None
         return PENDING
 
     def _lease_answered(self, answer: Lease | Verdict) -> None:
         if self.flow is None:
+            if isinstance(answer, Lease) and self.engine.store.leases is not None:
+                self.engine.store.leases.release(answer)  # whoever asked for it has gone
             return
         claimed: Any = self._claimed(answer)
         if claimed is not PENDING:
@@ -245,7 +247,7 @@ class Performer:
                 if not outstanding:
                     go_on(None)
 
-            waiters: list[Waiter] = []
+            waiters: Waiters = {}
             if step.sparing is not None and is_latest:
                 waiters = self._take_waiters()  # they get what is spared
                 self.engine.flights.note_vary(self.key, step.sparing.vary)
@@ -258,8 +260,8 @@ class Performer:
 
         return self._wait_for(begin)
 
-    def _take_waiters(self) -> list[Waiter]:
-        waiters: list[Waiter] = []
+    def _take_waiters(self) -> Waiters:
+        waiters: Waiters = {}
         if self.flight is not None:
             waiters, self.flight.waiters = self.flight.waiters, waiters
         return waiters

@@ -32,6 +32,12 @@ class Call(Protocol):
     def resume(self) -> None:
         """Let it go on."""
 
+    def unattended(self) -> None:
+        """Note that no client waits for it: it goes on for the store, but only for so long."""
+
+    def attended(self) -> None:
+        """Note that a client waits for it again."""
+
     def cancel(self) -> None:
         """Want no more of it; nothing is reported afterwards."""
 

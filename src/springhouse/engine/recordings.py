@@ -5,16 +5,39 @@ client's pace, none holds another up. While it is kept, the origin is not held b
 memory; or, when it is spooled, what has reached a slow store is dropped here, and read back from there for who comes
 late or is slow. Then the origin waits for that store, if it must.
 
-When it grows beyond what can be kept, it is kept no longer: new readers cannot join, what all have read is dropped, and
-the origin waits for the slowest.
+When it grows beyond what can be kept, it is kept no longer: new readers cannot join, and what all have read is dropped.
+The origin then waits for the fastest reader. The others may be as far behind it as there is room in memory for what
+they have not read. When the first falls behind further, the origin waits for a moment, once, in which all may catch up:
+a pause of one turn, or a larger buffer of the kernel, makes nobody slow. From then on who falls behind is broken off.
+
+What is neither kept nor read ends. Of what is kept but not read the origin is told that it is unattended.
 """
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
 
 from springhouse.engine.sinks import Sink
 from springhouse.stores.tier import Arriving
 from springhouse.upstream.content import Pausable
 
 WINDOW = 256 * 1024
+"""Bytes that the origin may be ahead of the fastest reader, and that nobody is broken off for, of what is not kept."""
+CATCH_UP_S = 1.0
 READ_BACK = 256 * 1024
+
+
+class Fetch(Pausable, Protocol):
+    """Where a recording comes from: what may be held back, and left to itself."""
+
+    def unattended(self) -> None:
+        """Note that nobody reads what comes."""
+
+    def attended(self) -> None:
+        """Note that somebody reads it again."""
+
+    def cancel(self) -> None:
+        """Send no more."""
 
 
 class Reader:
@@ -122,20 +145,42 @@ class _Nobody:
     def resume(self) -> None:
         pass
 
+    def unattended(self) -> None:
+        pass
+
+    def attended(self) -> None:
+        pass
+
+    def cancel(self) -> None:
+        pass
+
 
 _NOBODY = _Nobody()
 
 
+def _no_more(_held: int) -> bool:
+    return False
+
+
+def _later(seconds: float, call: Callable[[], object]) -> object:
+    return asyncio.get_running_loop().call_later(seconds, call)
+
+
 class Recording:
-    """Chunks of content with their readers. `origin` is held back when it is not kept and a reader lags."""
+    """Chunks of content with their readers. `origin` is held back when it is not kept and no reader keeps up."""
 
     __slots__ = (
-        "arriving", "chunks", "dropped", "held_from", "is_broken", "is_complete", "is_held_back", "is_kept", "origin",
-        "readers", "size",
+        "arriving", "chunks", "dropped", "held_from", "is_broken", "is_complete", "is_held_back", "is_kept",
+        "is_unread", "later", "may_catch_up", "may_hold", "origin", "readers", "size",
     )  # fmt: skip
 
-    def __init__(self, origin: Pausable) -> None:
-        self.origin = origin
+    def __init__(self, origin: Fetch) -> None:
+        self.origin: Fetch = origin
+        self.later = _later
+        self.may_catch_up: bool | None = None
+        """Whether the origin waits for those who have fallen behind; None: nobody has yet."""
+        self.may_hold: Callable[[int], bool] = _no_more
+        """Is told how many bytes are in memory, which it counts, and returns whether there may be as many."""
         self.chunks: list[bytes] = []
         self.dropped = 0
         """Number of chunks that are gone."""
@@ -147,7 +192,9 @@ class Recording:
         self.is_complete = False
         self.is_broken = False
         self.is_held_back = False
-        self.readers: list[Reader] = []
+        self.is_unread = False
+        """The origin was told that nobody reads it."""
+        self.readers: dict[Reader, None] = {}
         self.arriving: Arriving | None = None
         """Where what is gone can be read."""
 
@@ -161,7 +208,10 @@ class Recording:
             reader.is_over = True
             sink.abort()
             return reader
-        self.readers.append(reader)
+        self.readers[reader] = None
+        if self.is_unread:
+            self.is_unread = False
+            self.origin.attended()
         sink.produced_by(reader)
         reader.pump()
         return reader
@@ -169,8 +219,17 @@ class Recording:
     def leave(self, reader: Reader) -> None:
         """Forget a reader."""
         reader.is_over = True
-        if reader in self.readers:
-            self.readers.remove(reader)
+        self.readers.pop(reader, None)
+        if not self.readers:
+            self._go_unread()
+
+    def _go_unread(self) -> None:
+        if not self.is_kept:
+            self.origin.cancel()
+            self._close()
+        elif not self.is_unread:
+            self.is_unread = True
+            self.origin.unattended()
 
     def feed(self, data: bytes) -> None:
         """Take a chunk from the origin."""
@@ -191,7 +250,9 @@ class Recording:
             arriving.write(chunk)
 
     def flush(self) -> None:
-        """Let readers' clients have what has arrived."""
+        """Let readers' clients have what has arrived, or note that there are none."""
+        if not self.readers:
+            self._go_unread()
         for reader in tuple(self.readers):
             reader.sink.flush()
 
@@ -202,17 +263,34 @@ class Recording:
         for reader in tuple(self.readers):
             reader.pump()
         self.settle()
+        if not self.readers:
+            self._go_unread()
 
     def fail(self) -> None:
         """Break off for all readers: the content will never be whole."""
-        self.origin = _NOBODY
         self.is_broken = True
         self._abandon()
-        readers, self.readers = self.readers, []
+        self._close()
+        readers, self.readers = self.readers, {}
         for reader in readers:
-            if not reader.is_over:
-                reader.is_over = True
-                reader.sink.abort()
+            self._break_off(reader)
+
+    def _close(self) -> None:
+        """Hold nothing, and count nothing, any more."""
+        self._drop(len(self.chunks))
+        self.count_no_longer()
+        self.origin = _NOBODY
+
+    def count_no_longer(self) -> None:
+        """Leave it to the store to count what is in memory."""
+        self.may_hold(0)
+        self.may_hold = _no_more  # it refers back to here
+
+    def _break_off(self, reader: Reader) -> None:
+        if not reader.is_over:
+            reader.is_over = True
+            self.readers.pop(reader, None)
+            reader.sink.abort()
 
     def keep_no_longer(self) -> None:
         """Pass on from here, without keeping."""
@@ -223,8 +301,7 @@ class Recording:
         """Drop what need not be held, and hold the origin back or let it go on."""
         arriving = self.arriving
         if not self.is_kept:
-            self._drop_what_all_have()
-            must_wait = self.size - self.held_from > WINDOW
+            must_wait = self._let_go()
         elif arriving is not None:
             self._drop_what_reached(arriving.reached)
             must_wait = arriving.is_full
@@ -236,6 +313,34 @@ class Recording:
                 self.origin.pause()
             else:
                 self.origin.resume()
+
+    def _let_go(self) -> bool:
+        """Drop what need not be held of what is not kept, and return whether even the fastest reader is behind.
+
+        Where there is no room for what the slowest have not read, they go, so that they do not hold up the others.
+        """
+        fastest = max([reader.offset for reader in self.readers], default=self.size)
+        self._drop_what_all_have()
+        while self.size - self.held_from > WINDOW and not self.may_hold(self.size - self.held_from):
+            slowest = min([reader.offset for reader in self.readers], default=self.size)
+            if fastest - slowest <= WINDOW:
+                break
+            if self._waits_for_slow():
+                return True
+            for reader in [reader for reader in self.readers if reader.offset == slowest]:
+                self._break_off(reader)
+            self._drop_what_all_have()
+        return self.size - fastest > WINDOW
+
+    def _waits_for_slow(self) -> bool:
+        if self.may_catch_up is None:
+            self.may_catch_up = True
+            self.later(CATCH_UP_S, self._wait_no_more)
+        return self.may_catch_up
+
+    def _wait_no_more(self) -> None:
+        self.may_catch_up = False
+        self.settle()
 
     def _drop_what_all_have(self) -> None:
         ends = self.dropped + len(self.chunks)
@@ -254,9 +359,11 @@ class Recording:
         self._drop(count)
 
     def _drop(self, count: int) -> None:
-        self.held_from += sum(map(len, self.chunks[:count]))
-        del self.chunks[:count]
-        self.dropped += count
+        if count:
+            self.held_from += sum(map(len, self.chunks[:count]))
+            del self.chunks[:count]
+            self.dropped += count
+            self.may_hold(self.size - self.held_from)
 
     def _abandon(self) -> None:
         arriving, self.arriving = self.arriving, None

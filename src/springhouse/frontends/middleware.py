@@ -29,6 +29,7 @@ from springhouse.settings import Settings, load
 from springhouse.upstream.content import RequestContent
 from springhouse.upstream.pool import Receiver
 from springhouse.upstream.routing import Forwarding
+from springhouse.upstream.unattended import Unattended
 from springhouse.wire.requests import Refusal
 
 _LASTING = ("asgi", "server", "root_path", "state", "app", "extensions")
@@ -44,7 +45,7 @@ class CacheMiddleware:
     def __init__(self, app: ASGIApp, settings: Settings | None = None, **options: Any) -> None:
         settings = settings if settings is not None else load({"ttl": 0, **options})
         self.app = app
-        self._upstream = AppUpstream(app, forwarding_of(settings))
+        self._upstream = AppUpstream(app, forwarding_of(settings), unattended=settings.unattended_timeout)
         origin = WrappedOrigin.parse("http://app.localhost", preserve_host=True)
         self.engine = engine_over(settings, self._upstream, origin)
         self._upstream.wall = self.engine.clock
@@ -74,14 +75,15 @@ class CacheMiddleware:
 
 
 class AppUpstream:
-    """Calls an ASGI application as if it were an origin."""
+    """Calls an ASGI application as if it were an origin. `unattended`: seconds for a call that no client waits for."""
 
-    def __init__(self, app: ASGIApp, forwarding: Forwarding) -> None:
+    def __init__(self, app: ASGIApp, forwarding: Forwarding, *, unattended: float = 0.0) -> None:
         self.app = app
         self.forwarding = forwarding
         self.wall: Callable[[], float] = lambda: 0.0
         self.lasting: Scope = {}
         """What scopes have in common, for calls that no client waits for."""
+        self.unattended: Unattended[AppCall] = Unattended(unattended, lambda call: call.break_off())
         self._calls: set[asyncio.Task[None]] = set()
 
     def send(
@@ -96,6 +98,7 @@ class AppUpstream:
 
     def close(self) -> None:
         """Break off what is under way."""
+        self.unattended.clear()
         for task in self._calls:
             if not task.get_loop().is_closed():
                 task.cancel()
@@ -163,6 +166,7 @@ class AppCall:
             self._fail("The application's response is not complete")
         finally:
             self._over.set()
+            self._upstream.unattended.remove(self)
 
     # The engine's side.
 
@@ -173,6 +177,20 @@ class AppCall:
     def resume(self) -> None:
         """Let `send` go on."""
         self._may_send.set()
+
+    def unattended(self) -> None:
+        """Note that no client waits for it."""
+        if not self._over.is_set():
+            self._upstream.unattended.add(self)
+
+    def attended(self) -> None:
+        """Note that a client waits for it again."""
+        self._upstream.unattended.remove(self)
+
+    def break_off(self) -> None:
+        """End it: it has been without a client for too long."""
+        self._fail("No client waits for it any more")
+        self.cancel()
 
     def cancel(self) -> None:
         """Want no more. A response without content is let end; else the application sees its client disconnect."""

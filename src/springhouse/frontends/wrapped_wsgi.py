@@ -28,6 +28,7 @@ from springhouse.stores.purging import Everything, Purge, Receipt
 from springhouse.upstream.content import RequestContent
 from springhouse.upstream.pool import Receiver
 from springhouse.upstream.routing import Forwarding
+from springhouse.upstream.unattended import Unattended
 from springhouse.wire.requests import Refusal
 
 THREADS = 64
@@ -67,21 +68,33 @@ class WSGICache:
         self._front.close()
 
     def _make(self) -> Engine:
-        upstream = WSGIUpstream(self._app, forwarding_of(self._settings), lambda: self._lasting)
+        upstream = WSGIUpstream(
+            self._app,
+            forwarding_of(self._settings),
+            lambda: self._lasting,
+            unattended=self._settings.unattended_timeout,
+        )
         engine = engine_over(self._settings, upstream, WrappedOrigin.parse("http://app.localhost", preserve_host=True))
         upstream.wall = engine.clock
         return engine
 
 
 class WSGIUpstream:
-    """Calls a WSGI application as if it were an origin. `lasting`: an environ to make others from."""
+    """Calls a WSGI application as if it were an origin.
 
-    def __init__(self, app: WSGIApp, forwarding: Forwarding, lasting: Callable[[], Environ]) -> None:
+    `lasting`: an environ to make others from; `unattended`: seconds for a call that no client waits for.
+    """
+
+    def __init__(
+        self, app: WSGIApp, forwarding: Forwarding, lasting: Callable[[], Environ], *, unattended: float = 0.0
+    ) -> None:
         self.app = app
         self.forwarding = forwarding
         self.wall: Callable[[], float] = lambda: 0.0
         self._lasting = lasting
+        self.unattended: Unattended[WSGICall] = Unattended(unattended, lambda call: call.break_off())
         self._threads = ThreadPoolExecutor(THREADS, "springhouse-app")
+        self._running = 0
 
     def send(
         self, request: Request, fields: list[Field], content: RequestContent | None, receiver: Receiver
@@ -89,11 +102,20 @@ class WSGIUpstream:
         """Call the application."""
         environ = self._environ(request, fields)
         call = WSGICall(self, request, environ, content, receiver)
-        self._threads.submit(call.run)
+        self._running += 1
+        if self._running > THREADS:
+            self.unattended.give_way()
+        loop = asyncio.get_running_loop()
+        self._threads.submit(call.run).add_done_callback(lambda _: loop.call_soon_threadsafe(self._over, call))
         return call
+
+    def _over(self, call: "WSGICall") -> None:
+        self._running -= 1
+        self.unattended.remove(call)
 
     def close(self) -> None:
         """Begin no more calls."""
+        self.unattended.clear()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _environ(self, request: Request, fields: list[Field]) -> Environ:
@@ -152,7 +174,9 @@ class WSGICall:
     # The thread of the call.
 
     def run(self) -> None:
-        """Call the application, and report what comes of it."""
+        """Call the application, and report what comes of it; not if nobody wants it by the time it has a thread."""
+        if self._is_cancelled:
+            return
         failure = None
         try:
             self._call()
@@ -245,6 +269,19 @@ class WSGICall:
     def resume(self) -> None:
         """Let it go on."""
         self._may_send.set()
+
+    def unattended(self) -> None:
+        """Note that no client waits for it."""
+        self._upstream.unattended.add(self)
+
+    def attended(self) -> None:
+        """Note that a client waits for it again."""
+        self._upstream.unattended.remove(self)
+
+    def break_off(self) -> None:
+        """End it: it has been without a client for too long."""
+        self._ended("No client waits for it any more")
+        self.cancel()
 
     def cancel(self) -> None:
         """Want no more of it."""

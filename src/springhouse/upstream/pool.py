@@ -8,7 +8,7 @@ idempotent and nothing of its content is gone.
 
 import asyncio
 import ssl
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,6 +22,7 @@ from springhouse.upstream.content import RequestContent
 from springhouse.upstream.failures import describe, status_of
 from springhouse.upstream.outbox import Outbox
 from springhouse.upstream.routing import Forwarding, Origin
+from springhouse.upstream.unattended import Unattended
 from springhouse.wire import encode
 
 SWEEP_S = 0.25
@@ -34,7 +35,7 @@ IDLE_FOR_UNREPEATABLE_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolLimits:
-    """Seconds to wait (connect, for the first byte, between bytes, in total; 0: for ever), and how much to hold.
+    """Seconds to wait (connect, for the head, between content, in total, without a client; 0: for ever), and how much.
 
     `connections`: at most so many at once; `idle`: seconds an unused one is kept; `head`: bytes of an answer's head.
     """
@@ -43,6 +44,7 @@ class PoolLimits:
     first_byte: float = 60.0
     between_bytes: float = 60.0
     total: float = 0.0
+    unattended: float = 60.0
     connections: int = 1024
     idle: float = 30.0
     head: int = 128 * 1024
@@ -141,6 +143,15 @@ class Call:
             self.connection.resume()
             self.heard_from()
 
+    def unattended(self) -> None:
+        """Note that no client waits for it: it is broken off if that lasts, or if its connection is needed."""
+        if not self.is_cancelled:
+            self.pool.unattended.add(self)
+
+    def attended(self) -> None:
+        """Note that a client waits for it again."""
+        self.pool.unattended.remove(self)
+
     def cancel(self) -> None:
         """Want no more: an answer without content is let end, anything else is broken off."""
         if not self.is_cancelled:
@@ -194,8 +205,10 @@ class Pool:
         self.resolve = resolve
         self.tls = tls if origin.scheme == "https" else None
         self.idle: deque[OriginConnection] = deque()
-        self.waiting: deque[Call] = deque()
+        self.waiting: OrderedDict[Call, None] = OrderedDict()
+        """Calls that have no connection yet and may not open one; ordered, and left at once from anywhere."""
         self.calls: set[Call] = set()
+        self.unattended: Unattended[Call] = Unattended(limits.unattended, self._time_out)
         self.open = 0
         """Connections that are open or being opened."""
         self._connecting: set[asyncio.Task[None]] = set()
@@ -232,18 +245,18 @@ class Pool:
 
     def done(self, call: Call, connection: OriginConnection | None) -> None:
         """Take back what a finished call used; `connection` None when it cannot be used again."""
-        self.calls.discard(call)
+        self._over(call)
         if connection is None:
             return
         if self.waiting:
-            self._begin(self.waiting.popleft(), connection)
+            self._begin(self._next(), connection)
             return
         connection.idle_since = self.loop_time()
         self.idle.append(connection)
 
     def broken(self, call: Call, error: str, detail: str) -> None:
         """End a call whose connection failed it."""
-        self.calls.discard(call)
+        self._over(call)
         if not call.is_cancelled:
             call.is_cancelled = True
             call.receiver.failed(Failure(error, detail, status_of(error), self.wall()))
@@ -255,7 +268,7 @@ class Pool:
         if connection in self.idle:
             self.idle.remove(connection)
         if self.waiting and self.open < self.limits.connections:
-            self._connect(self.waiting.popleft())
+            self._connect(self._next())
 
     def lets_go(self, connection: OriginConnection) -> None:
         """Give a connection that is being closed gently a moment."""
@@ -265,9 +278,8 @@ class Pool:
 
     def cancel(self, call: Call) -> None:
         """Drop a call."""
-        self.calls.discard(call)
-        if call in self.waiting:
-            self.waiting.remove(call)
+        self._over(call)
+        self.waiting.pop(call, None)
         connection = call.connection
         if connection is not None and not connection.is_without_content():
             connection.close()
@@ -279,7 +291,7 @@ class Pool:
             self._sweep = None
         for connection in [*self.idle, *self._let_go]:
             connection.abort()
-        waiting, self.waiting = self.waiting, deque()
+        waiting, self.waiting = self.waiting, OrderedDict()
         for call in waiting:
             self.broken(call, "connection_limit_reached", "All connections to the origin are being closed")
         for call in list(self.calls):
@@ -295,6 +307,7 @@ class Pool:
         self._let_go.clear()
         self.waiting.clear()
         self.calls.clear()
+        self.unattended.clear()
         self._connecting.clear()
         self.open = 0
         self._loop = self._sweep = None
@@ -312,8 +325,17 @@ class Pool:
         elif self.open < self.limits.connections:
             self._connect(call)
         else:
-            self.waiting.append(call)
+            self.waiting[call] = None
             call.deadline_at = self.loop_time() + self.limits.connect if self.limits.connect else 0.0
+            self.unattended.give_way()
+
+    def _next(self) -> Call:
+        return self.waiting.popitem(last=False)[0]
+
+    def _over(self, call: Call) -> None:
+        self.calls.discard(call)
+        if self.unattended.ends:
+            self.unattended.remove(call)
 
     def _take_idle(self, call: Call) -> OriginConnection | None:
         while self.idle:
@@ -354,7 +376,7 @@ class Pool:
             self.open -= 1
             self.broken(call, *describe(error))
             if self.waiting:
-                self._connect(self.waiting.popleft())
+                self._connect(self._next())
             return
         if call.is_cancelled:
             self.done(call, connection)
@@ -402,7 +424,7 @@ class Pool:
             connection.call = None
             connection.close()
         if call in self.waiting:
-            self.waiting.remove(call)
+            del self.waiting[call]
             self.broken(call, "connection_limit_reached", "All connections to the origin are busy")
         elif call.has_answer:
             self.broken(call, "http_response_timeout", "The origin stopped sending in the middle of its answer")

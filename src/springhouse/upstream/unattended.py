@@ -1,0 +1,65 @@
+"""Fetches that no client waits for: they go on because what arrives may become an entry, but not for ever.
+
+Their clients have left, or have had what they wanted of it; or there was none, as when a stale entry is refreshed in
+the background. Each has so many seconds to be complete, and is the first to go where there are too few connections
+or threads for those that somebody does wait for.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+C = TypeVar("C")
+
+
+class Unattended(Generic[C]):
+    """Calls without a client, the one that has been so for longest first. `seconds`: 0 for no limit."""
+
+    __slots__ = ("_break_off", "_seconds", "_timer", "ends")
+
+    def __init__(self, seconds: float, break_off: Callable[[C], object]) -> None:
+        self._seconds = seconds
+        self._break_off = break_off
+        self._timer: asyncio.TimerHandle | None = None
+        self.ends: dict[C, float] = {}
+        """When each must be over, on the loop's clock."""
+
+    def add(self, call: C) -> None:
+        """Note that no client waits for a call."""
+        loop = asyncio.get_running_loop()
+        self.ends[call] = loop.time() + self._seconds
+        if self._seconds and self._timer is None:
+            self._timer = loop.call_later(self._seconds, self._look)
+
+    def remove(self, call: C) -> None:
+        """Note that a client waits for a call again, or that it is over."""
+        self.ends.pop(call, None)
+        if not self.ends:
+            self.clear()
+
+    def give_way(self) -> None:
+        """Break off the call that has been without a client for longest, if there is any."""
+        for call in self.ends:
+            self._end(call)
+            return
+
+    def clear(self) -> None:
+        """Forget all calls."""
+        self.ends.clear()
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _end(self, call: C) -> None:
+        self.remove(call)
+        self._break_off(call)
+
+    def _look(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for call, end in list(self.ends.items()):
+            if end > now:
+                self._timer = loop.call_later(end - now, self._look)
+                return
+            self._end(call)
