@@ -76,14 +76,35 @@ def test_the_fill_goes_on_when_the_leaders_client_leaves(origin: Origin, proxy: 
     assert origin.count("/a") == 1
 
 
-def test_the_fill_goes_on_when_every_client_leaves_before_the_head(origin: Origin, proxy: Proxy) -> None:
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)], ids=["the leader first", "the leader last"])
+def test_the_fetch_ends_when_every_client_leaves_before_the_head(
+    origin: Origin, proxy: Proxy, order: tuple[int, ...]
+) -> None:
     gate = origin.gate()
-    origin.on("/a", gated(gate, answer(b"x" * 100_000, cache_control=FRESH)))
-    for client in asking(proxy, "/a", 3):
+    origin.on("/a", gated(gate, answer(b"late", cache_control=FRESH)), answer(b"x" * 100_000, cache_control=FRESH))
+    clients = asking(proxy, "/a", 3)
+    for left, number in zip((2, 1, 0), order, strict=True):
+        clients[number].reset()
+        proxy.await_connections(left)
+        assert origin.count("/a") == 1
+        assert (proxy.engine.pool.open == 1) is (left > 0), "it goes on as long as somebody waits"
+    proxy.await_that(lambda: proxy.engine.pool.open == 0)
+    assert proxy.get("/a").body == b"x" * 100_000
+    assert origin.count("/a") == 2
+    gate.open()
+
+
+def test_the_fill_goes_on_when_every_client_leaves_after_the_head(origin: Origin, proxy: Proxy) -> None:
+    gate = origin.gate()
+    origin.on("/a", in_parts(b"first ", gate, b"rest", cache_control=FRESH))
+    clients = asking(proxy, "/a", 3)
+    for client in clients:
+        client.head()
+    for client in clients:
         client.reset()
     proxy.await_connections(0)
     gate.open()
-    assert proxy.get("/a").body == b"x" * 100_000
+    assert proxy.get("/a").body == b"first rest"
     assert origin.count("/a") == 1
 
 

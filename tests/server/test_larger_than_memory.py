@@ -15,6 +15,8 @@ from tests.support.client import Broken
 from tests.support.messages import chunked, request
 from tests.support.redis_server import redis_server, shared_redis
 
+from springhouse.stores.purging import Keys
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -95,7 +97,7 @@ def await_half(proxy: Proxy) -> None:
 
 def arriving(proxy: Proxy) -> Recording | None:
     """Return the content that is arriving."""
-    entries = proxy.engine.flights.arriving(proxy.engine.origin.prefix + b"/a")
+    entries = proxy.engine.flights.selected(Keys((proxy.engine.origin.prefix + b"/a",)))
     return entries[0].content if entries else None
 
 

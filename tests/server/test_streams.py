@@ -95,3 +95,17 @@ def test_head_says_what_a_stream_is(origin: Origin, serve: Serve) -> None:
         got = proxy.ask("HEAD", "/events")
         assert (got.status, got.x_cache, got["Content-Type"]) == (200, "MISS", EVENTS)
     assert origin.count("/events") == 2
+
+
+@pytest.mark.parametrize("is_chunked", [True, False])
+def test_a_subscriber_that_closes_is_gone_although_nothing_is_sent(
+    origin: Origin, serve: Serve, monkeypatch: pytest.MonkeyPatch, is_chunked: bool
+) -> None:
+    """There is no whole answer that one who only sends no more could wait for."""
+    monkeypatch.setattr("springhouse.server.listener.SWEEP_S", 0.02)
+    proxy = serve(ttl=60, half_close_timeout=0.1)
+    origin.on("/events", Events(is_chunked=is_chunked))
+    for number in range(1, 7):
+        subscribe(proxy, b"data: %d\n\n" % number, is_chunked=is_chunked).close()
+    origin.await_that(lambda: origin.open_connections == 0)
+    proxy.await_connections(0)

@@ -15,7 +15,7 @@ from springhouse.exchange.reply import HIT
 from springhouse.http.fields import HOST, UPGRADE
 from springhouse.http.messages import Request
 from springhouse.observe.accesslog import Line
-from springhouse.rules.reasons import FRESH
+from springhouse.rules.reasons import FRESH, STREAM
 from springhouse.server.writer import ReplyWriter, reset
 from springhouse.upstream.content import RequestContent
 from springhouse.wire.requests import Refusal, RequestReader
@@ -41,8 +41,8 @@ class Connection(RequestReader, asyncio.Protocol):
     """A client's connection."""
 
     __slots__ = (
-        "_awaits_upgrade", "_content", "_content_of_answered", "_drained", "_has_ended", "_held", "_holds",
-        "_is_ending", "_is_starting", "_queue", "_tunnel", "answering", "exchange", "is_busy", "is_stirred", "peer",
+        "_awaits_upgrade", "_content", "_content_of_answered", "_drained", "_held", "_holds", "_is_ending",
+        "_is_starting", "_queue", "_tunnel", "answering", "exchange", "has_ended", "is_busy", "is_stirred", "peer",
         "server", "started_at", "transport", "writer",
     )  # fmt: skip
 
@@ -72,7 +72,7 @@ class Connection(RequestReader, asyncio.Protocol):
         self._drained = 0
         self._is_ending = False
         """No further request is taken."""
-        self._has_ended = False
+        self.has_ended = False
         """The client has said that it sends no more."""
         self._is_starting = False
 
@@ -99,10 +99,10 @@ class Connection(RequestReader, asyncio.Protocol):
                     self.feed(data)
 
     def eof_received(self) -> bool:
-        """Answer what has arrived whole, then close."""
+        """Answer what has arrived whole, then close; the sweep sees to it that no answer is awaited for long."""
         if self._tunnel is not None:
             return False
-        self._has_ended = True
+        self.has_ended = self.is_stirred = True
         if self._content is not None and not self._is_answered():
             self._stop_at(Refusal(400, "The request broke off"))
         self._is_ending = True
@@ -320,15 +320,15 @@ class Connection(RequestReader, asyncio.Protocol):
             self._content = None
             self._queue[-1] = (refusal, None, False)
         else:
-            self._break_upload(refusal)
+            self._break_off(refusal)
         self._take_turns()
 
     def _is_answered(self) -> bool:
         """Say whether the answer to the request whose content is being received has begun, or is complete."""
         return not self._queue and (self.writer.is_started or not self.is_busy)
 
-    def _break_upload(self, refusal: Refusal) -> None:
-        """Content that may already be on its way to the origin turned out wrong: nothing of it may look whole."""
+    def _break_off(self, refusal: Refusal) -> None:
+        """Refuse what is being answered; of content that may be on its way to the origin nothing may look whole."""
         self._content = None
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
@@ -390,7 +390,7 @@ class Connection(RequestReader, asyncio.Protocol):
         self._is_ending = True
         self._queue.clear()
         self.server.outbox.flush()
-        if self._has_ended or (self._content is None and self._held is None and not self.in_head):
+        if self.has_ended or (self._content is None and self._held is None and not self.in_head):
             self.transport.close()
         elif not self.transport.is_closing():
             with suppress(OSError):  # the client has just gone
@@ -412,6 +412,12 @@ class Connection(RequestReader, asyncio.Protocol):
         if not self._is_ending:
             self._stop_at(Refusal(408, what))
 
+    def give_up(self) -> None:
+        """Take the client to have gone: it has closed its half, and has waited for its answer for long enough."""
+        self._is_ending = True
+        self._queue.clear()
+        self._break_off(Refusal(408, "The client closed its side of the connection before it was answered"))
+
     def turn_away(self, why: str) -> None:
         """Answer 503 before any request, and close."""
         self._is_ending = True
@@ -422,6 +428,17 @@ class Connection(RequestReader, asyncio.Protocol):
     def is_idle(self) -> bool:
         """Whether nothing is being received or answered."""
         return not (self.is_busy or self.in_head or self._content or self._queue or self._tunnel)
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether nothing is read of what the client sends, its end included."""
+        return bool(self._holds)
+
+    @property
+    def has_whole_answer_to_come(self) -> bool:
+        """Whether an answer has begun that will be whole: a stream never is."""
+        reply = self.writer.reply
+        return self.writer.is_started and not (reply is not None and reply.reason is STREAM)
 
     @property
     def is_receiving_content(self) -> bool:

@@ -2,8 +2,12 @@
 
 A connection is looked at every `SWEEP_S` seconds. What must not take too long: a head from its first byte on, content
 from its first byte on (and not slower than the minimum rate), silence between requests, and taking an answer.
+
+A client that closes its connection is not told from one that only sends no more, as `nc -N` does, until something is
+written to it. So one that has closed its side may wait a moment for its answer to begin; then it counts as gone.
 """
 
+import select
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +24,7 @@ SWEEP_S = 0.5
 class Patience:
     """Seconds a client may take (0: for ever) for a head, between bytes of content, idle, and to take an answer.
 
+    `half_close`: how long it may wait for an answer to begin after it has closed its side.
     `rate`: bytes a second below which content, sent or taken, is too slow; the first 10 seconds do not count.
     """
 
@@ -27,6 +32,7 @@ class Patience:
     content: float = 30.0
     idle: float = 75.0
     send: float = 60.0
+    half_close: float = 1.0
     rate: int = 256
 
 
@@ -55,6 +61,8 @@ def look(connection: "Connection", watch: Watch, patience: Patience, now: float)
         watch.quiet_since = now
     if _is_stalled(connection, watch, patience, now):
         reset(connection.transport)
+    elif connection.has_ended or connection.is_held_back:
+        _look_whether_it_left(connection, watch, patience, now)
     elif connection.in_head:
         if watch.head is not connection.fields:
             watch.head, watch.head_since = connection.fields, now
@@ -64,6 +72,19 @@ def look(connection: "Connection", watch: Watch, patience: Patience, now: float)
         _look_at_content(connection, watch, patience, now)
     elif connection.is_idle and patience.idle and now - watch.quiet_since >= patience.idle:
         connection.close_idle()
+
+
+def _look_whether_it_left(connection: "Connection", watch: Watch, patience: Patience, now: float) -> None:
+    end = _HALF_CLOSED if connection.has_ended else _end_of(connection)
+    if end & _GONE:
+        reset(connection.transport)
+    elif (
+        end
+        and patience.half_close
+        and now - watch.quiet_since >= patience.half_close
+        and not connection.has_whole_answer_to_come
+    ):
+        connection.give_up()
 
 
 def _look_at_content(connection: "Connection", watch: Watch, patience: Patience, now: float) -> None:
@@ -87,6 +108,10 @@ def _is_stalled(connection: "Connection", watch: Watch, patience: Patience, now:
     return now - watch.stalled_since >= patience.send
 
 
+_HALF_CLOSED = getattr(select, "POLLRDHUP", 0x2000)
+_GONE = getattr(select, "POLLHUP", 0x10) | getattr(select, "POLLERR", 0x8)
+
+
 if sys.platform == "linux":
     from fcntl import ioctl
     from termios import TIOCOUTQ
@@ -102,7 +127,17 @@ if sys.platform == "linux":
         except OSError:  # it has just gone
             return ours
         return ours + int.from_bytes(held, sys.byteorder)
+
+    def _end_of(connection: "Connection") -> int:
+        """Return how the client has ended a connection of which nothing is read, 0 if it has not."""
+        poll = select.poll()
+        poll.register(connection.transport.get_extra_info("socket").fileno(), _HALF_CLOSED)
+        return sum(events for _, events in poll.poll(0))
 else:
+
+    def _end_of(_connection: "Connection") -> int:
+        """Return 0: what is not read here cannot be known."""
+        return 0
 
     def _unsent(connection: "Connection") -> int:
         """Return the bytes that wait here for the client."""

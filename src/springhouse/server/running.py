@@ -31,6 +31,7 @@ def limits_of(settings: Settings) -> ServerLimits:
             content=settings.body_timeout,
             idle=settings.idle_timeout,
             send=settings.send_timeout,
+            half_close=settings.half_close_timeout,
             rate=settings.min_rate,
         ),
         connections=settings.max_connections,
