@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import stat
+from ipaddress import ip_address
 from pathlib import Path
 
 
@@ -36,6 +37,15 @@ def listening_on_path(path: Path, backlog: int) -> socket.socket:
     except OSError as error:
         raise CannotListen(f"Cannot listen on {path}: {error.strerror or error}") from None
     return made
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach a host ("" for all addresses); no, if it is not known."""
+    try:
+        found = socket.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        return False
+    return all(ip_address(str(name[0]).partition("%")[0]).is_loopback for *_, name in found)
 
 
 def make_way(path: Path) -> None:

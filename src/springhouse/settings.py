@@ -85,6 +85,11 @@ class Settings(BaseSettings):
     frontend: Literal["native", "fastapi", "flask"] = setting(
         "native", "Which server answers: our own, uvicorn with FastAPI, or a WSGI server with Flask.", LISTENING
     )
+    allow_public: bool = setting(
+        False,
+        "Let --frontend fastapi and flask listen on public addresses, where slow clients can block them. Dangerous.",
+        LISTENING,
+    )
     unix_socket: Path | None = setting(None, "Listen on this Unix socket instead.", LISTENING, hint="PATH")
     workers: Annotated[int, Field(ge=1, le=1024)] = setting(
         1, "Processes that share the port, and divide the memory among them; not on Windows.", LISTENING, hint="N"

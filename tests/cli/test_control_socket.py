@@ -103,14 +103,30 @@ def test_every_proxy_has_one_that_is_its_users_alone(
     (path,) = sockets(runtime)
     modes = [stat.S_IMODE(each.stat().st_mode) for each in (path, path.parent)]
     assert [oct(mode) for mode in modes] == ["0o600", "0o700"]
+    if front == "workers":
+        replace_workers(proxy, path)
     done = purge(env, "/x")
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.startswith("Purged ")
     assert proxy.get("/x").x_cache == "MISS"
     proxy.signal(signal.SIGTERM)
-    (said,) = proxy.ended().errors.splitlines()
-    assert "with --classic, requests from this machine may clear the cache" in said
+    said = [line for line in proxy.ended().errors.splitlines() if "another one is started" not in line]
+    assert len(said) == 1
+    assert "with --classic, requests from this machine may clear the cache" in said[0]
     assert sockets(runtime) == []
+
+
+def replace_workers(proxy: Command, path: Path) -> None:
+    """Kill all workers, and wait until their successors take orders."""
+    for pid in Path(f"/proc/{proxy.process.pid}/task/{proxy.process.pid}/children").read_text().split():
+        os.kill(int(pid), signal.SIGKILL)
+
+    def are_both_there() -> bool:
+        with Client(str(path)) as client:
+            receipt = client.ask("POST", PURGE, b'{"all": true}', host="localhost")
+        return bool(json.loads(receipt.body)["processes"] == 2)
+
+    await_that(are_both_there, "both successors take part")
 
 
 def test_which_of_several_is_to_be_said(stack: ExitStack, url: str, env: Env, tmp_path: Path) -> None:
@@ -144,21 +160,6 @@ def test_what_a_dead_proxy_left_is_removed(stack: ExitStack, url: str, env: Env,
     assert sockets(runtime) == [left]
     assert NONE in purge(env, "/x").stderr
     assert sockets(runtime) == []
-
-
-def test_a_worker_that_was_replaced_takes_orders(stack: ExitStack, url: str, env: Env, runtime: Path) -> None:
-    proxy = serving(stack, url, env, "--workers", 2)
-    (path,) = sockets(runtime)
-    children = f"/proc/{proxy.process.pid}/task/{proxy.process.pid}/children"
-    for pid in Path(children).read_text().split():
-        os.kill(int(pid), signal.SIGKILL)
-
-    def is_answered() -> bool:
-        with Client(str(path)) as client:
-            receipt = client.ask("POST", PURGE, b'{"all": true}', host="localhost")
-        return bool(json.loads(receipt.body)["processes"] == 2)
-
-    await_that(is_answered, "both successors take part")
 
 
 # Where it is: without a proxy, since each has it in the same way.

@@ -2,16 +2,28 @@
 
 from collections.abc import Callable
 
+from springhouse.binding import is_loopback
 from springhouse.descriptors import fitted
 from springhouse.server import running
 from springhouse.server.control import serve_control
 from springhouse.settings import BadSettings, Settings
 
 
+def _is_apart(settings: Settings) -> bool:
+    """Return whether only this machine reaches the proxy, or what it lets through."""
+    return settings.unix_socket is not None or is_loopback(settings.host)
+
+
 def run(settings: Settings, announce: Callable[[str], None]) -> None:
     """Serve until a signal ends it. Raises BadSettings and CannotListen."""
     if not settings.origin and not settings.classic:
         raise BadSettings("--origin is missing: say which server to fetch from, as in --origin http://localhost:3000")
+    if settings.frontend != "native" and not (settings.allow_public or _is_apart(settings)):
+        raise BadSettings(
+            f"--frontend {settings.frontend} on {settings.host or 'all addresses'}: a few slow or half-open clients "
+            "can block this server. Listen on 127.0.0.1 behind a server that shields it, or use --frontend native; "
+            "--allow-public does it all the same"
+        )
     settings = fitted(settings)
     if settings.frontend == "fastapi":
         from springhouse.frontends import fastapi  # noqa: PLC0415

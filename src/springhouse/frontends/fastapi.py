@@ -4,30 +4,29 @@ Everything that no route of the application takes goes to the engine: `router.de
 late they are added, and sees the target before anything has decoded it.
 """
 
-import asyncio
 import logging
 import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from springhouse import control_socket
 from springhouse.binding import listening, listening_on_path
 from springhouse.engine import apidoc
-from springhouse.frontends.asgi import TARGET_EXTENSION, SpringhouseASGI
+from springhouse.frontends.asgi import SpringhouseASGI
 from springhouse.frontends.front import CONTROL_S, Control, ServeControl, front_of
 from springhouse.frontends.intake import is_worth_logging
+from springhouse.frontends.uvicorn_protocol import Protocol
 from springhouse.service import engine_of, where
 from springhouse.settings import Settings, load
 
 BACKLOG = 2048
-_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 def create_app(settings: Settings | None = None, **options: Any) -> FastAPI:
@@ -91,7 +90,7 @@ def run(settings: Settings, announce: Callable[[str], None], serve_control: Serv
 def _config_of(settings: Settings, app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=ExactTarget,
+        http=partial(Protocol, settings=settings),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_level="warning",
@@ -126,23 +125,3 @@ class _Server(uvicorn.Server):
         for each in self._beside:
             await each.stop(CONTROL_S)
         await super().shutdown(sockets)
-
-
-class ExactTarget(HttpToolsProtocol):
-    """Tells the application the request target as it stood in the request line, which a scope cannot say exactly.
-
-    It also turns clients away when there are too many connections: uvicorn counts requests only.
-    """
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection, or refuse it."""
-        super().connection_made(transport)
-        if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
-            self.connections.discard(self)  # while it counts, uvicorn answers 503 to all
-            transport.write(_TOO_MANY)
-            transport.close()
-
-    def on_headers_complete(self) -> None:
-        """Leave the target where `frontends.asgi` looks for it."""
-        self.scope["extensions"] = {TARGET_EXTENSION: self.url}  # type: ignore[dict-item]
-        super().on_headers_complete()
