@@ -76,7 +76,9 @@ def test_json_on_standard_output(origin: Origin) -> None:
     ] == EXPECTED
     assert (lines[-1]["method"], lines[-1]["status"]) == ("-", 400)
     assert {one["peer"] for one in lines} == {"127.0.0.1"}
-    assert [one["reason"] for one in lines[:5]] == ["stored", "fresh", "fresh", "fresh", "method"]
+    assert [one["reason"] for one in lines[:6]] == [
+        "uri-miss", "fresh", "fresh", "fresh", "method", "status-without-ttl",
+    ]  # fmt: skip
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", one["at"]) for one in lines)
     assert all(0 <= one["seconds"] < 5 for one in lines)
 
