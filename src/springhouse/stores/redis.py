@@ -28,7 +28,7 @@ from springhouse.stores.purging import Held, Keys, Purge, Receipt, remaining
 from springhouse.stores.redis_address import Address
 from springhouse.stores.redis_contents import ArrivingEnds, Body, RedisArriving, proof_of
 from springhouse.stores.redis_finding import Answer, Finder, read_whole
-from springhouse.stores.redis_layout import Layout, Lifetimes, stamp_of, variant_of
+from springhouse.stores.redis_layout import Layout, Lifetimes, packed_labels, stamp_of, variant_of
 from springhouse.stores.redis_leases import LeaseLimits, Leases, name_of
 from springhouse.stores.redis_link import Away, Link, LinkLimits, Patience, Refused
 from springhouse.stores.redis_log import LogLimits, PurgeLog
@@ -203,7 +203,7 @@ class RedisStore:
     async def _replace(self, old: Entry, new: Entry, content: Any, moment: "_Moment") -> None:
         try:
             proof = await proof_of(content)
-            await self._write(new, proof, moment, ("replace", variant_of(old), stamp_of(old), _text(old.fresh_until)))
+            await self._write(new, proof, moment, ("replace", variant_of(old), stamp_of(old), repr(old.fresh_until)))
         except (Away, Refused):
             return
 
@@ -225,11 +225,10 @@ class RedisStore:
             await self._drop(key, rest[0] if mode == "replace" else variant)
             return
         size = len(record) + (entry.length or 0)
-        labels = b"\n".join(sorted(purging.labels_of(entry)))
         base, age = self._layout.base(key), max(0, int(1000 * (now - entry.requested_at)))
         reply = await self._link.script(
-            PUT, base, base, key, mode, variant, record, size, stamp_of(entry), ttl, labels, epoch, age,
-            *moment.token, self.limits.variants_max, _text(entry.fresh_until), *rest,
+            PUT, base, base, key, mode, variant, record, size, stamp_of(entry), ttl, packed_labels(entry), epoch, age,
+            *moment.token, self.limits.variants_max, repr(entry.fresh_until), *rest,
         )  # fmt: skip
         if reply != b"stored":
             self.refusals[str(reply, "ascii", "replace") if isinstance(reply, bytes) else "?"] += 1
@@ -313,8 +312,13 @@ class RedisStore:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.troubles.report("bug", f"the store in Redis failed: {task.exception()!r}")
 
     def _spawn_apart(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = self._spawn(work)
@@ -381,10 +385,6 @@ class _Moment:
 
 def _of_put(content: bytes, body: Body | None) -> tuple[Any, ...]:
     return ("put", content, b"-", 0) if body is None else ("put", b"", body.name, body.chunks)
-
-
-def _text(instant: float) -> str:
-    return repr(float(instant))
 
 
 async def _after(before: "asyncio.Task[None] | None", work: Coroutine[Any, Any, None]) -> None:

@@ -104,7 +104,12 @@ class RedisContent:
 
     async def _chunks(self, first: int, count: int) -> bytes | None:
         numbers = range(first, first + count)
-        found = await self._link.command("HMGET", self._key, *numbers)
+        try:
+            found = await self._link.command("HMGET", self._key, *numbers)
+        except Refused as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            return None  # it is there no more, but something else
         if not isinstance(found, list) or len(found) != count:
             return None
         proved = all(

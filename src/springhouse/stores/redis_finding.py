@@ -13,7 +13,7 @@ from springhouse.rules.entry import Entry
 from springhouse.stores import digests, purging
 from springhouse.stores.codec import Codec, CodecError
 from springhouse.stores.redis_contents import RedisContent, Spawn
-from springhouse.stores.redis_layout import Layout
+from springhouse.stores.redis_layout import Layout, packed_labels, variant_of
 from springhouse.stores.redis_link import Link
 from springhouse.stores.redis_scripts import LOOKUP
 from springhouse.stores.tier import Found
@@ -72,8 +72,10 @@ class Finder:
 
     def _decoded(self, key: bytes, row: list[bytes]) -> Entry:
         """Return the entry of a row of LOOKUP. Raises CodecError, TypeError, ValueError."""
-        variant, _, body, soft, record, content = row
+        variant, _, body, soft, record, content, labels = row
         entry, proof = self._codec.decode(record, key)
+        if labels != packed_labels(entry) or variant != variant_of(entry):
+            raise CodecError("no purge would find it where it stands")
         length = entry.length or 0
         if body == b"-":
             if len(content) != length or digests.digests_of(content) != proof:

@@ -102,6 +102,11 @@ def variant_of(entry: Entry) -> bytes:
     return hexlify(purging.variant_of(entry))
 
 
+def packed_labels(entry: Entry) -> bytes:
+    """Return an entry's labels as they stand beside its record."""
+    return b"\n".join(sorted(purging.labels_of(entry)))
+
+
 def stamp_of(entry: Entry) -> bytes:
     """Return what tells the response an entry was made of from any other to the same request."""
     instants = pack(">dd", entry.requested_at, entry.received_at)

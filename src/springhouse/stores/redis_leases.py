@@ -123,11 +123,10 @@ class Leases:
         """Return what ACQUIRE says: a verdict or b"lease", and the token of whoever has it. Raises Away and Refused."""
         base = self._layout.base(key)
         reply = await self._link.script(ACQUIRE, base, base, name_of(key, variant), *how)
-        try:
-            word, token = reply
-            return bytes(word), int(token)
-        except (TypeError, ValueError):
-            raise Refused("a script returned what it cannot return") from None
+        match reply:
+            case [bytes(word), bytes(token)] if token.isdigit() and (word == b"lease" or word in _VERDICTS):
+                return word, int(token)
+        raise Refused("a script returned what it cannot return")
 
     def _hold(self, lease: Lease) -> None:
         self._held.setdefault(lease.key, {})[lease.variant] = lease

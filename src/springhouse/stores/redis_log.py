@@ -5,9 +5,9 @@ filters what it finds in Redis; `end`, when it has gone from Redis, too. Each en
 before it. A node reads the stream on a connection of its own, and tells how far it has come when it says that it is
 alive. Numbers come from the server's clock but always grow, even when Redis has lost everything.
 
-What must stay true: a node that cannot read every entry in order (the log was cut past it, or lost) takes it that all
-has been purged. `seen` is the number up to which the owner has been told of all others' purges: what it puts carries
-it, and is refused when a later purge covers it.
+What must stay true: a node that cannot read every entry in order (the log was cut past it, or lost, or somebody else
+wrote to it) takes it that all has been purged. `seen` is the number up to which the owner has been told of all others'
+purges: what it puts carries it, and is refused when a later purge covers it.
 
 A node counts as alive for `alive` seconds after it last said so. A purge waits for no longer: a node that is cut off
 from Redis goes on serving what it has in memory, and the receipt does not count it.
@@ -24,7 +24,8 @@ from springhouse.http.memo import KIB, MIB, Recent, bound
 from springhouse.stores.purging import Everything, Purge, weight_of
 from springhouse.stores.redis_layout import Layout
 from springhouse.stores.redis_link import Away, Link, Refused
-from springhouse.stores.redis_scripts import ALIVE, APPEND, LEAVE, NODES
+from springhouse.stores.redis_log_scripts import ALIVE, APPEND, LEAVE, NODES
+from springhouse.stores.redis_lua import NUMBER_MAX
 
 ALL: Final = Purge(Everything())
 _decoder: Final = msgpack.Decoder(Purge)
@@ -56,6 +57,8 @@ class PurgeLog:
         self.read = 0
         """The number of the last entry that was read."""
         self.is_connected = False
+        self._place = b""
+        """Of that entry in the stream."""
         self._link = link
         self._layout = layout
         self._limits = limits
@@ -135,7 +138,7 @@ class PurgeLog:
         pause = 0.002
         while True:
             reply = await self._link.attempt(NODES, self._layout.log, self._layout.log)
-            nodes = {node: _number(read) for node, read in zip(reply[::2], reply[1::2], strict=True)}
+            nodes = _nodes(reply)
             nodes[self.node] = self.read
             have = sum(read >= number for read in nodes.values())
             if have == len(nodes) or self._loop.time() > deadline:
@@ -163,28 +166,34 @@ class PurgeLog:
         last = _number(await self._link.attempt(ALIVE, key, key, self.node, self.read, *times))
         self.is_connected = True
         if self.read == 0:
-            self.read = last
+            self._has_read(last)
         wait = ("BLOCK", max(1, int(1000 * limits.every))) if last == self.read else ()
         reply = await self._link.wait_for(
-            "XREAD", "COUNT", _AT_ONCE, *wait, "STREAMS", key + b"purges", b"%d-0" % self.read, limit=limits.every + 2.0
+            "XREAD", "COUNT", _AT_ONCE, *wait, "STREAMS", key + b"purges", self._place, limit=limits.every + 2.0
         )
-        entries = reply[0][1] if reply else []
-        for entry in entries:
-            self._note(*entry)
+        entries = _entries(reply)
+        for place, fields in entries:
+            self._note(place, fields)
         if not entries and last != self.read:
             self._lost(last)
 
-    def _note(self, name: bytes, fields: dict[bytes, bytes]) -> None:
-        number = _number(name.partition(b"-")[0])
-        if _number(fields.get(b"before", b"0")) != self.read:
+    def _note(self, place: bytes, fields: dict[bytes, bytes]) -> None:
+        number = _number(place.partition(b"-")[0])
+        is_ours = fields.get(b"what") in (b"begin", b"end")
+        if not is_ours or fields.get(b"before") != b"%d" % self.read:
             self._lost(number)
-        self._open_until_told(number, fields)
+        if is_ours:
+            self._open_until_told(number, fields)
+        self._has_read(number, place)
+
+    def _has_read(self, number: int, place: bytes = b"") -> None:
         self.read = number
+        self._place = place or b"%d-0" % number
 
     def _open_until_told(self, number: int, fields: dict[bytes, bytes]) -> None:
         payload = fields.get(b"purge", b"")
         if fields.get(b"what") == b"end":
-            self._open.drop(_number(payload))
+            self._open.drop(int(payload) if payload.isdigit() else 0)
         elif fields.get(b"node") != self.node:
             try:
                 purge = _decoder.decode(payload)
@@ -198,7 +207,7 @@ class PurgeLog:
     def _lost(self, number: int) -> None:
         """Take it that all has been purged: what was is not known."""
         self._is_news(number, ALL)
-        self.read = number
+        self._has_read(number)
 
     def _is_news(self, number: int, purge: Purge) -> None:
         if not self._news:
@@ -224,6 +233,28 @@ class PurgeLog:
 def _number(reply: Any) -> int:
     """Read a number that Redis returned. Raises Refused."""
     try:
-        return int(reply)
+        number = int(reply)
+    except (TypeError, ValueError):
+        number = -1
+    if 0 <= number <= NUMBER_MAX:
+        return number
+    raise Refused("the log of purges is damaged")
+
+
+def _nodes(reply: Any) -> dict[bytes, int]:
+    """Read what NODES returned: names, each followed by a number. Raises Refused."""
+    try:
+        return {node: _number(read) for node, read in zip(reply[::2], reply[1::2], strict=True)}
     except (TypeError, ValueError):
         raise Refused("the log of purges is damaged") from None
+
+
+def _entries(reply: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    """Read what XREAD returned of one stream. Raises Refused."""
+    try:
+        found = [(place, fields) for place, fields in reply[0][1]] if reply else []
+    except (TypeError, ValueError, LookupError):
+        raise Refused("the log of purges is damaged") from None
+    if not all(isinstance(place, bytes) and isinstance(fields, dict) for place, fields in found):
+        raise Refused("the log of purges is damaged")
+    return found

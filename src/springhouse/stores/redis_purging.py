@@ -133,17 +133,21 @@ class Purger:
     async def _in_bucket(
         self, base: bytes, how: tuple[str, int, str, str], names: list[bytes], held: list[bytes | int]
     ) -> tuple[int, int, int]:
-        cursor: bytes | None = b""
+        cursor = b""
         keys = entries = size = 0
-        while cursor is not None:
+        while True:
             reply = await self._link.script(PURGE, base, base, *how, cursor, _KEYS_AT_ONCE, len(names), *names, *held)
             held = []  # they were compared before anything was removed
-            try:
-                keys, entries, size = keys + int(reply[0]), entries + int(reply[1]), size + int(reply[2])
-                cursor = reply[3] or None
-            except (TypeError, ValueError, IndexError):
-                raise Refused("a script returned what it cannot return") from None
-        return keys, entries, size
+            match reply:
+                case [int(more_keys), int(more_entries), bytes(more_size), bytes(next_)] if more_size.isdigit():
+                    keys, entries, size = keys + more_keys, entries + more_entries, size + int(more_size)
+                case _:
+                    raise Refused("a script returned what it cannot return")
+            if not next_:
+                return keys, entries, size
+            if next_ <= cursor:
+                raise Refused("a script goes on where it has been")
+            cursor = next_
 
     # What is owed.
 

@@ -1,4 +1,4 @@
-"""What happens inside Redis: Lua scripts, each of which changes one bucket, or the log, at once (decision 0012).
+"""What happens inside Redis: Lua scripts, each of which changes one bucket at once (decision 0012).
 
 ARGV[1] is what the names of all keys begin with that a script may touch; its hash tag keeps them in one slot of a
 cluster. KEYS[1] only says where to run. Names behind that beginning:
@@ -12,6 +12,8 @@ cluster. KEYS[1] only says where to run. Names behind that beginning:
     s:NAME    the lease of who is fetching it; t:NAME the last token given, or when the last ended; a:NAME what those
               who wait are told. NAME: a key, followed by a variant if it is known to vary
 
+Nothing that is found is trusted (`redis_lua`); a variant whose data cannot be read has expired.
+
 A variant's data: when it expires, its size, when it was stored, the stamp of its response, its body, until when it is
 fresh, and since when a soft purge says that it is stale. Every key has an expiry. Times are of the server:
 milliseconds; numbers are microseconds.
@@ -20,61 +22,54 @@ milliseconds; numbers are microseconds.
 from typing import Final
 
 from springhouse.stores.redis_link import Script
+from springhouse.stores.redis_lua import LEASES, TIME
 
 FENCE_MS: Final = 3_600_000
 """How long a purge is remembered against fills: what took longer to arrive is not stored."""
 _FENCES_MAX: Final = 10_000
 _PREFIXES_MAX: Final = 200
 
-_TIME = """
-local base = ARGV[1]
-local t = redis.call('TIME')
-local now = t[1] * 1000000 + t[2]
-local now_ms = math.floor(now / 1000)
-local function num(n) return string.format('%.0f', n) end
-local function keep(name, ms)
-  if redis.call('PTTL', name) < ms then redis.call('PEXPIRE', name, num(ms)) end
-end
-"""
-
 _ENTRIES = (
-    _TIME
+    LEASES
     + """
 local function each(labels) return string.gmatch(labels or '', '[^\\n]+') end
 local function read(text)
   local ends, size, arrived, stamp, body, fresh, soft =
     string.match(text, '^(%d+) (%d+) (%d+) (%x+) ([%x-]+) (%S+) (%S+)$')
-  if not ends then return {ends = 0, size = 0, arrived = 0, stamp = '0', body = '-', fresh = '0', soft = '-'} end
-  return {ends = tonumber(ends), size = tonumber(size), arrived = tonumber(arrived), stamp = stamp, body = body,
-    fresh = fresh, soft = soft}
+  local is_readable = ends and whole(ends) and whole(size) and whole(arrived) and tonumber(fresh)
+  if not is_readable or (soft ~= '-' and not tonumber(soft)) then
+    return {ends = 0, size = 0, arrived = 0, stamp = '0', body = body or '-', fresh = '0', soft = '-'}
+  end
+  return {ends = whole(ends), size = whole(size), arrived = whole(arrived), stamp = stamp, body = body, fresh = fresh,
+    soft = soft}
 end
 local function data_of(key, v)
-  local text = redis.call('HGET', base .. 'e:' .. key, v .. ':m')
+  local text = call('HGET', base .. 'e:' .. key, v .. ':m')
   return text and read(text) or nil
 end
 local function write(key, v, m)
   local text = table.concat({num(m.ends), num(m.size), num(m.arrived), m.stamp, m.body, m.fresh, m.soft}, ' ')
-  redis.call('HSET', base .. 'e:' .. key, v .. ':m', text)
+  call('HSET', base .. 'e:' .. key, v .. ':m', text)
 end
 local function is_marked(m) return m.soft ~= '-' and tonumber(m.soft) < tonumber(m.fresh) end
 local function variants_of(key)
   local found = {}
-  for _, field in ipairs(redis.call('HKEYS', base .. 'e:' .. key)) do
+  for _, field in ipairs(call('HKEYS', base .. 'e:' .. key)) do
     if string.sub(field, -2) == ':m' then found[#found + 1] = string.sub(field, 1, -3) end
   end
   return found
 end
 local function unlist(key)
-  redis.call('ZREM', base .. 'names', key)
-  redis.call('ZREM', base .. 'ends', key)
+  call('ZREM', base .. 'names', key)
+  call('ZREM', base .. 'ends', key)
 end
 local function remove(key, v, spared)
   local entry = base .. 'e:' .. key
   local m = data_of(key, v)
-  for label in each(redis.call('HGET', entry, v .. ':l')) do redis.call('ZREM', base .. 'l:' .. label, v .. key) end
-  if m and m.body ~= '-' and m.body ~= spared then redis.call('UNLINK', base .. 'c:' .. m.body) end
-  redis.call('HDEL', entry, v .. ':r', v .. ':m', v .. ':l', v .. ':b')
-  if redis.call('EXISTS', entry) == 0 then unlist(key) end
+  for label in each(call('HGET', entry, v .. ':l')) do call('ZREM', base .. 'l:' .. label, v .. key) end
+  if m and m.body ~= '-' and m.body ~= spared then call('UNLINK', base .. 'c:' .. m.body) end
+  call('HDEL', entry, v .. ':r', v .. ':m', v .. ':l', v .. ':b')
+  if call('EXISTS', entry) == 0 then unlist(key) end
 end
 """
 )
@@ -86,19 +81,20 @@ LOOKUP: Final = Script(
 -- could not be purged: it is not found.
 local key, fields = ARGV[2], {}
 local found = {num(now)}
-local got = redis.call('HGETALL', base .. 'e:' .. key)
+local got = call('HGETALL', base .. 'e:' .. key)
 if #got == 0 then return found end
 for i = 1, #got, 2 do fields[got[i]] = got[i + 1] end
-if not redis.call('ZSCORE', base .. 'names', key) then return found end
+if not call('ZSCORE', base .. 'names', key) then return found end
 for field, text in pairs(fields) do
   if string.sub(field, -2) == ':m' then
     local v = string.sub(field, 1, -3)
     local m, known = read(text), true
     for label in each(fields[v .. ':l']) do
-      known = known and redis.call('ZSCORE', base .. 'l:' .. label, v .. key)
+      known = known and call('ZSCORE', base .. 'l:' .. label, v .. key)
     end
     if known and m.ends > now_ms and fields[v .. ':r'] then
-      found[#found + 1] = {v, num(m.arrived), m.body, m.soft, fields[v .. ':r'], fields[v .. ':b'] or ''}
+      found[#found + 1] = {v, num(m.arrived), m.body, m.soft, fields[v .. ':r'], fields[v .. ':b'] or '',
+        fields[v .. ':l'] or ''}
     end
   end
 end
@@ -121,54 +117,55 @@ local entry = base .. 'e:' .. key
 local body, content, arrived = '-', '', now
 if mode == 'put' then body, content = ARGV[17], ARGV[16] end
 local function refuse(why)
-  if mode == 'put' and body ~= '-' then redis.call('UNLINK', base .. 'c:' .. body) end
+  if mode == 'put' and body ~= '-' then call('UNLINK', base .. 'c:' .. body) end
   return why
 end
 local function is_fenced(name)
-  local number = redis.call('ZSCORE', base .. 'fences', name)
-  return number and tonumber(number) > epoch
+  local number = whole(call('ZSCORE', base .. 'fences', name))
+  return number and number > epoch
 end
 if tonumber(ARGV[11]) > FENCE_MS then return refuse('old') end
 if is_fenced('*') or is_fenced('k' .. key) then return refuse('purged') end
 for label in each(labels) do
   if is_fenced('l' .. label) then return refuse('purged') end
 end
-for _, prefix in ipairs(redis.call('ZRANGEBYSCORE', base .. 'prefixes', '(' .. ARGV[10], '+inf')) do
+for _, prefix in ipairs(call('ZRANGEBYSCORE', base .. 'prefixes', '(' .. ARGV[10], NUMBER_MAX)) do
   if string.sub(key, 1, #prefix) == prefix then return refuse('purged') end
 end
-local token, last = tonumber(ARGV[12]), redis.call('GET', base .. 't:' .. ARGV[13])
-if token > 0 and last and tonumber(last) > token then return refuse('late') end
-local kind = redis.call('TYPE', entry).ok
-if kind ~= 'hash' and kind ~= 'none' then redis.call('UNLINK', entry) end
+local token = tonumber(ARGV[12])
+if token > 0 and last_token(ARGV[13]) > token then return refuse('late') end
+if not call('ZSCORE', base .. 'names', key) then  -- what its index does not know may have been purged
+  for _, other in ipairs(variants_of(key)) do remove(key, other, body) end
+end
 if mode == 'replace' then
   local old = data_of(key, ARGV[16])
   if not old or old.stamp ~= ARGV[17] then return 'gone' end
   if is_marked(old) then old.fresh = old.soft end
   if old.fresh ~= ARGV[18] then return 'gone' end
-  body, content, arrived = old.body, redis.call('HGET', entry, ARGV[16] .. ':b') or '', old.arrived
+  body, content, arrived = old.body, call('HGET', entry, ARGV[16] .. ':b') or '', old.arrived
   remove(key, ARGV[16], body)
-elseif body ~= '-' and redis.call('HLEN', base .. 'c:' .. body) ~= tonumber(ARGV[18]) then
+elseif body ~= '-' and call('HLEN', base .. 'c:' .. body) ~= tonumber(ARGV[18]) then
   return refuse('gone')
 end
 remove(key, v, body)
-redis.call('HSET', entry, v .. ':r', ARGV[5], v .. ':l', labels)
+call('HSET', entry, v .. ':r', ARGV[5], v .. ':l', labels)
 write(key, v, {ends = now_ms + ttl, size = tonumber(ARGV[6]), arrived = arrived, stamp = ARGV[7], body = body,
   fresh = ARGV[15], soft = '-'})
 if body == '-' then
-  redis.call('HSET', entry, v .. ':b', content)
+  call('HSET', entry, v .. ':b', content)
 else
-  redis.call('PEXPIRE', base .. 'c:' .. body, num(ttl + 60000))  -- who found it last may still be reading
+  call('PEXPIRE', base .. 'c:' .. body, num(ttl + 60000))  -- who found it last may still be reading
 end
 keep(entry, ttl)
-local left = redis.call('PTTL', entry)
-redis.call('ZADD', base .. 'names', 0, key)
-redis.call('ZADD', base .. 'ends', num(now_ms + left), key)
+local left = call('PTTL', entry)
+call('ZADD', base .. 'names', 0, key)
+call('ZADD', base .. 'ends', num(now_ms + left), key)
 keep(base .. 'names', left)
 keep(base .. 'ends', left)
 for label in each(labels) do
   local name = base .. 'l:' .. label
-  redis.call('ZADD', name, num(now_ms + ttl), v .. key)
-  redis.call('ZREMRANGEBYSCORE', name, '-inf', num(now_ms))
+  call('ZADD', name, num(now_ms + ttl), v .. key)
+  call('ZREMRANGEBYSCORE', name, '-inf', num(now_ms))
   keep(name, ttl)
 end
 local ages = {}
@@ -178,9 +175,9 @@ for _, other in ipairs(variants_of(key)) do
 end
 table.sort(ages, function(a, b) return a[1] > b[1] end)
 for i = tonumber(ARGV[14]) + 1, #ages do remove(key, ages[i][2]) end
-for _, other in ipairs(redis.call('ZRANGEBYSCORE', base .. 'ends', '-inf', num(now_ms), 'LIMIT', 0, 16)) do
-  local rest = redis.call('PTTL', base .. 'e:' .. other)
-  if rest > 0 then redis.call('ZADD', base .. 'ends', num(now_ms + rest), other) else unlist(other) end
+for _, other in ipairs(call('ZRANGEBYSCORE', base .. 'ends', '-inf', num(now_ms), 'LIMIT', 0, 16)) do
+  local rest = call('PTTL', base .. 'e:' .. other)
+  if rest > 0 then call('ZADD', base .. 'ends', num(now_ms + rest), other) else unlist(other) end
 end
 return 'stored'
 """
@@ -197,11 +194,11 @@ return 1
 )
 
 CHUNK: Final = Script(
-    _TIME
+    TIME
     + """
 -- BODY, number, bytes, ms that it is kept if nothing follows.
-redis.call('HSET', base .. 'c:' .. ARGV[2], ARGV[3], ARGV[4])
-redis.call('PEXPIRE', base .. 'c:' .. ARGV[2], ARGV[5])
+call('HSET', base .. 'c:' .. ARGV[2], ARGV[3], ARGV[4])
+call('PEXPIRE', base .. 'c:' .. ARGV[2], ARGV[5])
 return 1
 """
 )
@@ -222,7 +219,7 @@ local function is_selected(key, v)
   local m = data_of(key, v)
   if not m or m.ends <= now_ms then return false end
   if kind ~= 'labels' then return true end
-  for i = 9, last do if redis.call('ZSCORE', base .. 'l:' .. ARGV[i], v .. key) then return true end end
+  for i = 9, last do if call('ZSCORE', base .. 'l:' .. ARGV[i], v .. key) then return true end end
   return false
 end
 for i = last + 1, #ARGV, 3 do
@@ -237,8 +234,8 @@ for i = last + 1, #ARGV, 3 do
   end
 end
 local function fence(set, name)
-  local before = redis.call('ZSCORE', base .. set, name)
-  if not before or tonumber(before) < tonumber(number) then redis.call('ZADD', base .. set, number, name) end
+  local before = call('ZSCORE', base .. set, name)
+  if not whole(before) or whole(before) < tonumber(number) then call('ZADD', base .. set, number, name) end
 end
 if mode ~= 'dry' then
   if kind == 'range' then
@@ -247,9 +244,9 @@ if mode ~= 'dry' then
     for i = 9, last do fence('fences', (kind == 'keys' and 'k' or 'l') .. ARGV[i]) end
   end
   for set, limit in pairs({fences = FENCES_MAX, prefixes = PREFIXES_MAX}) do
-    redis.call('ZREMRANGEBYSCORE', base .. set, '-inf', num(now - FENCE_MS * 1000))
-    if redis.call('ZCARD', base .. set) > limit then
-      redis.call('DEL', base .. set)
+    call('ZREMRANGEBYSCORE', base .. set, '-inf', num(now - FENCE_MS * 1000))
+    if call('ZCARD', base .. set) > limit then
+      call('DEL', base .. set)
       fence('fences', '*')
     end
     keep(base .. set, FENCE_MS)
@@ -281,12 +278,12 @@ elseif kind == 'labels' then
   local seen, counted = {}, {}
   for i = 9, last do
     local name = base .. 'l:' .. ARGV[i]
-    for _, member in ipairs(redis.call('ZRANGE', name, 0, -1)) do
+    for _, member in ipairs(call('ZRANGE', name, 0, -1)) do
       local key, v = string.sub(member, 33), string.sub(member, 1, 32)
       if not seen[member] then
         seen[member] = true
         if not hit(key, v) then
-          if mode ~= 'dry' then redis.call('ZREM', name, member) end
+          if mode ~= 'dry' then call('ZREM', name, member) end
         elseif not counted[key] then
           counted[key] = true
           keys = keys + 1
@@ -295,11 +292,14 @@ elseif kind == 'labels' then
     end
   end
 else
+  if call('ZCOUNT', base .. 'names', 0, 0) ~= call('ZCARD', base .. 'names') then
+    call('UNLINK', base .. 'names')  -- not in the order of their bytes: what is in no order is not found
+  end
   local from = cursor == '' and ARGV[10] or '(' .. cursor
-  local names = redis.call('ZRANGEBYLEX', base .. 'names', from, ARGV[11], 'LIMIT', 0, most)
+  local names = call('ZRANGEBYLEX', base .. 'names', from, ARGV[11], 'LIMIT', 0, most)
   for _, key in ipairs(names) do
     hit_all(key)
-    if mode ~= 'dry' and redis.call('EXISTS', base .. 'e:' .. key) == 0 then unlist(key) end
+    if mode ~= 'dry' and call('EXISTS', base .. 'e:' .. key) == 0 then unlist(key) end
   end
   cursor = #names == most and names[most] or ''
 end
@@ -307,65 +307,8 @@ return {keys, entries, num(size), cursor}
 """
 )
 
-APPEND: Final = Script(
-    _TIME
-    + """
--- what, node, purge, most entries, ms that the log is kept. Numbers grow, even when Redis lost the last one.
-local last = tonumber(redis.call('GET', base .. 'last') or '0')
-local top = redis.call('XREVRANGE', base .. 'purges', '+', '-', 'COUNT', 1)[1]
-if top then last = math.max(last, tonumber(string.match(top[1], '^%d+'))) end
-local number = num(math.max(last + 1, now))
-redis.call('XADD', base .. 'purges', 'MAXLEN', ARGV[5], number .. '-0', 'before', num(last), 'what', ARGV[2],
-  'node', ARGV[3], 'purge', ARGV[4])
-redis.call('SET', base .. 'last', number, 'PX', ARGV[6])
-redis.call('PEXPIRE', base .. 'purges', ARGV[6])
-return number
-"""
-)
-
-ALIVE: Final = Script(
-    _TIME
-    + """
--- node, number it has read up to, ms that it counts as alive, ms that the log is kept. Returns the last number.
-local last = redis.call('GET', base .. 'last')
-if not last then last = num(now) redis.call('SET', base .. 'last', last) end
-for _, name in ipairs({'last', 'purges', 'nodes', 'read'}) do redis.call('PEXPIRE', base .. name, ARGV[5]) end
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', base .. 'nodes', '-inf', num(now_ms))) do
-  redis.call('ZREM', base .. 'nodes', gone)
-  redis.call('HDEL', base .. 'read', gone)
-end
-redis.call('ZADD', base .. 'nodes', num(now_ms + ARGV[4]), ARGV[2])
-redis.call('HSET', base .. 'read', ARGV[2], ARGV[3])
-keep(base .. 'nodes', tonumber(ARGV[5]))
-keep(base .. 'read', tonumber(ARGV[5]))
-return last
-"""
-)
-
-NODES: Final = Script(
-    _TIME
-    + """
--- Returns the nodes that are alive, each followed by the number it has read up to.
-local found = {}
-for _, node in ipairs(redis.call('ZRANGEBYSCORE', base .. 'nodes', num(now_ms), '+inf')) do
-  found[#found + 1] = node
-  found[#found + 1] = redis.call('HGET', base .. 'read', node) or '0'
-end
-return found
-"""
-)
-
-LEAVE: Final = Script(
-    _TIME
-    + """
--- node.
-redis.call('ZREM', base .. 'nodes', ARGV[2])
-return redis.call('HDEL', base .. 'read', ARGV[2])
-"""
-)
-
 ACQUIRE: Final = Script(
-    _TIME
+    LEASES
     + f"""
 local FENCE_MS = {FENCE_MS}
 """
@@ -374,34 +317,34 @@ local FENCE_MS = {FENCE_MS}
 -- lookup, or 'lease', each with the token of who has it. Who only looks says 0 ms, and instead of when the token of the
 -- lease that is waited for, 0 for any: it is 'held' as long as that one is, then 'without' or 'free'.
 local name, ms = ARGV[2], tonumber(ARGV[3])
-local told = redis.call('GET', base .. 'a:' .. name)
+local told = call('GET', base .. 'a:' .. name)
 if told == 'alone' then return {told, '0'} end
-local holder = redis.call('GET', base .. 's:' .. name)
+local holder = holder_of(name)
 if ms == 0 then
   if holder and (ARGV[4] == '0' or ARGV[4] == holder) then return {'held', holder} end
-  return {told or 'free', '0'}
+  return {told == 'without' and told or 'free', '0'}
 end
 if holder then return {'held', holder} end
-local last = tonumber(redis.call('GET', base .. 't:' .. name) or '0')
+local last = last_token(name)
 if ARGV[4] ~= '' and tonumber(ARGV[4]) <= last and told ~= 'without' then return {'free', '0'} end
 local token = num(math.max(last + 1, now))
-redis.call('SET', base .. 's:' .. name, token, 'PX', num(ms))
-redis.call('SET', base .. 't:' .. name, token, 'PX', FENCE_MS)
+call('SET', base .. 's:' .. name, token, 'PX', num(ms))
+call('SET', base .. 't:' .. name, token, 'PX', FENCE_MS)
 return {'lease', token}
 """
 )
 
 EXTEND: Final = Script(
-    _TIME
+    LEASES
     + """
 -- NAME, token, ms.
-if redis.call('GET', base .. 's:' .. ARGV[2]) ~= ARGV[3] then return 0 end
-return redis.call('PEXPIRE', base .. 's:' .. ARGV[2], ARGV[4])
+if call('GET', base .. 's:' .. ARGV[2]) ~= ARGV[3] then return 0 end
+return call('PEXPIRE', base .. 's:' .. ARGV[2], ARGV[4])
 """
 )
 
 RELEASE: Final = Script(
-    _TIME
+    LEASES
     + f"""
 local FENCE_MS = {FENCE_MS}
 """
@@ -409,11 +352,11 @@ local FENCE_MS = {FENCE_MS}
 -- NAME, token, what those who wait are told, for how many ms; 0: nothing, they look again. Returns when it ended, 0 if
 -- it had ended before.
 local name = ARGV[2]
-if redis.call('GET', base .. 's:' .. name) ~= ARGV[3] then return '0' end
-redis.call('DEL', base .. 's:' .. name, base .. 'a:' .. name)
-if ARGV[5] ~= '0' then redis.call('SET', base .. 'a:' .. name, ARGV[4], 'PX', ARGV[5]) end
+if call('GET', base .. 's:' .. name) ~= ARGV[3] then return '0' end
+call('DEL', base .. 's:' .. name, base .. 'a:' .. name)
+if ARGV[5] ~= '0' then call('SET', base .. 'a:' .. name, ARGV[4], 'PX', ARGV[5]) end
 local ended = num(math.max(tonumber(ARGV[3]), now))
-redis.call('SET', base .. 't:' .. name, ended, 'PX', FENCE_MS)
+call('SET', base .. 't:' .. name, ended, 'PX', FENCE_MS)
 return ended
 """
 )
