@@ -260,3 +260,17 @@ def test_a_method_that_is_not_known_is_named(about: str, data: bytes, name: str 
     assert reader.refusal is not None
     named = f" {name}" if name else ""
     assert reader.refusal.detail == f"The method{named} is not one this proxy knows"
+
+
+def test_an_open_head_is_refused_as_soon_as_it_has_too_many_fields() -> None:
+    """Each field takes some eighty bytes besides its own: they are counted while they arrive."""
+    for size in (1, 40, 4000):
+        reader = requests_in([])
+        head = GET + b"\r\nHost: a\r\n" + 1000 * b"a:\r\n"
+        fed = 0
+        while reader.refusal is None:
+            reader.take(head[fed : fed + size])
+            fed += size
+        assert reader.refusal.status == 431
+        assert reader.in_head
+        assert len(reader.fields) <= LIMITS.fields + 1 + size // 4

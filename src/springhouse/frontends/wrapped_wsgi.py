@@ -25,7 +25,7 @@ from springhouse.http.messages import Request, may_have_content
 from springhouse.service import engine_over, forwarding_of
 from springhouse.settings import Settings
 from springhouse.stores.purging import Everything, Purge, Receipt
-from springhouse.upstream.content import RequestContent
+from springhouse.upstream.content import HELD_MAX, RequestContent
 from springhouse.upstream.pool import Receiver
 from springhouse.upstream.routing import Forwarding
 from springhouse.upstream.unattended import Unattended
@@ -328,7 +328,7 @@ class Input(io.RawIOBase):
         """Take some content."""
         with self._news:
             self._data += data
-            if len(self._data) > RequestContent.HELD_MAX:
+            if len(self._data) > HELD_MAX:
                 self._content.pause()
             self._news.notify()
 

@@ -18,6 +18,8 @@ V = TypeVar("V")
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
+READ_BYTES: Final = 256 * KIB
+"""What an event loop reads at once, at most."""
 SLOT_BYTES: Final = 104
 """What an item of a dictionary takes besides key and value, at worst, when the dictionary has just grown."""
 PLACE_BYTES: Final = 320

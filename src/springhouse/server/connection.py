@@ -13,23 +13,38 @@ from typing import TYPE_CHECKING, cast
 from springhouse.engine.driver import Exchange, refuse
 from springhouse.exchange.reply import HIT
 from springhouse.http.fields import HOST, UPGRADE
+from springhouse.http.memo import READ_BYTES, bound
 from springhouse.http.messages import Request
 from springhouse.observe.accesslog import Line
 from springhouse.rules.reasons import FRESH, STREAM
 from springhouse.server.writer import ReplyWriter, reset
 from springhouse.upstream.content import RequestContent
-from springhouse.wire.requests import Refusal, RequestReader
+from springhouse.wire.requests import FIELD_BYTES, HEAD, Refusal, RequestReader
 
 if TYPE_CHECKING:
     from springhouse.server.listener import Server
 
-QUEUE_MAX = 64
+QUEUED_MAX = 128 * 1024
+"""Bytes of requests that wait; when there are more, nothing is parsed until they have had their turns."""
+PIECE = 4 * 1024
+"""More than this is parsed piece by piece, so that requests which have to wait can be stopped in time."""
 DRAIN_MAX = 256 * 1024
 HELD_MAX = 64 * 1024
+REQUEST_BYTES = 1024
+"""What a request takes besides its fields."""
+bound(
+    "queue",
+    QUEUED_MAX + HEAD.limit + PIECE // 26 * REQUEST_BYTES,
+    "requests that wait for the answers to those before them",
+    per="client connection",
+    grows_with=HEAD.grows_with,
+)
+bound("unread", READ_BYTES, "what has arrived behind a full queue", per="client connection")
+bound("other protocol", HELD_MAX + READ_BYTES, "what came behind a wish to upgrade", per="client connection")
 ONE_WRITE_MAX = 16 * 1024
 """Up to here joining head and content is cheaper than handing two buffers on."""
 
-_BY_QUEUE, _BY_CONTENT, _BY_HELD = 1, 2, 4
+_BY_QUEUE, _BY_CONTENT, _BY_HELD, _BY_UNREAD = 1, 2, 4, 8
 """Why reading is paused."""
 
 
@@ -42,8 +57,8 @@ class Connection(RequestReader, asyncio.Protocol):
 
     __slots__ = (
         "_awaits_upgrade", "_content", "_content_of_answered", "_drained", "_held", "_holds", "_is_ending",
-        "_is_starting", "_queue", "_tunnel", "answering", "exchange", "has_ended", "is_busy", "is_stirred", "peer",
-        "server", "started_at", "transport", "writer",
+        "_is_starting", "_queue", "_queued", "_tunnel", "_unread", "answering", "exchange", "has_ended", "is_busy",
+        "is_stirred", "peer", "server", "started_at", "transport", "writer",
     )  # fmt: skip
 
     writer: ReplyWriter
@@ -61,6 +76,10 @@ class Connection(RequestReader, asyncio.Protocol):
         self.is_stirred = True
         """Bytes came, or an answer was completed, since the last sweep."""
         self._queue: deque[Turn] = deque()
+        self._queued = 0
+        """Bytes of what has come to the queue since it was empty."""
+        self._unread = b""
+        """What has arrived and is not parsed yet, because so much is waiting in the queue."""
         self._content: RequestContent | None = None
         """Of the request that is being received."""
         self._content_of_answered: RequestContent | None = None
@@ -87,7 +106,10 @@ class Connection(RequestReader, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.is_stirred = True
-        if self._tunnel is not None:
+        if len(data) > PIECE and self._content is None and self._tunnel is None:
+            self._unread = data
+            self._read_on()
+        elif self._tunnel is not None:
             self._tunnel.feed(data)
         elif self._held is not None:
             self._hold_back(data)
@@ -98,6 +120,20 @@ class Connection(RequestReader, asyncio.Protocol):
                 if data and not self._is_ending:
                     self.feed(data)
 
+    def _read_on(self) -> None:
+        """Take what has arrived, until so many requests wait that the rest has to."""
+        while (data := self._unread) and not self._holds & _BY_QUEUE:
+            size = PIECE if self._content is None and self._tunnel is None else len(data)
+            self._unread = data[size:]
+            self.data_received(data[:size])
+
+    def _go_on(self) -> None:
+        """Take the rest, and read again when that is done."""
+        if self._holds & _BY_QUEUE:
+            self._holds ^= _BY_QUEUE | _BY_UNREAD
+            self._read_on()
+            self.release(_BY_UNREAD)
+
     def eof_received(self) -> bool:
         """Answer what has arrived whole, then close; the sweep sees to it that no answer is awaited for long."""
         if self._tunnel is not None:
@@ -107,6 +143,7 @@ class Connection(RequestReader, asyncio.Protocol):
             self._stop_at(Refusal(400, "The request broke off"))
         self._is_ending = True
         if not self.is_busy and not self._queue:
+            self.server.outbox.flush()  # the transport closes now
             return False
         if not self._queue:
             self.writer.keeps_alive = False
@@ -115,6 +152,7 @@ class Connection(RequestReader, asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.server.closed(self)
         self._queue.clear()
+        self._unread = b""
         self._is_ending = True
         if self._tunnel is not None and not self._tunnel.ended:
             self._tunnel.feed_end()
@@ -215,7 +253,8 @@ class Connection(RequestReader, asyncio.Protocol):
             self._answer(request, self._content, keeps_alive)
             return
         self._queue.append((request, self._content, keeps_alive))
-        if len(self._queue) > QUEUE_MAX:
+        self._queued += REQUEST_BYTES + sum([FIELD_BYTES + len(name) + len(value) for name, value in request.fields])
+        if self._queued > QUEUED_MAX:
             self.hold(_BY_QUEUE)
         self._take_turns()
 
@@ -227,8 +266,10 @@ class Connection(RequestReader, asyncio.Protocol):
         while self._queue and not self.is_busy and not self.writer.paused and not self.transport.is_closing():
             self._answer(*self._queue.popleft())
         self._is_starting = False
-        if self._holds & _BY_QUEUE and len(self._queue) <= QUEUE_MAX // 2:
-            self.release(_BY_QUEUE)
+        if not self._queue:
+            self._queued = 0
+            if self._holds & _BY_QUEUE:
+                asyncio.get_running_loop().call_soon(self._go_on)  # this may be a callback of the parser
 
     def _answer(self, asked: Request | Refusal, content: RequestContent | None, keeps_alive: bool) -> None:
         self.is_busy = True

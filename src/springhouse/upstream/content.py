@@ -1,6 +1,11 @@
 """A request's content on its way from the client to the origin."""
 
-from typing import Protocol
+from typing import Final, Protocol
+
+from springhouse.http.memo import KIB, READ_BYTES, bound
+
+HELD_MAX: Final = 64 * KIB
+bound("upload", HELD_MAX + READ_BYTES, "content that nobody takes yet", per="client connection")
 
 
 class Pausable(Protocol):
@@ -29,14 +34,12 @@ class RequestContent:
     At most about `HELD_MAX` bytes are held; then the source is paused. `length` is None when it is chunked.
     """
 
-    HELD_MAX = 64 * 1024
-
     __slots__ = ("ended", "held", "is_paused", "length", "receiver", "source", "touched")
 
     def __init__(self, source: Pausable, length: int | None) -> None:
         self.source = source
         self.length = length
-        self.held: list[bytes] = []
+        self.held = bytearray()
         self.ended = False
         self.touched = False
         """Some of it has been handed on, so the request cannot be sent again."""
@@ -48,8 +51,8 @@ class RequestContent:
         if self.receiver is not None:
             self.receiver.content(data)
             return
-        self.held.append(data)
-        if sum(map(len, self.held)) > self.HELD_MAX:
+        self.held += data
+        if len(self.held) > HELD_MAX:
             self.pause()
 
     def feed_end(self) -> None:
@@ -62,17 +65,17 @@ class RequestContent:
         """Hand everything, held and to come, to the receiver."""
         self.receiver = receiver
         self.touched = True
-        held, self.held = self.held, []
+        held, self.held = bytes(self.held), bytearray()
         self.resume()  # first: what is handed on now may be too much for the receiver and pause again
-        for data in held:
-            receiver.content(data)
+        if held:
+            receiver.content(held)
         if self.ended:
             receiver.content_end()
 
     def detach(self) -> None:
         """Hand nothing on any more; the rest is thrown away."""
         self.receiver = _DISCARD
-        self.held = []
+        self.held = bytearray()
         self.resume()
 
     @property

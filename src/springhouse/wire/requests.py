@@ -30,6 +30,7 @@ from springhouse.http.fields import (
     learn,
 )
 from springhouse.http.headers import combined, first, members
+from springhouse.http.memo import READ_BYTES, bound
 from springhouse.http.messages import Request
 from springhouse.http.unkeyed import folded
 from springhouse.wire.targets import absolute_form, is_host, is_same_authority, unknown_method_in
@@ -43,6 +44,19 @@ class Limits:
     header: int = 32 * 1024
     fields: int = 128
     content: int | None = None
+
+
+FIELD_BYTES: Final = 192
+"""What a field takes besides its own bytes: two strings, a pair, a place in a list."""
+_DEFAULTS: Final = Limits()
+HEAD: Final = bound(
+    "head of a request",
+    _DEFAULTS.target + _DEFAULTS.header + FIELD_BYTES * _DEFAULTS.fields,
+    "the one being received, or received last",
+    per="client connection",
+    grows_with=("--max-target", "--max-header", "--max-fields"),
+)
+bound("trailers", _DEFAULTS.header + READ_BYTES, "a trailer field being received", per="client connection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +82,8 @@ class RequestReader:
     """Feeds bytes to llhttp and gathers a request head; see the file's head for what a subclass does."""
 
     __slots__ = (
-        "bits", "content_size", "fields", "head_bytes", "head_slack", "host", "in_head", "is_large", "limits",
-        "parser", "refusal", "speaks_1_1", "target", "upgrade_at",
+        "_between", "_content_before", "bits", "content_size", "fields", "head_bytes", "head_slack", "host", "in_head",
+        "is_large", "limits", "parser", "refusal", "speaks_1_1", "target", "upgrade_at",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -95,6 +109,10 @@ class RequestReader:
         self.is_large = False
         """So many bytes were read that the header section may be too large."""
         self.content_size = 0
+        self._content_before = -1
+        """Bytes of chunked content before the last read, -1 if that brought the head."""
+        self._between = 0
+        """Bytes read since the last that brought content."""
 
     def _new_parser(self) -> None:
         self.parser = httptools.HttpRequestParser(self)
@@ -150,6 +168,8 @@ class RequestReader:
                 blank = data.rfind(b"\r\n\r\n")
                 self.head_slack = min(len(data), (blank + 4 if blank >= 0 else 0) + ~self.head_slack)
             self._check_open_head()
+        elif self.bits & TRANSFER_ENCODING:
+            self._count_between(len(data))
 
     def _go_on_without_upgrade(self) -> None:
         """Replace the parser, which takes everything behind a head with Upgrade as tunnelled, content included.
@@ -185,6 +205,17 @@ class RequestReader:
             self.refuse(414, f"The request target is longer than {self.limits.target} bytes")
         elif self.head_bytes - self.head_slack > self.limits.header + self.limits.target:
             self.refuse(431, f"The header section is larger than {self.limits.header} bytes")
+        elif len(self.fields) > self.limits.fields:
+            self.refuse(431, f"There are more than {self.limits.fields} header fields")
+
+    def _count_between(self, size: int) -> None:
+        """Bound what stands between chunks and behind the last: a trailer field is gathered until it ends."""
+        if self.content_size != self._content_before:
+            self._content_before, self._between = self.content_size, 0
+            return
+        self._between += size
+        if self._between > self.limits.header:
+            self.refuse(431, f"The trailer section is larger than {self.limits.header} bytes")
 
     # httptools callbacks.
 
@@ -335,6 +366,7 @@ class RequestReader:
     def _is_framed_well(self, minor: int) -> bool:
         bits = self.bits
         if bits & TRANSFER_ENCODING:
+            self._content_before = -1
             codings = members((combined(self.fields, b"transfer-encoding") or b"").lower())
             if minor == 0:
                 self.refuse(400, "HTTP/1.0 has no Transfer-Encoding")

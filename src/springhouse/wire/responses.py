@@ -5,14 +5,27 @@ Like `RequestReader` a base class. A subclass gets `interim_received`, `answer_r
 """
 
 from enum import Enum
+from typing import Final
 
 import httptools
 
 from springhouse.http.fields import CONTENT_LENGTH, TRANSFER_ENCODING, Field
 from springhouse.http.headers import combined, is_token, is_value, members
+from springhouse.http.memo import KIB, READ_BYTES, bound
 from springhouse.http.messages import REASON_PHRASES, Response, may_have_content
 
 _VERSIONS = ("1.1", "1.0")
+FIELDS_MAX: Final = 1024
+_HEAD_MAX: Final = 128 * KIB
+bound(
+    "head of an answer",
+    _HEAD_MAX + 192 * FIELDS_MAX,
+    "the one being received, or received last",
+    per="origin connection",
+)
+bound("trailers of an answer", _HEAD_MAX + READ_BYTES, "a trailer field being received", per="origin connection")
+_TOO_MANY: Final = f"it has more than {FIELDS_MAX} header fields"
+_REASON_MAX: Final = 256
 _CODINGS = (b"chunked", b"gzip", b"compress", b"deflate", b"identity", b"trailers", b"br", b"zstd", b"dcb", b"dcz")
 """Names that tell, as a part of a transfer coding's name, that it may have been applied."""
 
@@ -33,15 +46,20 @@ class ResponseReader:
     """Feeds bytes to llhttp and gathers one response after another; see the file's head."""
 
     __slots__ = (
-        "failure", "fields", "framing", "head_bytes", "head_limit", "in_head", "is_http_1_1", "is_keep_alive",
-        "length", "method", "parser", "reason", "remainder",
+        "_between", "_large", "failure", "fields", "framing", "head_bytes", "head_limit", "in_head", "is_http_1_1",
+        "is_keep_alive", "length", "method", "parser", "reason", "remainder",
     )  # fmt: skip
 
     def __init__(self, head_limit: int) -> None:
         self.head_limit = head_limit
+        self._large = min(head_limit, 4 * FIELDS_MAX)
+        """A head of fewer bytes is not too large, nor has it too many fields."""
         self.failure: str | None = None
         self.remainder = b""
         """Bytes behind a 101, which belong to the new protocol."""
+        self.fields: list[Field] = []
+        self._between = 0
+        """Bytes read since the head, or since the last content."""
         self.expect(b"GET", fresh=True)
 
     def expect(self, method: bytes, *, fresh: bool = False) -> None:
@@ -59,7 +77,7 @@ class ResponseReader:
 
     def _begin(self) -> None:
         self.reason = b""
-        self.fields: list[Field] = []
+        self.fields = []
 
     def interim_received(self, response: Response) -> None:
         """Take a 1xx other than 101."""
@@ -82,6 +100,8 @@ class ResponseReader:
         if self.in_head:
             self.is_http_1_1 = not self.head_bytes and data.startswith(b"HTTP/1.1 ")
             self.head_bytes += len(data)
+        else:
+            self._between += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -90,8 +110,13 @@ class ResponseReader:
             raise  # a mistake of ours is not the origin's
         except httptools.HttpParserError as error:
             self.failure = self.failure or str(error)
-        if self.in_head and self.head_bytes > self.head_limit:
-            self.failure = f"its header section is larger than {self.head_limit} bytes"
+        if self.in_head:
+            if self.head_bytes > self.head_limit:
+                self.failure = f"its header section is larger than {self.head_limit} bytes"
+            elif len(self.fields) > FIELDS_MAX:
+                self.failure = _TOO_MANY
+        elif self._between > self.head_limit and self.framing is _CHUNKED:
+            self.failure = f"its trailer section is larger than {self.head_limit} bytes"  # llhttp gathers each field
 
     def ended(self) -> bool:
         """Note that the connection was closed; True when that is how the message was to end."""
@@ -118,6 +143,8 @@ class ResponseReader:
         if not self.is_http_1_1 and self.parser.get_http_version() not in _VERSIONS:
             self.failure = "it is of another version of HTTP"
             return
+        if self.head_bytes > self._large and self._is_too_large():
+            return
         status: int = self.parser.get_status_code()
         reason = REASON_PHRASES.get(status)
         if reason != self.reason:
@@ -125,6 +152,8 @@ class ResponseReader:
             if not is_value(reason):
                 self.failure = "its reason phrase has control characters"
                 return
+            if len(reason) > _REASON_MAX:
+                reason = b""  # nobody needs it (RFC 9112 §4)
         response = Response(status, self.fields, reason=reason)
         if status < 200 and status != 101:
             self.is_http_1_1 = False  # another head may follow
@@ -147,19 +176,25 @@ class ResponseReader:
         if self.framing is _NONE:
             self.failure = self.failure or "content follows an answer that has none"  # to HEAD: llhttp cannot know
         elif self.failure is None:
+            self._between = 0
             self.content_received(data)
 
     def on_message_complete(self) -> None:
         if not self.in_head and self.failure is None and self.framing in (_LENGTH, _CHUNKED):
             self.answer_complete()
 
+    def _is_too_large(self) -> bool:
+        if len(self.fields) > FIELDS_MAX:
+            self.failure = _TOO_MANY
+        elif self.head_bytes > self.head_limit and sum(len(n) + len(v) + 4 for n, v in self.fields) > self.head_limit:
+            self.failure = f"its header section is larger than {self.head_limit} bytes"
+        return self.failure is not None
+
     def _settle_framing(self, response: Response) -> None:
         """Find what ends the content. A transfer coding other than chunked cannot be undone here.
 
         One that nobody knows has not been applied: that takes a TE in the request (§7.4). It ends with the connection.
         """
-        if self.head_bytes > self.head_limit and sum(len(n) + len(v) + 4 for n, v in self.fields) > self.head_limit:
-            self.failure = f"its header section is larger than {self.head_limit} bytes"
         self.is_keep_alive = self.parser.should_keep_alive()
         announced = response.value(b"content-length", CONTENT_LENGTH)
         if announced is not None:
