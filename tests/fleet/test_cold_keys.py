@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.fleet.node import at_once
 from tests.support.answers import answer, gated, head, validated
+from tests.support.client import Broken
 from tests.support.processes import await_that, owner_of
 
 if TYPE_CHECKING:
@@ -137,6 +138,68 @@ def test_those_who_wait_for_what_cannot_be_stored_go_on_all_at_once(origin: Orig
     origin.await_requests(2 * count)
     again.open()
     answers(clients)
+
+
+def test_different_variants_are_fetched_at_the_same_time_and_each_once(origin: Origin, processes: Processes) -> None:
+    first, together = origin.gate(), origin.gate()
+
+    async def varied(exchange: Exchange) -> None:
+        if origin.count("/x") == 20:
+            together.open_here()
+        await (first if origin.count("/x") == 1 else together).passed()
+        await answer(exchange.request["Cookie"].encode(), vary="Cookie", **FRESH)(exchange)
+
+    origin.on("/x", varied)
+    clients = processes.clients(60)
+    for at, client in enumerate(clients):
+        client.send(f"GET /x HTTP/1.1\r\nHost: a\r\nCookie: n={at % 20}\r\n\r\n".encode())
+    processes.await_heard()
+    origin.await_requests(1)
+    assert origin.count("/x") == 1
+    first.open()
+    assert [one.body.decode() for one in answers(clients)] == [f"n={at % 20}" for at in range(60)]
+    assert origin.count("/x") == 20
+
+
+@pytest.mark.parametrize("part", [b"", b"half"])
+def test_what_breaks_off_is_not_tried_by_one_after_the_other(origin: Origin, processes: Processes, part: bytes) -> None:
+    gate = origin.gate()
+
+    async def broken(exchange: Exchange) -> None:
+        await gate.passed()
+        await exchange.send(head(content_length=1000, **FRESH) + part)
+        exchange.close()
+
+    origin.on("/x", broken)
+    clients = processes.clients(100)
+    ask(clients, "/x")
+    processes.await_heard()
+    origin.await_requests(1)
+    gate.open()
+    for client in clients:
+        with pytest.raises(Broken):
+            client.answer()
+    assert origin.count("/x") <= len(processes.one_each())
+
+
+def test_what_requests_with_credentials_get_does_not_spoil_it_for_others(origin: Origin, processes: Processes) -> None:
+    first, gate = origin.gate(), origin.gate()
+
+    async def by_ttl(exchange: Exchange) -> None:  # which is ours, and not for requests with a cookie
+        await (first if "Cookie" in exchange.request else gate).passed()
+        await answer(b"x")(exchange)
+
+    origin.on("/x", by_ttl)
+    clients = processes.clients(60)
+    clients[0].send(b"GET /x HTTP/1.1\r\nHost: a\r\nCookie: a=b\r\n\r\n")
+    origin.await_requests(1)
+    first.open()
+    assert clients[0].answer().x_cache == "MISS"
+    ask(clients, "/x")
+    processes.await_heard()
+    gate.open()
+    assert {one.body for one in answers(clients)} == {b"x"}
+    assert origin.count("/x") == 2
 
 
 def test_another_takes_over_when_the_worker_that_fetches_is_killed(

@@ -13,7 +13,7 @@ import pytest
 from tests.fleet.editions import purge_under_load
 from tests.fleet.node import at_once
 from tests.support.answers import answer, gated, head
-from tests.support.client import Client
+from tests.support.client import Broken, Client
 from tests.support.processes import await_that
 from tests.support.redis_server import RedisCluster, RedisWithTLS, keys_without_expiry
 
@@ -183,6 +183,54 @@ def test_those_who_wait_for_what_is_not_shareable_are_released_together(origin: 
     began = time.monotonic()
     at_once(20, lambda at: nodes[at % 2].get("/private").body)
     assert time.monotonic() - began < 0.3 + 0.4, "it is known by now that waiting is of no use"
+
+
+def test_different_variants_are_fetched_at_the_same_time_and_each_once(origin: Origin, nodes: list[Node]) -> None:
+    first, together = origin.gate(), origin.gate()
+
+    async def varied(exchange: Exchange) -> None:
+        if origin.count("/x") == 20:
+            together.open_here()
+        await (first if origin.count("/x") == 1 else together).passed()
+        await answer(exchange.request["Cookie"].encode(), vary="Cookie", **FRESH)(exchange)
+
+    origin.on("/x", varied)
+    clients = [nodes[at % 3 % 2].connect() for at in range(60)]
+    for at, client in enumerate(clients):
+        client.send(f"GET /x HTTP/1.1\r\nHost: a\r\nCookie: n={at % 20}\r\n\r\n".encode())
+    for node in nodes:
+        node.await_heard()
+    origin.await_requests(1)
+    assert origin.count("/x") == 1
+    first.open()
+    assert [client.answer().body.decode() for client in clients] == [f"n={at % 20}" for at in range(60)]
+    assert origin.count("/x") == 20
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("part", [b"", b"half"])
+def test_what_breaks_off_is_not_tried_by_one_after_the_other(
+    origin: Origin, nodes: list[Node], count: int, part: bytes
+) -> None:
+    gate = origin.gate()
+
+    async def broken(exchange: Exchange) -> None:
+        await gate.passed()
+        await exchange.send(head(content_length=1000, **FRESH) + part)
+        exchange.close()
+
+    origin.on("/x", broken)
+    clients = [nodes[at % count].connect() for at in range(100)]
+    for client in clients:
+        client.send(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+    for node in nodes:
+        node.await_heard()
+    origin.await_requests(1)
+    gate.open()
+    for client in clients:
+        with pytest.raises(Broken):
+            client.answer()
+    assert origin.count("/x") <= count
 
 
 def test_another_takes_over_when_the_node_that_fetches_is_killed(origin: Origin, nodes: list[Node]) -> None:

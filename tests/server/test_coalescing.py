@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.support.client import Client
     from tests.support.clock import Clock
     from tests.support.messages import Answer
-    from tests.support.origin import Exchange, Origin
+    from tests.support.origin import Exchange, Gate, Origin
     from tests.support.proxy import Proxy
 
 FRESH = "max-age=60"
@@ -27,6 +27,14 @@ def asking(proxy: Proxy, target: str, count: int, **fields: object) -> list[Clie
     for client in clients:
         client.send(request("GET", target, **fields))
     proxy.await_heard()
+    return clients
+
+
+def asking_by(proxy: Proxy, target: str, field: str, values: list[str]) -> list[Client]:
+    """Return clients that have asked for a target with different values of a field; not all need have been heard."""
+    clients = [proxy.connect() for _ in values]
+    for client, value in zip(clients, values, strict=True):
+        client.send(request("GET", target, **{field: value}))
     return clients
 
 
@@ -217,6 +225,122 @@ def test_followers_with_another_variant_fetch_their_own(origin: Origin, proxy: P
     gate.open()
     assert [one.body for one in answers(clients)] == [b"de", b"en", b"de", b"en"]
     assert origin.count("/a") == 2
+
+
+def all_at_once(origin: Origin, count: int, name: str, **more: object) -> tuple[Gate, Handler]:
+    """Return a handler whose answer varies by a field; all but the first wait until so many have come in all.
+
+    The first waits at the gate that is returned, too.
+    """
+    first, together = origin.gate(), origin.gate()
+
+    async def varied(exchange: Exchange) -> None:
+        if origin.count("/a") >= count:
+            together.open_here()
+        await (first if origin.count("/a") == 1 else together).passed()
+        chosen = exchange.request.get(name, "none")
+        await answer(chosen.encode(), **{"cache_control": FRESH, "vary": name, **more})(exchange)
+
+    return first, varied
+
+
+@pytest.mark.parametrize(("name", "field"), [("Cookie", "cookie"), ("User-Agent", "user_agent"), ("X-Own", "x_own")])
+@pytest.mark.parametrize("max_variants", [2, 64])
+def test_different_variants_are_fetched_at_the_same_time_and_each_once(
+    origin: Origin, serve: Serve, name: str, field: str, max_variants: int
+) -> None:
+    proxy = serve(max_variants=max_variants)
+    gate, varied = all_at_once(origin, 20, name)
+    origin.on("/a", varied)
+    values = [f"n={at % 20}" for at in range(60)]
+    clients = asking_by(proxy, "/a", field, values)
+    proxy.await_heard()
+    assert origin.count("/a") == 1
+    gate.open()
+    assert [one.body.decode() for one in answers(clients)] == values
+    assert origin.count("/a") == 20
+    assert origin.most_at_once == 19
+
+
+def test_that_a_key_varies_is_remembered_when_nothing_of_it_is_stored(origin: Origin, proxy: Proxy) -> None:
+    gate, varied = all_at_once(origin, 5, "Cookie")
+    origin.on("/a", varied)
+    values = [f"n={at % 5}" for at in range(10)]
+    clients = asking_by(proxy, "/a", "cookie", values)
+    proxy.await_heard()
+    gate.open()
+    answers(clients)
+    assert origin.count("/a") == 5
+    assert proxy.ask("PUT", "/a", b"x").status == 200
+    again, together = all_at_once(origin, 11, "Cookie")
+    again.open()
+    origin.on("/a", together)  # none is answered before all have come
+    clients = asking_by(proxy, "/a", "cookie", values)
+    assert [one.body.decode() for one in answers(clients)] == values
+    assert origin.count("/a") == 11
+
+
+def test_variants_are_revalidated_at_the_same_time_and_each_once(origin: Origin, proxy: Proxy, clock: Clock) -> None:
+    gate, varied = all_at_once(origin, 5, "Cookie", etag='"1"')
+    gate.open()
+    origin.on("/a", varied)
+    values = [f"n={at}" for at in range(5)]
+    answers(asking_by(proxy, "/a", "cookie", values))
+    clock.advance(61)
+    together = origin.gate()
+
+    async def confirmed(exchange: Exchange) -> None:
+        if origin.count("/a") == 10:
+            together.open_here()
+        await together.passed()
+        await exchange.send(head(304, "Not Modified", cache_control=FRESH, etag='"1"', vary="Cookie"))
+
+    origin.on("/a", *[confirmed] * 10)
+    clients = asking_by(proxy, "/a", "cookie", values * 4)
+    found = answers(clients)
+    assert [one.body.decode() for one in found] == values * 4
+    assert {one.x_cache for one in found} <= {"REVALIDATED", "HIT"}  # some may have come late
+    assert origin.count("/a") == 10
+
+
+def test_who_waited_for_what_varies_by_yet_another_field_waits_no_more(origin: Origin, proxy: Proxy) -> None:
+    gate = origin.gate()
+    together = origin.gate()
+    lists = ["Cookie", "Cookie, User-Agent"]
+
+    async def more_and_more(exchange: Exchange) -> None:
+        count = origin.count("/a")
+        if count == 1:
+            await gate.passed()
+        elif count > 2:
+            if count == 6:
+                together.open_here()
+            await together.passed()
+        body = exchange.request["User-Agent"].encode()
+        await answer(body, cache_control=FRESH, vary=lists[min(count, 2) - 1])(exchange)
+
+    origin.on("/a", more_and_more)
+    agents = [str(at) for at in range(6)]
+    clients = [proxy.connect() for _ in agents]
+    for client, agent in zip(clients, agents, strict=True):
+        client.send(request("GET", "/a", cookie="first" if agent == "0" else "same", user_agent=agent))
+        proxy.await_heard_from(client)
+    gate.open()
+    assert [one.body.decode() for one in answers(clients)] == agents
+    assert origin.count("/a") == 6
+
+
+def test_requests_that_never_wait_are_not_slowed_by_those_that_do(origin: Origin, proxy: Proxy) -> None:
+    gate = origin.gate()
+    origin.on("/a", gated(gate, answer(b"x", cache_control=FRESH, vary="Cookie")), answer(b"y", cache_control=FRESH))
+    leader = asking(proxy, "/a", 1, cookie="1")
+    origin.await_requests(1)
+    waiting = asking(proxy, "/a", 3, cookie="1")
+    assert proxy.get("/a", cache_control="no-store").body == b"y"
+    assert proxy.get("/a", range="bytes=0-0").body in (b"y", b"x")
+    assert proxy.ask("HEAD", "/a").status == 200
+    gate.open()
+    assert {one.body for one in answers(leader + waiting)} == {b"x"}
 
 
 def test_a_failure_is_shared(origin: Origin, proxy: Proxy) -> None:

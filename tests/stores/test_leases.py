@@ -115,6 +115,43 @@ def test_who_has_it_gets_no_other(fleet: Fleet) -> None:
     asyncio.run(test())
 
 
+def test_variants_of_a_key_are_fetched_side_by_side(fleet: Fleet) -> None:
+    async def test() -> None:
+        async with AsyncExitStack() as stack:
+            one, two = await fleet(stack, 2)
+            lease = await acquired(one, KEY, variant=b"1")
+            assert isinstance(lease, Lease)
+            assert isinstance(await acquired(one, KEY, variant=b"2"), Lease)
+            assert isinstance(await acquired(two, KEY, variant=b"3"), Lease)
+            assert isinstance(await acquired(two, KEY), Lease)
+            assert await acquired(two, KEY, variant=b"1") is Verdict.HELD
+            lease.entry = make_entry(KEY)
+            one.put(lease.entry)
+            one.leases.release(lease)
+            assert await asked(two.leases.wait, KEY, b"1") is Verdict.FREE
+            assert await asked(two.lookup, KEY)
+            assert await acquired(two, KEY, variant=b"2") is Verdict.HELD
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("told", [Verdict.FREE, Verdict.WITHOUT])
+def test_nobody_waits_for_who_has_it_next(fleet: Fleet, told: Verdict) -> None:
+    async def test() -> None:
+        async with AsyncExitStack() as stack:
+            one, two, three = await fleet(stack, 3, patience=15)
+            lease = await acquired(one, KEY)
+            waiting = asyncio.create_task(asked(two.leases.wait, KEY, b""))
+            await asyncio.sleep(0.05)
+            one.leases.release(lease, told)
+            while not isinstance(await acquired(three, KEY), Lease):
+                await asyncio.sleep(0)
+            assert await waiting in (told, Verdict.FREE)  # who looks late hears less
+            assert await acquired(two, KEY) is Verdict.HELD
+
+    asyncio.run(test())
+
+
 @pytest.mark.parametrize("is_held", [False, True])
 def test_who_looked_it_up_before_it_was_stored_looks_again(fleet: Fleet, is_held: bool) -> None:
     async def test() -> None:

@@ -55,6 +55,25 @@ def test_a_dead_leader_is_replaced_and_what_it_still_brings_is_refused(shared_re
     asyncio.run(test())
 
 
+def test_a_late_write_is_refused_by_the_lease_of_its_own_variant(shared_redis: RedisServer) -> None:
+    async def test() -> None:
+        async with AsyncExitStack() as stack:
+            dead, heir = await nodes(stack, shared_redis, 2, SHORT)
+            first, other = [await acquired(dead, KEY, variant=variant) for variant in (b"1", b"2")]
+            first.entry, other.entry = (make_entry(KEY, content) for content in (b"old", b"in time"))
+            dead.leases._keeper.cancel()
+            assert await asked(heir.leases.wait, KEY, b"1") is Verdict.FREE
+            assert isinstance(await acquired(heir, KEY, variant=b"1"), Lease)
+            dead.put(other.entry)
+            dead.put(first.entry)
+            await asked(dead.flush)
+            assert dead.refusals == {"late": 1}
+            (entry,) = await asked(heir.lookup, KEY)
+            assert entry.content == b"in time"
+
+    asyncio.run(test())
+
+
 def test_a_late_write_is_refused_even_before_its_heir_has_stored_anything(shared_redis: RedisServer) -> None:
     async def test() -> None:
         async with AsyncExitStack() as stack:
