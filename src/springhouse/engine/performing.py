@@ -247,24 +247,18 @@ class Performer:
                 if not outstanding:
                     go_on(None)
 
-            waiters: Waiters = {}
-            if step.sparing is not None and is_latest:
-                waiters = self._take_waiters()  # they get what is spared
+            flight, waiters = self.flight, Waiters()
+            if step.sparing is not None and flight is not None and is_latest:
+                waiters, flight.waiters = flight.waiters, waiters  # they get what is spared
                 self.engine.flights.note_vary(self.key, step.sparing.vary)
             for purge in purges:
                 self.engine.purge(purge, purged)
             if is_latest:
                 self.epoch = fence.epoch  # the purges so far that select it are this exchange's own
-            if waiters and self.flight is not None:
-                self.flight.waiters = waiters
+            if flight is not None and waiters:
+                flight.waiters = waiters
 
         return self._wait_for(begin)
-
-    def _take_waiters(self) -> Waiters:
-        waiters: Waiters = {}
-        if self.flight is not None:
-            waiters, self.flight.waiters = self.flight.waiters, waiters
-        return waiters
 
     def _wait_for(self, begin: Callable[[Callable[[Result], None]], None]) -> object:
         """Perform a step that ends in a callback: at once, or later, while the origin is held back."""
