@@ -91,6 +91,7 @@ def test_the_fetch_ends_when_every_client_leaves_before_the_head(
     gate = origin.gate()
     origin.on("/a", gated(gate, answer(b"late", cache_control=FRESH)), answer(b"x" * 100_000, cache_control=FRESH))
     clients = asking(proxy, "/a", 3)
+    origin.await_requests(1)
     for left, number in zip((2, 1, 0), order, strict=True):
         clients[number].reset()
         proxy.await_connections(left)
