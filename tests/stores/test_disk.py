@@ -6,7 +6,7 @@ import gc
 import os
 import sqlite3
 import tracemalloc
-from contextlib import closing
+from contextlib import closing, suppress
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -292,6 +292,27 @@ def test_a_row_may_hold_anything(folder: Path, loop: Loop, column: str, value: s
     store.lookup(KEY)
     store.put(entry)
     assert same(store.lookup(KEY), [entry], loop)
+    assert store.tier.troubles.counts["bug"] == 0
+    store.close()
+
+
+@pytest.mark.parametrize("what", [Keys((KEY,)), Prefix(b"http://a"), Tags((b"red",)), Everything()])
+@pytest.mark.parametrize("column", ["labels.label", "labels.id", "marks.since", "totals.size", "entries.file"])
+@pytest.mark.parametrize("value", ["'text'", "x'00'", "9e999", "9223372036854775807"])
+def test_purges_hold_whatever_rows_hold(folder: Path, loop: Loop, column: str, value: str, what) -> None:
+    store = Tiered(disk(folder, loop), loop)
+    store.put(make_entry(KEY, b"x" * STREAMED, tags=(b"red",)))
+    store.purge(Purge(Prefix(b"http://a"), NOW + 1))
+    table, _, name = column.partition(".")
+    with closing(sqlite3.connect(folder / "entries.sqlite", isolation_level=None)) as db, suppress(sqlite3.Error):
+        db.execute(f"UPDATE {table} SET {name} = {value}")
+    assert store.purge(Purge(what)).failure == ""
+    assert store.lookup(KEY) == ()
+    for at in (NOW + 2, NOW + 3):  # the first may find out that it is to be replaced
+        store.put(make_entry(KEY, b"new", at=at))
+        flush(store)
+        found = store.lookup(KEY)
+    assert [entry.content for entry in found] == [b"new"]
     assert store.tier.troubles.counts["bug"] == 0
     store.close()
 

@@ -154,7 +154,7 @@ def test_the_folder_is_made_anew_and_purges_hold(folder: Path, loop: Loop, how: 
     assert store.lookup(OTHER) == ()
     for length in (INLINE, STREAMED):
         until_it_works(store, length)
-    assert isinstance(store.tier.leases.acquire(KEY, nobody, since=time.monotonic()), Lease)
+    assert isinstance(store.tier.leases.acquire(KEY, b"", nobody, since=time.monotonic()), Lease)
     began = time.monotonic()
     store.close()
     assert time.monotonic() - began < 2

@@ -21,7 +21,8 @@ from springhouse.stores.troubles import Troubles
 Task = Callable[[Connection], None]
 
 _OF_KEY = (
-    "SELECT e.id, e.variant, m.since, e.record, e.file, c.content FROM entries e "
+    "SELECT e.id, e.variant, m.since, e.record, e.file, c.content, "
+    "(SELECT group_concat(hex(label)) FROM labels WHERE id = e.id) FROM entries e "
     "LEFT JOIN contents c ON c.id = e.id LEFT JOIN marks m ON m.id = e.id WHERE e.key = ? ORDER BY e.id DESC"
 )
 
@@ -100,11 +101,11 @@ class Finder:
             self.failed(connection, error)
             return ()
         found = []
-        for row_id, variant, since, record, file, content in rows:
+        for row_id, variant, since, record, file, content, labels in rows:
             try:
                 entry = self._entry(row_id, key, record, file, content)
-                if purging.variant_of(entry) != variant:
-                    raise CodecError("it stands in another's place")
+                if purging.variant_of(entry) != variant or purging.labels_of(entry) != _unpacked(labels):
+                    raise CodecError("no purge would find it where it stands")
                 found.append(entry if since is None else _marked(entry, since))
                 self._visited(row_id)
             except (CodecError, TypeError) as error:
@@ -154,6 +155,10 @@ class Finder:
     def _broken(self, row_id: int) -> None:
         self._troubles.report("damaged", "a stored body was damaged; its reply was broken off, it is forgotten")
         self._forget(row_id)
+
+
+def _unpacked(labels: str | None) -> frozenset[bytes]:
+    return frozenset(map(bytes.fromhex, labels.split(","))) if labels else frozenset()
 
 
 def _marked(entry: Entry, since: object) -> Entry:

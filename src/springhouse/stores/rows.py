@@ -18,6 +18,7 @@ PAGE = 8192
 _ROW_BYTES = 140
 _LABEL_BYTES = 48
 _EVICTED_AT_ONCE = 256
+_IMPOSSIBLE = 2**53
 _TABLES = ("entries", "contents", "labels", "marks")
 """What has rows that belong to an entry."""
 
@@ -79,10 +80,12 @@ class Rows:
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
         self.gone: list[str] = []
-        entries, size = db.execute("SELECT entries, size FROM totals").fetchone()
+        before = entries, size = db.execute("SELECT entries, size FROM totals").fetchone()
+        if not all(isinstance(number, int) and 0 <= number < _IMPOSSIBLE for number in (entries, size)):
+            entries, size = db.execute("SELECT count(*), coalesce(sum(size), 0) FROM entries").fetchone()
         self.entries: int = entries
         self.size: int = size
-        self._before = (entries, size)
+        self._before = before
         self._which = ""
         # Only other processes' purges matter, and these wait for the end of the transaction.
         (self.latest_purge,) = db.execute(LATEST_PURGE).fetchone()
