@@ -357,3 +357,17 @@ def test_the_access_log(origin: Origin, frontend: str, tmp_path: Path) -> None:
     told = [(line["method"], line["target"], line["status"], line["bytes"], line["x_cache"]) for line in lines[:2]]
     assert told == [("GET", "/logged?q", 200, 5, "MISS"), ("GET", "/logged?q", 200, 5, "HIT")]
     assert lines[2]["status"] == 400
+
+
+@pytest.mark.parametrize("options", ["host", "close, Content-Length", "Transfer-Encoding"])
+def test_what_connection_may_not_name(together: Together, options: str) -> None:
+    for name, proxy in together.proxies.items():
+        assert proxy.get("/named", connection=options).status == 400, name
+        assert not together.origins[name].seen("/named")
+
+
+def test_a_uri_of_the_host_that_is_asked_is_its_path(together: Together) -> None:
+    together.on("/of-host", answer(b"x"))
+    replies = [together.get(target) for target in ("http://cache.test/of-host", "/of-host")]
+    assert [reply.x_cache for reply in replies] == ["MISS", "HIT"]
+    assert together.get("http://other.test/of-host").status == 421

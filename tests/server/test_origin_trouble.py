@@ -266,7 +266,7 @@ NONSENSE = {
     "half a head": b"HTTP/1.1 200 OK\r\nContent-Le",
     "bare line feeds": b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
     "a folded line": b"HTTP/1.1 200 OK\r\nX: y\r\n z\r\nContent-Length: 0\r\n\r\n",
-    "a space before the colon": b"HTTP/1.1 200 OK\r\nContent-Length : 0\r\n\r\n",
+    "a space within a name": b"HTTP/1.1 200 OK\r\nContent Length: 0\r\n\r\n",
     "a carriage return in a value": b"HTTP/1.1 200 OK\r\nX: y\rSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n",
     "NUL in a value": b"HTTP/1.1 200 OK\r\nX: y\x00z\r\nContent-Length: 0\r\n\r\n",
     "a control character in a value": b"HTTP/1.1 200 OK\r\nX: y\x01z\r\nContent-Length: 0\r\n\r\n",

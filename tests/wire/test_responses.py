@@ -103,7 +103,13 @@ BROKEN = [
     ("obs-fold", b"GET", saying(OK, b"X: 1\r\n 2", CL5, body=b"hello")),
     ("bare LF", b"GET", OK + b"\nContent-Length: 0\n\n"),
     ("NUL", b"GET", saying(OK, b"X: \x00", CL5, body=b"hello")),
-    ("space before the colon", b"GET", saying(OK, b"X : 1", CL5, body=b"hello")),
+    ("a space within a name", b"GET", saying(OK, b"X Y: 1", CL5, body=b"hello")),
+    ("a space within a name, and one before a colon", b"GET", saying(OK, b"A : 1", b"X Y: 1", CL5, body=b"hello")),
+    ("a space behind a name that no colon follows", b"GET", saying(OK, b"X ", CL5, body=b"hello")),
+    ("a space before a colon, and obs-fold", b"GET", saying(OK, b"A : 1", b" b : 2", CL5, body=b"hello")),
+    ("CL and TE, with spaces before their colons", b"GET", saying(OK, CL5.replace(b":", b" :"), CHUNKED, body=HELLO)),
+    ("a large head with a space before a colon", b"GET", saying(OK, b"X : " + b"x" * 1100, CL5, body=b"hello")),
+    ("a large head with a space before a colon that does not end", b"GET", OK + b"\r\nX : " + b"x" * 5000),
     ("a status below 100", b"GET", saying(b"HTTP/1.1 099 X", CL5, body=b"hello")),
     ("a status of four digits", b"GET", saying(b"HTTP/1.1 2000 OK", CL5, body=b"hello")),
     ("content after HEAD", b"HEAD", saying(OK, CL5, body=b"hello")),
@@ -143,6 +149,51 @@ def test_what_ends_early_is_not_whole(about: str, method: bytes, data: bytes) ->
     reader.feed(data)
     assert not reader.ended()
     assert not any(noted.is_complete for noted in reader.read)
+
+
+SPACED = saying(OK, b"X\t : 1", b"Content-Length : 5", b"Y: a : b", body=b"hello")
+
+
+@pytest.mark.parametrize(
+    ("before", "interim"),
+    [(b"", []), (CONTINUE + HINTS, [100, 103]), (HINTS.replace(b"Link:", b"Link :") + CONTINUE, [103, 100])],
+)
+def test_white_space_before_a_colon_is_removed(before: bytes, interim: list[int]) -> None:
+    """RFC 9112 §5.1. However the bytes are cut."""
+    data = before + SPACED
+    for chunks in ([data], byte_by_byte(data), *([data[:at], data[at:]] for at in range(1, len(data)))):
+        reader = Responses()
+        for chunk in chunks:
+            reader.feed(chunk)
+        assert reader.failure is None
+        assert plain(reader.read[0].head.fields) == [("X", "1"), ("Content-Length", "5"), ("Y", "a : b")]
+        assert (reader.read[0].body, reader.read[0].is_complete) == (b"hello", True)
+        assert reader.framings == [(Framing.LENGTH, 5, True)]
+        assert [noted.head.status for noted in reader.interim] == interim
+        assert all(name == b"Link" for noted in reader.interim for name, _ in noted.head.fields)
+
+
+def test_the_answer_behind_one_with_white_space_before_a_colon_is_read_as_ever() -> None:
+    reader = Responses(b"GET", b"GET")
+    for chunk in byte_by_byte(SPACED):
+        reader.feed(chunk)
+    reader.expect(b"GET")
+    reader.feed(SPACED)
+    assert reader.failure is None
+    assert [noted.body for noted in reader.read] == [b"hello", b"hello"]
+
+
+@pytest.mark.parametrize("minor_version", [0, 1, 2, 9])
+def test_the_version_it_came_in(minor_version: int) -> None:
+    """What is beyond HTTP/1.1 is read as that (RFC 9110 §2.5)."""
+    data = saying(b"HTTP/1.%d 200 OK" % minor_version, CL5, body=b"hello")
+    for chunks in ([data], byte_by_byte(data)):
+        reader = Responses()
+        for chunk in chunks:
+            reader.feed(chunk)
+        assert reader.failure is None
+        assert reader.read[0].head.is_http_1_0 is (minor_version == 0)
+        assert reader.is_keep_alive is (minor_version > 0)
 
 
 def test_interim_responses_come_apart() -> None:

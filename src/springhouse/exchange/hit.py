@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any, Final
 
-from springhouse.exchange.reply import HIT, NAME, VIA, kept_in_304, lines_in_206
+from springhouse.exchange.reply import HIT, NAME, kept_in_304, lines_in_206, via_of
 from springhouse.http import fields as f
 from springhouse.http.etags import is_listed
 from springhouse.http.fields import NOMINATES, ODD, Field
-from springhouse.http.headers import combined, first, lines_of
+from springhouse.http.headers import combined, first
 from springhouse.http.memo import MIB, Memo, bound
 from springhouse.http.messages import REASON_PHRASES, Request, may_have_content
 from springhouse.http.ranges import resolve
@@ -33,7 +33,6 @@ NEEDS_THOUGHT = (
 )  # fmt: skip
 MADE_FOR = f.IF_NONE_MATCH | f.RANGE
 _TAIL = b"%d\r\nX-Cache: " + HIT + b"\r\nCache-Status: " + NAME + b"; hit; ttl=%d\r\n\r\n"
-_TO_AGE = lines_of([VIA]) + b"Age: "
 
 
 class Made:
@@ -68,9 +67,10 @@ class Hot:
         self.lifetime = entry.lifetime
         self.status = entry.status
         self.content: bytes = entry.content
-        more = b"Content-Length: %d\r\n%b" % (len(self.content), _TO_AGE)
+        to_age = self._to_age(entry.status)
+        more = b"Content-Length: %d\r\n%b" % (len(self.content), to_age)
         if not may_have_content(b"GET", entry.status):
-            more = _TO_AGE
+            more = to_age
         self.before = response_head(entry.status, entry.reason, entry.lines, more)
         self.before_in_304 = b""
         self.etag: bytes | None = None
@@ -100,7 +100,7 @@ class Hot:
         if bits & f.IF_NONE_MATCH:
             if not self.before_in_304:
                 kept = kept_in_304(entry.fields)
-                self.before_in_304 = response_head(304, REASON_PHRASES[304], kept, _TO_AGE)
+                self.before_in_304 = response_head(304, REASON_PHRASES[304], kept, self._to_age(304))
                 self.etag = entry.etag
             if not is_listed(self.etag, combined(fields, b"if-none-match") or b""):
                 return None
@@ -112,8 +112,12 @@ class Hot:
             self.lines_in_206 = lines_in_206(entry.lines)
         content = self.content[part[0] : part[1]]
         range_ = b"bytes %d-%d/%d" % (part[0], part[1] - 1, len(self.content))
-        about = b"Content-Range: %b\r\nContent-Length: %d\r\n%b" % (range_, len(content), _TO_AGE)
+        about = b"Content-Range: %b\r\nContent-Length: %d\r\n%b" % (range_, len(content), self._to_age(206))
         return Made(206, response_head(206, REASON_PHRASES[206], self.lines_in_206, about + self._tail(now)), content)
+
+    def _to_age(self, status: int) -> bytes:
+        """Return our own fields up to where Age stands."""
+        return via_of(self.entry, status) + b"Age: "
 
     def _tail(self, now: float) -> bytes:
         age = max(0, int(now - self.born_at))

@@ -17,7 +17,7 @@ from springhouse.http.headers import fields_of, lines_of
 from springhouse.http.memo import KIB, Memo, bound
 from springhouse.http.messages import REASON_PHRASES, Request, Response, may_have_content
 from springhouse.http.structured import text
-from springhouse.rules.entry import Entry
+from springhouse.rules.entry import VIA_1_0, Entry
 from springhouse.rules.freshness import age_value
 from springhouse.rules.preconditions import NotModified, Part, Unsatisfiable, Whole, select
 from springhouse.rules.reasons import Reason
@@ -25,6 +25,7 @@ from springhouse.rules.reasons import Reason
 NAME = b"springhouse"
 VIA: Field = (b"Via", b"1.1 " + NAME)
 _VIA_LINE = lines_of([VIA])
+_VIA_1_0_LINE = lines_of([VIA_1_0])
 
 HIT, STALE, REVALIDATED, MISS, BYPASS = b"HIT", b"STALE", b"REVALIDATED", b"MISS", b"BYPASS"
 
@@ -100,9 +101,9 @@ class Ours:
     in_304: frozenset[bytes] = frozenset()
 
 
-def about(x_cache: bytes, cache_status: bytes = b"", *, age: int | None = None) -> bytes:
+def about(x_cache: bytes, cache_status: bytes = b"", *, age: int | None = None, via: bytes = _VIA_LINE) -> bytes:
     """Return our own fields, as lines; those without a value are left out."""
-    lines = _VIA_LINE if age is None else b"%bAge: %d\r\n" % (_VIA_LINE, age)
+    lines = via if age is None else b"%bAge: %d\r\n" % (via, age)
     if not cache_status:
         return b"%bX-Cache: %b\r\n" % (lines, x_cache)
     return b"%bX-Cache: %b\r\nCache-Status: %b\r\n" % (lines, x_cache, cache_status)
@@ -176,12 +177,24 @@ def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Rep
     if ours.fetched and reply.status != ours.fetched:
         cache_status = b"%b; fwd-status=%d" % (cache_status, ours.fetched)
     has_age = ours.is_from_cache or (age and ours.as_received is None)
-    reply.ours = about(ours.x_cache, cache_status, age=age if has_age else None)
+    reply.ours = about(ours.x_cache, cache_status, age=age if has_age else None, via=via_of(entry, reply.status))
     if request.method == b"HEAD":
         reply.content = Source.NOTHING
     elif not may_have_content(request.method, reply.status):
         reply.content, reply.length = Source.NOTHING, None
     return reply
+
+
+def via_of(entry: Entry, status: int) -> bytes:
+    """Return the line of our Via, empty where it is among the entry's own fields and these are sent."""
+    if not entry.has_our_via:
+        return _VIA_LINE
+    return _VIA_1_0_LINE if status in (304, 416) else b""
+
+
+def without_via(ours: bytes) -> bytes:
+    """Return our own fields without Via, for a head that has it already."""
+    return ours.removeprefix(_VIA_LINE)
 
 
 def kept_in_304(fields: list[Field], also: frozenset[bytes] = frozenset()) -> list[Field]:
@@ -222,6 +235,8 @@ def as_received(response: Response, withheld: int, received_at: float) -> list[F
         fields = _with_one_age(fields, age_value(response))
     if not response.bits & f.DATE:
         fields.append(date_field(received_at))
+    if response.is_http_1_0:
+        fields.append(VIA_1_0)
     return fields
 
 
@@ -262,7 +277,7 @@ def from_origin(
         response.status,
         response.reason,
         passed,
-        ours,
+        without_via(ours) if response.is_http_1_0 else ours,
         Source.ORIGIN if has_content else Source.NOTHING,
         length if has_content or request.method == b"HEAD" else None,
         x_cache,

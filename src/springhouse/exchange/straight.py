@@ -57,6 +57,8 @@ def concluded(
         if leads and kept.status == 200:
             head = replies.as_fetched(response, options.withheld, received_at, kept)
             ours = _about_stored(kept.ttl_at(received_at))
+            if response.is_http_1_0:
+                ours = replies.without_via(ours)
             return kept, Reply(200, kept.reason, head, ours, kept, length, MISS, reasons.URI_MISS)
     elif kept is reasons.NO_STORE and not leads:
         return None, replies.from_origin(

@@ -76,13 +76,14 @@ class Request:
 
 
 class Response:
-    """The head of a response. `fields` are as received; `bits` the OR of their bits."""
+    """The head of a response. `fields` are as received; `bits` the OR of their bits; `is_http_1_0` says how it came."""
 
-    __slots__ = ("_layout", "bits", "fields", "reason", "status")
+    __slots__ = ("_layout", "bits", "fields", "is_http_1_0", "reason", "status")
 
     def __init__(self, status: int, fields: list[Field], *, reason: bytes | None = None) -> None:
         self.status = status
         self.fields = fields
+        self.is_http_1_0 = False
         self.reason = REASON_PHRASES.get(status, b"") if reason is None else reason
         layout = self._layout = headers.layout_of(fields)
         self.bits = layout.bits_with(fields)

@@ -7,6 +7,9 @@ from springhouse.http.fields import Field
 from springhouse.http.headers import fields_of, first_line, lines_of
 
 FOREVER = float("inf")
+VIA_1_0: Field = (b"Via", b"1.0 springhouse")
+"""What we say of a response that came in HTTP/1.0. It is the last of the fields that are stored."""
+_VIA_1_0_LINE = lines_of([VIA_1_0])
 
 
 class Entry:
@@ -92,6 +95,11 @@ class Entry:
     @fields.setter
     def fields(self, fields: list[Field]) -> None:
         self.lines = lines_of(fields)
+
+    @property
+    def has_our_via(self) -> bool:
+        """Whether the fields end with our Via, because the response came in HTTP/1.0."""
+        return self.lines.endswith(_VIA_1_0_LINE)
 
     @property
     def etag(self) -> bytes | None:

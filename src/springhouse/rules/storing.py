@@ -17,7 +17,7 @@ from springhouse.http.fields import (
 from springhouse.http.messages import Request, Response
 from springhouse.rules import keys, labels, reasons, variants
 from springhouse.rules import policy as policies
-from springhouse.rules.entry import Entry
+from springhouse.rules.entry import VIA_1_0, Entry
 from springhouse.rules.freshness import Lifespan, explicit_lifetime, lifespan, may_give_ttl, without_freshness
 from springhouse.rules.options import Options
 from springhouse.rules.policy import Policy
@@ -160,6 +160,8 @@ def stored_fields(response: Response, policy: Policy, received_at: float, option
         fields = [f for f in fields if f[0].lower() not in policy.withheld]
     if not response.bits & DATE:
         fields.append((b"Date", dates.encode(int(received_at))))
+    if response.is_http_1_0:
+        fields.append(VIA_1_0)
     return fields
 
 

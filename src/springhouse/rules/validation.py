@@ -144,6 +144,7 @@ def freshened(
 ) -> Entry | None:
     """Return the entry as updated by a 304 or a HEAD (§3.2), None where what it becomes may not be stored."""
     as_response = Response(entry.status, _updated(entry, response), reason=entry.reason)
+    as_response.is_http_1_0 = response.is_http_1_0
     fresh = keep(
         _as_stored(request, entry),
         entry.key,
@@ -195,7 +196,8 @@ def _updated(entry: Entry, response: Response) -> list[Field]:
     replaced.add(b"date")
     age = [f for f in response.fields if f[0].lower() == b"age"]
     new = [f for f in response.fields if f[0].lower() in replaced]
-    return [f for f in entry.fields if f[0].lower() not in replaced] + new + age
+    fields = entry.fields[:-1] if entry.has_our_via else entry.fields
+    return [f for f in fields if f[0].lower() not in replaced] + new + age
 
 
 def _as_stored(request: Request, entry: Entry) -> Request:

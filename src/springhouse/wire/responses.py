@@ -4,6 +4,7 @@ Like `RequestReader` a base class. A subclass gets `interim_received`, `answer_r
 `answer_complete`; `failure` says in words what was wrong with the bytes.
 """
 
+import re
 from enum import Enum
 from typing import Final
 
@@ -14,12 +15,11 @@ from springhouse.http.headers import combined, is_token, is_value, members
 from springhouse.http.memo import KIB, READ_BYTES, bound
 from springhouse.http.messages import REASON_PHRASES, Response, may_have_content
 
-_VERSIONS = ("1.1", "1.0")
 FIELDS_MAX: Final = 1024
 _HEAD_MAX: Final = 128 * KIB
 bound(
     "head of an answer",
-    _HEAD_MAX + 192 * FIELDS_MAX,
+    2 * _HEAD_MAX + 192 * FIELDS_MAX,
     "the one being received, or received last",
     per="origin connection",
 )
@@ -28,6 +28,10 @@ _TOO_MANY: Final = f"it has more than {FIELDS_MAX} header fields"
 _REASON_MAX: Final = 256
 _CODINGS = (b"chunked", b"gzip", b"compress", b"deflate", b"identity", b"trailers", b"br", b"zstd", b"dcb", b"dcz")
 """Names that tell, as a part of a transfer coding's name, that it may have been applied."""
+
+
+_SPACE_BEFORE_COLON = re.compile(rb"(?<=\n)([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]+(?=:|\Z)")
+_INTERIM = re.compile(rb"[\r\n]*HTTP/1\.[0-9] 1(?!01)[0-9]{2}[ \r]")
 
 
 class Framing(Enum):
@@ -46,8 +50,8 @@ class ResponseReader:
     """Feeds bytes to llhttp and gathers one response after another; see the file's head."""
 
     __slots__ = (
-        "_between", "_large", "failure", "fields", "framing", "head_bytes", "head_limit", "in_head", "is_http_1_1",
-        "is_keep_alive", "length", "method", "parser", "reason", "remainder",
+        "_between", "_large", "begun", "failure", "fields", "framing", "head_bytes", "head_limit", "in_head",
+        "is_http_1_1", "is_keep_alive", "length", "method", "parser", "reason", "remainder",
     )  # fmt: skip
 
     def __init__(self, head_limit: int) -> None:
@@ -60,12 +64,14 @@ class ResponseReader:
         self.fields: list[Field] = []
         self._between = 0
         """Bytes read since the head, or since the last content."""
+        self.begun = b""
+        """What earlier reads had of a head that takes several."""
         self.expect(b"GET", fresh=True)
 
     def expect(self, method: bytes, *, fresh: bool = False) -> None:
         """Prepare for the answer to a request with the method."""
         if fresh:
-            self.parser = httptools.HttpResponseParser(self)
+            self._new_parser()
         self.method = method
         self.framing: Framing | None = None
         self.length: int | None = None
@@ -74,6 +80,10 @@ class ResponseReader:
         self.is_keep_alive = False
         self.head_bytes = 0
         self.in_head = True
+
+    def _new_parser(self) -> None:
+        self.parser = httptools.HttpResponseParser(self)
+        self.parser.set_dangerous_leniencies(lenient_version=True)  # `on_headers_complete` looks at it
 
     def _begin(self) -> None:
         self.reason = b""
@@ -109,14 +119,44 @@ class ResponseReader:
         except httptools.HttpParserCallbackError:
             raise  # a mistake of ours is not the origin's
         except httptools.HttpParserError as error:
+            if self.in_head and self.failure is None and self._is_mended(data):
+                return
             self.failure = self.failure or str(error)
         if self.in_head:
-            if self.head_bytes > self.head_limit:
-                self.failure = f"its header section is larger than {self.head_limit} bytes"
-            elif len(self.fields) > FIELDS_MAX:
-                self.failure = _TOO_MANY
+            self._keep_open_head(data)
         elif self._between > self.head_limit and self.framing is _CHUNKED:
             self.failure = f"its trailer section is larger than {self.head_limit} bytes"  # llhttp gathers each field
+
+    def _keep_open_head(self, data: bytes) -> None:
+        """Keep what was read of a head that goes on, and bound it."""
+        self.begun = self._head_so_far(data)
+        if self.head_bytes > self.head_limit:
+            self.failure = f"its header section is larger than {self.head_limit} bytes"
+        elif len(self.fields) > FIELDS_MAX:
+            self.failure = _TOO_MANY
+
+    def _head_so_far(self, data: bytes) -> bytes:
+        """Return what was read of the answer; `data` is the latest of it, and counted already."""
+        return data if self.head_bytes == len(data) else self.begun + data
+
+    def _is_mended(self, data: bytes) -> bool:
+        """Remove white space between field names and colons, at which llhttp has stopped, and read on (RFC 9112 §5.1).
+
+        That is done once the head is complete: until then each read comes here, because a parser that has stopped stays
+        so.
+        """
+        heads, rest = _heads_in(self._head_so_far(data))
+        while len(heads) > 1 and not _SPACE_BEFORE_COLON.search(heads[0]):
+            del heads[0]  # it was received
+        if not _SPACE_BEFORE_COLON.search(heads[0]):
+            return False
+        if rest is None:
+            self._keep_open_head(data)
+            return True
+        self._new_parser()
+        self.head_bytes = 0
+        self.feed(b"\r\n\r\n".join([*(_SPACE_BEFORE_COLON.sub(rb"\1", head) for head in heads), rest]))
+        return True
 
     def ended(self) -> bool:
         """Note that the connection was closed; True when that is how the message was to end."""
@@ -140,9 +180,6 @@ class ResponseReader:
     def on_headers_complete(self) -> None:
         if self.failure is not None:
             return
-        if not self.is_http_1_1 and self.parser.get_http_version() not in _VERSIONS:
-            self.failure = "it is of another version of HTTP"
-            return
         if self.head_bytes > self._large and self._is_too_large():
             return
         status: int = self.parser.get_status_code()
@@ -155,6 +192,12 @@ class ResponseReader:
             if len(reason) > _REASON_MAX:
                 reason = b""  # nobody needs it (RFC 9112 §4)
         response = Response(status, self.fields, reason=reason)
+        if not self.is_http_1_1:
+            version: str = self.parser.get_http_version()
+            if not version.startswith("1."):
+                self.failure = "it is of another version of HTTP"
+                return
+            response.is_http_1_0 = version == "1.0"
         if status < 200 and status != 101:
             self.is_http_1_1 = False  # another head may follow
             if status < 100:
@@ -207,7 +250,7 @@ class ResponseReader:
                 if not _is_unheard_of(codings):
                     self.failure = "it uses a transfer coding other than chunked"
             self.length = announced = None
-            if self.parser.get_http_version() == "1.0":
+            if response.is_http_1_0:
                 self.is_keep_alive = False  # RFC 9112 §6.1
         if not may_have_content(self.method, response.status):
             self.framing = _NONE
@@ -215,6 +258,18 @@ class ResponseReader:
             self.framing = _CHUNKED
         else:
             self.framing = _CLOSE if announced is None else _LENGTH
+
+
+def _heads_in(read: bytes) -> tuple[list[bytes], bytes | None]:
+    """Return the heads of interim responses and of the one behind them; and what follows, None while that goes on."""
+    heads = []
+    while True:
+        head, blank_line, read = read.partition(b"\r\n\r\n")
+        heads.append(head)
+        if not blank_line:
+            return heads, None
+        if not _INTERIM.match(head):
+            return heads, read
 
 
 def _is_unheard_of(codings: list[bytes]) -> bool:
