@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 NO_STORE = [
     "Cache-Control: no-store", "cache-control: NO-STORE, max-age=9", "Cache-Control: no-store, must-understand",
     "CDN-Cache-Control: no-store", "Surrogate-Control: no-store", "Cache-Control: private", "Content-Length: 3",
-    "Connection: X", "Upgrade: x", "X-Cache: HIT", "Transfer-Encoding: chunked",
+    "Connection: X", "Upgrade: x", "X-Cache: HIT", "Transfer-Encoding: chunked", "Cache-Control: no-store;",
+    "Cache-Control: max-age=9; private", "Pragma: no-cache", "Age: 7, 9", "Age: x",
+    'Cache-Control: no-cache="Set-Cookie"',
 ]  # fmt: skip
 
 requests = st.builds(
@@ -36,7 +38,7 @@ requests = st.builds(
 )
 responses = st.builds(
     lambda status, lines: Response(status, fields(*lines)),
-    st.sampled_from([200, 200, 200, 204, 206, 301, 304, 404, 500, 503]),
+    st.sampled_from([200, 200, 200, 204, 206, 226, 301, 304, 404, 416, 500, 503, 600]),
     st.lists(st.sampled_from(NO_STORE + RESPONSE_FIELDS), max_size=4)
     | st.lists(st.sampled_from(RESPONSE_FIELDS), max_size=2).map(lambda lines: [NO_STORE[0], *lines]),
 )

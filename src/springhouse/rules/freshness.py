@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from springhouse.http import dates
 from springhouse.http.directives import delta_seconds
-from springhouse.http.fields import AGE, AUTHORIZATION, COOKIE, DATE, EXPIRES, LAST_MODIFIED, SET_COOKIE
+from springhouse.http.fields import AGE, AUTHORIZATION, COOKIE, DATE, EXPIRES, LAST_MODIFIED, PRAGMA, SET_COOKIE
 from springhouse.http.headers import combined, members, values
 from springhouse.http.messages import Request, Response
 from springhouse.rules import reasons
@@ -51,7 +51,7 @@ def lifespan(
     explicit = explicit_lifetime(response, policy, date, received_at)
     if explicit is not None:
         return Lifespan(born_at, explicit, date)
-    if may_give and response.status in GIVEN_TTL_APPLIES and not is_disowned(response):
+    if may_give and response.status in GIVEN_TTL_APPLIES and not (response.bits & PRAGMA and is_disowned(response)):
         return Lifespan(born_at, options.ttl + int(initial), date, given=True)
     if options.ttl and request.bits & (AUTHORIZATION | COOKIE):
         return without_freshness(request, response, policy, options)

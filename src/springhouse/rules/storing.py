@@ -126,7 +126,7 @@ def may_not_store(
     """
     is_forced = given and options.force_ttl and response.status == 200
     overridden = is_forced and options.ttl_despite_no_store
-    refusal = refusal_of(response.status)
+    refusal = None if response.status == 200 else refusal_of(response.status)
     if refusal is not None:
         return refusal
     if policy.must_understand and response.status not in UNDERSTOOD:
