@@ -11,16 +11,18 @@ from springhouse.engine.keeping import Keeping
 from springhouse.engine.performing import Performer
 from springhouse.engine.ports import Call
 from springhouse.engine.recordings import Reader, Recording
-from springhouse.engine.sinks import NOWHERE, Sink
-from springhouse.engine.stored import StoredReader
+from springhouse.engine.sinks import CONTENT_PIECE, NOWHERE, Sink
+from springhouse.engine.stored import MemoryReader, StoredReader
 from springhouse.exchange.reply import BYPASS, VIA, Reply, Source, date_field, problem
 from springhouse.exchange.steps import Answer, Failure
 from springhouse.exchange.straight import concluded, is_plain, may_lead, taken_up
 from springhouse.http.fields import Field
 from springhouse.http.headers import lines_of
 from springhouse.http.messages import Request, Response
+from springhouse.http.ranges import view_of
 from springhouse.rules.entry import Entry
 from springhouse.stores.leasing import Verdict
+from springhouse.stores.tier import StoredContent
 from springhouse.upstream.content import RequestContent
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ class Exchange(Performer):
     """One request under way."""
 
     __slots__ = (
-        "early", "has_answer", "held", "held_reply", "is_over", "keeping", "reader", "recording", "sink",
+        "early", "has_answer", "held", "held_reply", "keeping", "reader", "recording", "sink",
     )  # fmt: skip
 
     def __init__(
@@ -47,8 +49,7 @@ class Exchange(Performer):
         self.keeping: Keeping | None = None
         """Stores what is recorded, as long as it can."""
         self.recording: Recording | None = None
-        self.reader: Reader | StoredReader | None = None
-        self.is_over = False
+        self.reader: Reader | MemoryReader | StoredReader | None = None
         self.has_answer = False
         self.held: Entry | None = None
         """It is small, and nothing of it goes out before it is known whether its content is at hand."""
@@ -181,22 +182,25 @@ class Exchange(Performer):
                 if content.content is not self.recording:
                     sink.flush()
                 return
-            data = content.content
-            if not isinstance(data, bytes):
-                stop = data.length if reply.stop is None else reply.stop
-                self.reader = StoredReader(data, sink, reply.start, stop)
-                sink.produced_by(self.reader)
-                self.reader.resume()
-                return
-            if data:
-                sink.write(data if reply.stop is None else data[reply.start : reply.stop])
-        elif isinstance(content, bytes) and content and self.request.method != b"HEAD":
-            sink.write(content)
-        self._end()
+            content = content.content
+        elif not isinstance(content, bytes) or self.request.method == b"HEAD":
+            content = b""
+        self._pump(content, reply)
 
-    def _end(self) -> None:
-        self.is_over = True
-        self.sink.end()
+    def _pump(self, content: bytes | StoredContent, reply: Reply) -> None:
+        """Send content that is complete, all of it or the part that the reply is."""
+        sink = self.sink
+        if not isinstance(content, bytes):
+            self.reader = StoredReader(content, sink, reply.start, content.length if reply.stop is None else reply.stop)
+        elif len(content) > CONTENT_PIECE:
+            self.reader = MemoryReader(view_of(content, reply.start, reply.stop), sink)
+        else:
+            if content:
+                sink.write(content if reply.stop is None else content[reply.start : reply.stop])
+            sink.end()
+            return
+        sink.produced_by(self.reader)
+        self.reader.resume()
 
     def cancel(self) -> None:
         """Note that the client has gone. What others wait for, or what may become an entry, goes on; nothing else."""
@@ -309,7 +313,7 @@ class Exchange(Performer):
         recording, keeping = self.recording, self.keeping
         if recording is None:
             if self.flow is None:
-                self._end()
+                self.sink.end()
             return
         if keeping is not None:
             keeping.store(is_current=self.engine.fence.lets_through(keeping.entry, self.epoch))

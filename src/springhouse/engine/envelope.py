@@ -14,7 +14,7 @@ from msgspec import DecodeError, Raw, json
 
 from springhouse.engine.driver import Exchange
 from springhouse.engine.ports import Call, Upstream
-from springhouse.engine.sinks import Sink
+from springhouse.engine.sinks import CONTENT_PIECE, Sink
 from springhouse.exchange.reply import HIT, STALE, Reply
 from springhouse.exchange.steps import Failure
 from springhouse.http.fields import Field
@@ -86,13 +86,14 @@ class Envelope:
     """The sink of a `/proxy` fetch: gathers at most `size_max` bytes and answers the client in JSON."""
 
     paused = False
+    piece = CONTENT_PIECE
 
     def __init__(self, sink: Sink, size_max: int) -> None:
         self.exchange: Exchange | None = None
         self._sink = sink
         self._size_max = size_max
         self._size = 0
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes | memoryview] = []
         self._reply: Reply | None = None
         self._is_over = False
 
@@ -105,7 +106,7 @@ class Envelope:
     def produced_by(self, producer: Pausable) -> None:
         pass
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         if self._is_over:
             return
         self._size += len(data)

@@ -1,6 +1,6 @@
 """Where replies go."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from springhouse.exchange.reply import Reply
 from springhouse.http.messages import Response
@@ -17,6 +17,10 @@ class Sink(Protocol):
 
     paused: bool
 
+    @property
+    def piece(self) -> int:
+        """Bytes of content in memory that should be written at once: few if they are copied, else many."""
+
     def interim(self, response: Response) -> None:
         """Pass a 1xx on."""
 
@@ -26,8 +30,8 @@ class Sink(Protocol):
     def produced_by(self, producer: Pausable) -> None:
         """Name who is to be resumed once the sink can take more."""
 
-    def write(self, data: bytes) -> None:
-        """Send some content."""
+    def write(self, data: bytes | memoryview) -> None:
+        """Send some content; a view is of bytes that never change."""
 
     def flush(self) -> None:
         """Send what was written so far: nothing follows at once."""
@@ -39,10 +43,15 @@ class Sink(Protocol):
         """Break the reply off."""
 
 
+CONTENT_PIECE: Final = 256 * 1024
+"""Bytes of content that are read or written at once."""
+
+
 class Nowhere:
     """The sink of a background exchange, and of one whose client has gone."""
 
     paused = False
+    piece = CONTENT_PIECE
 
     def interim(self, response: Response) -> None:
         pass
@@ -53,7 +62,7 @@ class Nowhere:
     def produced_by(self, producer: Pausable) -> None:
         pass
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         pass
 
     def flush(self) -> None:

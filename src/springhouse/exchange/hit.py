@@ -20,7 +20,7 @@ from springhouse.http.fields import NOMINATES, ODD, Field
 from springhouse.http.headers import combined, first
 from springhouse.http.memo import MIB, Memo, bound
 from springhouse.http.messages import REASON_PHRASES, Request, may_have_content
-from springhouse.http.ranges import resolve
+from springhouse.http.ranges import resolve, view_of
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
 from springhouse.rules.variants import Selector, is_beyond_fields, precedence, selector
@@ -40,7 +40,7 @@ class Made:
 
     __slots__ = ("content", "head", "status")
 
-    def __init__(self, status: int, head: bytes, content: bytes) -> None:
+    def __init__(self, status: int, head: bytes, content: bytes | memoryview) -> None:
         self.status = status
         self.head = head
         self.content = content
@@ -110,7 +110,7 @@ class Hot:
             return None
         if not self.lines_in_206:
             self.lines_in_206 = lines_in_206(entry.lines)
-        content = self.content[part[0] : part[1]]
+        content = view_of(self.content, part[0], part[1])
         range_ = b"bytes %d-%d/%d" % (part[0], part[1] - 1, len(self.content))
         about = b"Content-Range: %b\r\nContent-Length: %d\r\n%b" % (range_, len(content), self._to_age(206))
         return Made(206, response_head(206, REASON_PHRASES[206], self.lines_in_206, about + self._tail(now)), content)

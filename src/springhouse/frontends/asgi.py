@@ -197,6 +197,8 @@ class ContentSource:
 class AsgiSink:
     """Queues a reply for an ASGI `send`; see `engine.sinks.Sink`."""
 
+    piece = PENDING_MAX
+
     def __init__(self, method: bytes) -> None:
         self.paused = False
         self.is_complete = False
@@ -220,11 +222,11 @@ class AsgiSink:
     def produced_by(self, producer: Pausable) -> None:
         self._producer = producer
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         if data and self._has_content and not self.is_complete:
-            self._messages.append({"type": "http.response.body", "body": data, "more_body": True})
+            self._messages.append({"type": "http.response.body", "body": bytes(data), "more_body": True})
             self._pending += len(data)
-            self.paused = self._pending > PENDING_MAX
+            self.paused = self._pending >= PENDING_MAX
             self._wake()
 
     def flush(self) -> None:
@@ -265,6 +267,7 @@ class AsgiSink:
             for message in messages:
                 await send(message)
             if self.paused:
+                await asyncio.sleep(0)  # a server whose client has room would take all at once
                 self.paused = False
                 if self._producer is not None:
                     self._producer.resume()

@@ -29,6 +29,11 @@ class Logged:
     def paused(self, value: bool) -> None:
         self._sink.paused = value
 
+    @property
+    def piece(self) -> int:
+        """What the other sink takes at once."""
+        return self._sink.piece
+
     def interim(self, response: Response) -> None:
         self._sink.interim(response)
 
@@ -39,7 +44,7 @@ class Logged:
     def produced_by(self, producer: Pausable) -> None:
         self._sink.produced_by(producer)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self._sent += len(data)
         self._sink.write(data)
 

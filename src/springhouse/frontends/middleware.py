@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
+from springhouse.engine.sinks import CONTENT_PIECE
 from springhouse.exchange.steps import Failure
 from springhouse.frontends.asgi import (
     ASGIApp,
@@ -241,7 +242,12 @@ class AppCall:
             self._left = length
             self._receiver.answered(response, length)
         elif message["type"] == "http.response.body" and not self._is_complete:
-            self._take(bytes(message.get("body", b"")), is_last=not message.get("more_body", False))
+            body = message.get("body", b"")
+            while len(body) > CONTENT_PIECE:
+                self._take(bytes(body[:CONTENT_PIECE]), is_last=False)
+                body = memoryview(body)[CONTENT_PIECE:]
+                await self._may_send.wait()
+            self._take(bytes(body), is_last=not message.get("more_body", False))
 
     def _take(self, data: bytes, *, is_last: bool) -> None:
         if self._has_content and data:

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from springhouse.engine.engine import Engine
+from springhouse.engine.sinks import CONTENT_PIECE
 from springhouse.exchange.steps import Failure
 from springhouse.frontends.front import front_of
 from springhouse.frontends.wrapped import INTERNAL_ERROR, AppRequest, WrappedOrigin, fields_for_app, response_of
@@ -227,10 +228,11 @@ class WSGICall:
             self._left -= len(data)
             if self._left < 0:
                 raise ValueError("The response is longer than its Content-Length")
-        self._may_send.wait()
-        if self._is_cancelled:
-            raise ConnectionError("The client has gone")
-        self._report(self._came, data)
+        for at in range(0, len(data), CONTENT_PIECE):
+            self._may_send.wait()
+            if self._is_cancelled:
+                raise ConnectionError("The client has gone")
+            self._report(self._came, data[at : at + CONTENT_PIECE])
 
     def _report(self, function: Callable[..., object], *arguments: Any) -> None:
         """Tell the engine, and wait until it has heard: only then can it say that it wants no more for now."""

@@ -164,6 +164,8 @@ class Bridge:
     Methods of the sink and `pause`, `resume` run on the engine's thread; the others on the server's.
     """
 
+    piece = PENDING_MAX
+
     def __init__(self, loop: asyncio.AbstractEventLoop, environ: Environ, content_max: int | None) -> None:
         self.paused = False
         self.reply: Reply | None = None
@@ -173,7 +175,7 @@ class Bridge:
         self._content_max = content_max
         self._sink: Sink = self
         self._news = threading.Condition()
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes | memoryview] = []
         self._pending = 0
         self._is_complete = False
         self._is_broken = False
@@ -337,12 +339,12 @@ class Bridge:
     def produced_by(self, producer: Pausable) -> None:
         self._producer = producer
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         if data and self._has_content and not self._is_complete:
             with self._news:
                 self._chunks.append(data)
                 self._pending += len(data)
-                self.paused = self._pending > PENDING_MAX
+                self.paused = self._pending >= PENDING_MAX
                 self._news.notify()
 
     def flush(self) -> None:

@@ -4,6 +4,15 @@ import re
 
 _ONE_RANGE = re.compile(rb"bytes[ \t]*=[ \t]*(\d{0,19})-(\d{0,19})[ \t]*", re.IGNORECASE)
 
+_COPIED_MAX = 16 * 1024
+"""Up to here a copy costs less than what is done about a view."""
+
+
+def view_of(content: bytes, start: int, stop: int | None) -> bytes | memoryview:
+    """Return a part of content: what is large is not copied."""
+    part = memoryview(content)[start:stop]
+    return bytes(part) if len(part) <= _COPIED_MAX else part
+
 
 def resolve(value: bytes, length: int) -> tuple[int, int] | bool | None:
     """Return (start, stop), stop exclusive, for a single satisfiable byte range.

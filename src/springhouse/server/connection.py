@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from springhouse.engine.driver import Exchange, refuse
+from springhouse.engine.sinks import CONTENT_PIECE
+from springhouse.engine.stored import MemoryReader
 from springhouse.exchange.reply import HIT
 from springhouse.http.fields import HOST, UPGRADE
 from springhouse.http.memo import READ_BYTES, bound
@@ -192,13 +194,24 @@ class Connection(RequestReader, asyncio.Protocol):
                         content = hot.content
                         if len(content) <= ONE_WRITE_MAX:
                             server.outbox.write(self.transport, hot.head + content)
-                        else:
+                        elif len(content) <= CONTENT_PIECE:
                             server.outbox.write_now(self.transport, [hot.head, content])
+                        else:
+                            self._answer_piecewise(hot.head, content)
                         server.hits += 1
                         if server.access_log is not None:
                             self._log(b"GET", hot.status, len(content), HIT, FRESH.name, 0.0)
                         return
         self._take_request()
+
+    def _answer_piecewise(self, head: bytes, content: bytes | memoryview) -> None:
+        """Answer a plain hit that is too large to be handed to the transport at once."""
+        self.is_busy = True
+        writer = self.writer
+        writer.start_ready(head)
+        reader = MemoryReader(content, writer)
+        writer.produced_by(reader)
+        reader.resume()
 
     def _is_for_guard(self) -> bool:
         """Say whether method, version and size are what the hit guard takes for granted."""
@@ -432,7 +445,8 @@ class Connection(RequestReader, asyncio.Protocol):
         self._queue.clear()
         self.server.outbox.flush()
         if self.has_ended or (self._content is None and self._held is None and not self.in_head):
-            self.transport.close()
+            # Not at once: this may be within a transport's call of `resume_writing`, where asyncio's would close twice.
+            asyncio.get_running_loop().call_soon(self.transport.close)
         elif not self.transport.is_closing():
             with suppress(OSError):  # the client has just gone
                 self.transport.write_eof()

@@ -9,6 +9,7 @@ import socket
 import struct
 from typing import Protocol
 
+from springhouse.engine.sinks import CONTENT_PIECE
 from springhouse.exchange.reply import VIA, Reply
 from springhouse.http.headers import end_to_end
 from springhouse.http.messages import Response, may_have_content
@@ -21,6 +22,8 @@ _KEEP_ALIVE = b"Connection: keep-alive\r\n"
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
 GATHER_MAX = 16 * 1024
 """Up to here joining is cheaper than handing several buffers on."""
+_REFERRED_TO = 4 * 2**20
+"""As many bytes as the system may take of a connection: each further write costs."""
 _LINGER_NOT = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 
@@ -33,12 +36,18 @@ class Owner(Protocol):
     def switched(self) -> None:
         """Note that the connection now carries another protocol."""
 
+    def resume_writing(self) -> None:
+        """Note that more may be written."""
+
 
 class _Nobody:
     def replied(self, *, may_go_on: bool) -> None:
         pass
 
     def switched(self) -> None:
+        pass
+
+    def resume_writing(self) -> None:
         pass
 
 
@@ -49,8 +58,8 @@ class ReplyWriter:
     """The sink of one exchange after another."""
 
     __slots__ = (
-        "_has_content", "_is_chunked", "_is_http_1_0", "_is_until_close", "_method", "_out", "_outbox", "_owner",
-        "_transport", "is_started", "keeps_alive", "paused", "producer", "reply", "sent",
+        "_has_content", "_is_chunked", "_is_full", "_is_http_1_0", "_is_until_close", "_method", "_out", "_outbox",
+        "_owner", "_transport", "is_started", "keeps_alive", "paused", "producer", "reply", "sent",
     )  # fmt: skip
 
     def __init__(self, transport: asyncio.Transport, outbox: Outbox, owner: Owner) -> None:
@@ -61,6 +70,7 @@ class ReplyWriter:
         """What was gathered, to be handed on in one piece."""
         self._has_content = False
         self._is_until_close = False
+        self._is_full = False
         self.paused = False
         self.producer: Pausable | None = None
         self.reply: Reply | None = None
@@ -115,6 +125,19 @@ class ReplyWriter:
             more += _KEEP_ALIVE
         self._out = encode.response_head(status, reply.phrase, reply.head, more + b"\r\n")
 
+    @property
+    def piece(self) -> int:
+        """Bytes that the transport takes at once: uvloop's keeps a reference to them, those of asyncio may copy."""
+        return _REFERRED_TO if type(self._transport).__module__.startswith("uvloop") else CONTENT_PIECE
+
+    def start_ready(self, head: bytes) -> None:
+        """Begin the reply to a plain GET with a head that is ready to be sent, framing included."""
+        self.expect(b"GET", minor_version=1, keeps_alive=True)
+        self.reply = None
+        self.is_started = self._has_content = True
+        self._is_until_close = False
+        self._out = head
+
     def _switch(self, reply: Reply) -> None:
         """Write a 101; what follows is no HTTP."""
         self._has_content = True
@@ -127,7 +150,7 @@ class ReplyWriter:
         """Name who is resumed when the client has taken what was written."""
         self.producer = producer
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Write content; ignored where the message has none."""
         if self._has_content and data:
             self.sent += len(data)
@@ -137,7 +160,9 @@ class ReplyWriter:
                 self._out += data
             else:
                 out, self._out = self._out, b""
-                self._outbox.write_now(self._transport, [out, data] if out else [data])
+                if self._outbox.write_now(self._transport, [out, data] if out else [data]) and not self.paused:
+                    self.paused = True
+                    self._outbox.await_turn(self._go_on)
 
     def flush(self) -> None:
         """Hand what was gathered to the transport: a head and its first content in one write."""
@@ -180,13 +205,18 @@ class ReplyWriter:
 
     def pause(self) -> None:
         """Note that the client takes no more for now."""
-        self.paused = True
+        self._is_full = self.paused = True
 
     def resume(self) -> None:
         """Note that the client takes more."""
-        self.paused = False
+        self._is_full = self.paused = False
         if self.producer is not None:
             self.producer.resume()
+
+    def _go_on(self) -> None:
+        """Write more in this turn of the event loop, if the client takes it."""
+        if not self._is_full and not self._transport.is_closing():
+            self._owner.resume_writing()
 
 
 def reset(transport: asyncio.Transport) -> None:

@@ -1,24 +1,38 @@
-"""Gathers what is written during one turn of the event loop, and writes it at its end.
+"""What all connections write during one turn of the event loop: gathered if it is small, shared out if it is large.
 
 Each write wakes its receiver. Written one by one, between the handling of one request and the next, the receiver
 falls asleep and is woken again every time, which costs more than the request itself; written together, it stays awake.
 What is gathered must be flushed before its transport is closed.
+
+Large content is copied by the system, some megabytes at once for each connection that has room for them. In one turn
+all connections together write only so much of it. Who has more waits for the next one; others are served in between.
 """
 
 import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 GATHERED_MAX = 64
+TURN_MAX = 2 * 2**20
+"""Bytes of large content that are enough for one turn."""
+_UNCOUNTED_MAX = TURN_MAX // 8
+"""Up to here it does not matter in which turn they were written."""
 
 
 class Outbox:
     """The writes of one turn, in order."""
 
-    __slots__ = ("_gathered", "_loop")
+    __slots__ = ("_gathered", "_is_renewed", "_loop", "_waiting", "_written")
 
     def __init__(self) -> None:
         self._gathered: list[tuple[asyncio.Transport, bytes]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._written = 0
+        """Bytes of large content, in this turn."""
+        self._is_renewed = False
+        """The next turn will begin to count anew."""
+        self._waiting: deque[Callable[[], None]] = deque()
 
     def write(self, transport: asyncio.Transport, data: bytes) -> None:
         """Write at the end of this turn."""
@@ -30,15 +44,38 @@ class Outbox:
         if len(self._gathered) >= GATHERED_MAX:
             self.flush()  # so that a transport can say in time that it takes no more
 
-    def write_now(self, transport: asyncio.Transport, buffers: list[bytes]) -> None:
-        """Write what was gathered, then these: large buffers need no company."""
+    def write_now(self, transport: asyncio.Transport, buffers: Sequence[bytes | memoryview]) -> bool:
+        """Write what was gathered, then these: large buffers need no company.
+
+        Return whether this is enough for this turn, so that more should `await_turn`.
+        """
         self.flush()
         with suppress(RuntimeError):  # see `flush`
             transport.writelines(buffers)
+        self._written += sum(map(len, buffers))
+        if self._written <= _UNCOUNTED_MAX:
+            return False
+        if not self._is_renewed:
+            self._is_renewed = True
+            if self._loop is None:
+                self._loop = asyncio.get_running_loop()
+            self._loop.call_soon(self._renew)
+        return self._written >= TURN_MAX
+
+    def await_turn(self, go_on: Callable[[], None]) -> None:
+        """Call back in a turn in which there is something left to be written."""
+        self._waiting.append(go_on)
+
+    def _renew(self) -> None:
+        self._written, self._is_renewed = 0, False
+        while self._waiting and self._written < TURN_MAX:
+            self._waiting.popleft()()
 
     def leave_loop(self) -> None:
         """Forget the event loop and what was to be written in it."""
         self._gathered.clear()
+        self._waiting.clear()
+        self._written, self._is_renewed = 0, False
         self._loop = None
 
     def flush(self) -> None:

@@ -22,6 +22,6 @@ def request_head(method: bytes, target: bytes, host: bytes, fields: Iterable[Fie
     return _CRLF([b"%b %b HTTP/1.1\r\nHost: %b" % (method, target, host), *map(_COLON, fields), more, b""])
 
 
-def chunk(data: bytes) -> bytes:
+def chunk(data: bytes | memoryview) -> bytes:
     """Return data as one chunk of chunked transfer coding (§7.1); data must not be empty."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
+    return b"%x\r\n%b\r\n" % (len(data), bytes(data))
