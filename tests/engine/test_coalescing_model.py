@@ -117,6 +117,12 @@ class Call:
     def resume(self) -> None:
         """Go on when the test says so."""
 
+    def unattended(self) -> None:
+        """Go on, though nobody reads it now."""
+
+    def attended(self) -> None:
+        """Go on."""
+
     def cancel(self) -> None:
         self.is_over = True
 
