@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -93,7 +94,9 @@ class WSGIUpstream:
         self.forwarding = forwarding
         self.wall: Callable[[], float] = lambda: 0.0
         self._lasting = lasting
-        self.unattended: Unattended[WSGICall] = Unattended(unattended, lambda call: call.break_off())
+        self.unattended: Unattended[WSGICall] = Unattended(
+            unattended, lambda call: call.break_off(), lambda: self._running > THREADS
+        )
         self._threads = ThreadPoolExecutor(THREADS, "springhouse-app")
         self._running = 0
 
@@ -104,15 +107,12 @@ class WSGIUpstream:
         environ = self._environ(request, fields)
         call = WSGICall(self, request, environ, content, receiver)
         self._running += 1
-        if self._running > THREADS:
-            self.unattended.give_way()
-        loop = asyncio.get_running_loop()
-        self._threads.submit(call.run).add_done_callback(lambda _: loop.call_soon_threadsafe(self._over, call))
+        self.unattended.give_way()
+        self._threads.submit(call.run, self._over)
         return call
 
-    def _over(self, call: "WSGICall") -> None:
+    def _over(self) -> None:
         self._running -= 1
-        self.unattended.remove(call)
 
     def close(self) -> None:
         """Begin no more calls."""
@@ -174,10 +174,16 @@ class WSGICall:
 
     # The thread of the call.
 
-    def run(self) -> None:
-        """Call the application, and report what comes of it; not if nobody wants it by the time it has a thread."""
-        if self._is_cancelled:
-            return
+    def run(self, over: Callable[[], None]) -> None:
+        """Call the application, if anybody wants it by the time it has a thread, and report what comes of it."""
+        try:
+            if not self._is_cancelled:
+                self._call_and_report()
+        finally:
+            with suppress(RuntimeError):  # the loop has been closed
+                self._loop.call_soon_threadsafe(over)
+
+    def _call_and_report(self) -> None:
         failure = None
         try:
             self._call()
@@ -257,6 +263,7 @@ class WSGICall:
         self._receiver.settled()
 
     def _ended(self, failure: str | None) -> None:
+        self._upstream.unattended.remove(self)
         if self._input is not None:
             self._input.detach()
         if failure is None:
@@ -287,6 +294,7 @@ class WSGICall:
 
     def cancel(self) -> None:
         """Want no more of it."""
+        self._upstream.unattended.remove(self)
         self._is_cancelled = True
         self._may_send.set()
         if self._input is not None:

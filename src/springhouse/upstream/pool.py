@@ -208,7 +208,7 @@ class Pool:
         self.waiting: OrderedDict[Call, None] = OrderedDict()
         """Calls that have no connection yet and may not open one; ordered, and left at once from anywhere."""
         self.calls: set[Call] = set()
-        self.unattended: Unattended[Call] = Unattended(limits.unattended, self._time_out)
+        self.unattended: Unattended[Call] = Unattended(limits.unattended, self._time_out, lambda: self.waiting)
         self.open = 0
         """Connections that are open or being opened."""
         self._connecting: set[asyncio.Task[None]] = set()

@@ -13,13 +13,19 @@ C = TypeVar("C")
 
 
 class Unattended(Generic[C]):
-    """Calls without a client, the one that has been so for longest first. `seconds`: 0 for no limit."""
+    """Calls without a client, the one that has been so for longest first.
 
-    __slots__ = ("_break_off", "_seconds", "_timer", "ends")
+    `seconds`: 0 for no limit; `are_in_the_way`: whether others wait for what these take.
+    """
 
-    def __init__(self, seconds: float, break_off: Callable[[C], object]) -> None:
+    __slots__ = ("_are_in_the_way", "_break_off", "_seconds", "_timer", "ends")
+
+    def __init__(
+        self, seconds: float, break_off: Callable[[C], object], are_in_the_way: Callable[[], object] = lambda: False
+    ) -> None:
         self._seconds = seconds
         self._break_off = break_off
+        self._are_in_the_way = are_in_the_way
         self._timer: asyncio.TimerHandle | None = None
         self.ends: dict[C, float] = {}
         """When each must be over, on the loop's clock."""
@@ -30,6 +36,7 @@ class Unattended(Generic[C]):
         self.ends[call] = loop.time() + self._seconds
         if self._seconds and self._timer is None:
             self._timer = loop.call_later(self._seconds, self._look)
+        self.give_way()
 
     def remove(self, call: C) -> None:
         """Note that a client waits for a call again, or that it is over."""
@@ -38,10 +45,9 @@ class Unattended(Generic[C]):
             self.clear()
 
     def give_way(self) -> None:
-        """Break off the call that has been without a client for longest, if there is any."""
-        for call in self.ends:
-            self._end(call)
-            return
+        """Break off the call that has been without a client for longest, if there is one and it is in the way."""
+        if self.ends and self._are_in_the_way():
+            self._end(next(iter(self.ends)))
 
     def clear(self) -> None:
         """Forget all calls."""
