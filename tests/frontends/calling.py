@@ -12,22 +12,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+def scope_of(
+    method: str, target: str, version: str = "1.1", headers: Iterable[tuple[bytes, bytes]] = ()
+) -> dict[str, Any]:
+    """Return the scope of a request."""
+    path, _, query = target.partition("?")
+    return {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": version, "method": method, "scheme": "http",
+        "path": path, "raw_path": path.encode(), "query_string": query.encode(), "root_path": "",
+        "headers": [(b"host", b"app.test"), *headers],
+        "client": ("127.0.0.1", 5000), "server": ("app.test", 80), "state": {},
+    }  # fmt: skip
+
+
 async def call(
     app: Any, method: str, target: str, body: bytes = b"", version: str = "1.1", names: Iterable[bytes] = (),
     **fields: str,
 ) -> Answer:  # fmt: skip
     """Send one request to an ASGI application and return its answer. `names`: of further fields, as they are."""
-    path, _, query = target.partition("?")
-    headers = [(b"host", b"app.test")]
-    headers += [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()]
+    headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()]
     headers += [(name, b"canary") for name in names]
     if body and version == "1.1":
         headers.append((b"content-length", b"%d" % len(body)))
-    scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": version, "method": method, "scheme": "http",
-        "path": path, "raw_path": path.encode(), "query_string": query.encode(), "root_path": "", "headers": headers,
-        "client": ("127.0.0.1", 5000), "server": ("app.test", 80), "state": {},
-    }  # fmt: skip
+    scope = scope_of(method, target, version, headers)
     incoming = [{"type": "http.request", "body": body, "more_body": False}]
     sent: list[dict[str, Any]] = []
 
@@ -45,8 +52,8 @@ async def call(
     return Answer(sent[0]["status"], "", sent[0]["headers"], b"".join(message["body"] for message in sent[1:]))
 
 
-def call_wsgi(app: Any, method: str, target: str, body: bytes = b"", **fields: str) -> Answer:
-    """Send one request to a WSGI application and return its answer."""
+def environ_of(method: str, target: str, body: bytes = b"", **fields: str) -> dict[str, Any]:
+    """Return the environ of a request."""
     path, _, query = target.partition("?")
     environ = {
         "REQUEST_METHOD": method, "SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": query, "RAW_URI": target,
@@ -56,7 +63,12 @@ def call_wsgi(app: Any, method: str, target: str, body: bytes = b"", **fields: s
     }  # fmt: skip
     if body:
         environ["CONTENT_LENGTH"] = str(len(body))
-    environ |= {f"HTTP_{name.upper()}": value for name, value in fields.items()}
+    return environ | {f"HTTP_{name.upper()}": value for name, value in fields.items()}
+
+
+def call_wsgi(app: Any, method: str, target: str, body: bytes = b"", **fields: str) -> Answer:
+    """Send one request to a WSGI application and return its answer."""
+    environ = environ_of(method, target, body, **fields)
     heads: list[tuple[str, list[tuple[str, str]]]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Any:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
@@ -371,3 +372,33 @@ def test_a_uri_of_the_host_that_is_asked_is_its_path(together: Together) -> None
     replies = [together.get(target) for target in ("http://cache.test/of-host", "/of-host")]
     assert [reply.x_cache for reply in replies] == ["MISS", "HIT"]
     assert together.get("http://other.test/of-host").status == 421
+
+
+def test_who_closes_leaves_nothing_behind(together: Together) -> None:
+    """Neither before an answer has come, nor in the middle of a stream in which nothing happens."""
+    at_work = dict.fromkeys(together.proxies, 0)
+
+    def silent(name: str, before: bytes):
+        async def handler(exchange: Exchange) -> None:
+            at_work[name] += 1
+            if before:
+                await exchange.send(before)
+            await exchange.read_until_end()
+            at_work[name] -= 1
+            exchange.close()
+            together.origins[name].noted()
+
+        return handler
+
+    events = head(transfer_encoding="chunked", content_type="text/event-stream") + chunked(b"data: 1\n\n", end=b"")
+    targets = {"/closed/no-answer": b"", "/closed/stream": events}
+    for (name, proxy), (target, before) in product(together.proxies.items(), targets.items()):
+        origin = together.origins[name]
+        origin.on(target, silent(name, before))
+        with Client(proxy.address) as client:
+            client.send(request("GET", target))
+            origin.await_that(lambda origin=origin, target=target: origin.count(target) == 1)
+            if before:
+                client.head()
+    for name in together.proxies:
+        together.origins[name].await_that(lambda name=name: at_work[name] == 0, 5)

@@ -62,14 +62,18 @@ DEPARTED: dict[str, Callable[[int], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("kind", DEPARTED)
-@pytest.mark.parametrize("goes", ["closes", "resets"])
+BROKEN_OFF = ["GET, each of another key", "POST with content"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "goes"), [*((kind, "closes") for kind in DEPARTED), *((kind, "resets") for kind in BROKEN_OFF)]
+)
 def test_who_closes_at_once_takes_nobody_elses_place(
     origin: Origin, serve: Serve, silent: Silent, kind: str, goes: str
 ) -> None:
     proxy = serve(origin_connections=3, half_close_timeout=0.1, connect_timeout=5)
     origin.on("/alone", answer(b"x", cache_control="no-store"), gated(silent.gate, answer(b"x")))
-    if "/alone" in kind or "not shared" in kind:
+    if "not shared" in kind:
         proxy.get("/alone")
     gone = []
     for number in range(12):
@@ -86,6 +90,28 @@ def test_who_closes_at_once_takes_nobody_elses_place(
     pool = proxy.engine.pool
     assert proxy.call(lambda: (len(pool.calls), len(pool.waiting), len(proxy.engine.flights.by_key))) == (0, 0, 0)
     proxy.await_that(lambda: pool.open == len(pool.idle))
+
+
+def test_who_closes_before_an_answer_that_then_stops_is_gone(origin: Origin, serve: Serve) -> None:
+    """What is sent to it comes back; nothing is read from it any more, so that has to be looked for."""
+    proxy = serve(half_close_timeout=10)
+    gate = origin.gate()
+
+    async def stopping(exchange: Exchange) -> None:
+        await gate.passed()
+        await exchange.send(head(content_length=10, cache_control="no-store") + b"x")
+        await exchange.read_until_end()
+        exchange.close()
+
+    origin.on("/a", stopping)
+    client = proxy.connect()
+    client.send(request("GET", "/a"))
+    proxy.await_heard_from(client)
+    client.close()
+    proxy.await_that(lambda: all(c.has_ended for c in proxy.server.connections))
+    gate.open()
+    origin.await_that(lambda: origin.open_connections == 0)
+    proxy.await_connections(0)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -246,6 +272,20 @@ def test_a_fetch_without_a_client_gives_way_to_one_with(origin: Origin, serve: S
     assert list(proxy.engine.flights.by_key) == [proxy.engine.origin.key_prefix(b"") + b"/2"], "the oldest went"
 
 
+def test_a_fetch_that_has_lost_its_client_gives_way_to_one_that_waits_already(origin: Origin, serve: Serve) -> None:
+    proxy = serve(origin_connections=1, connect_timeout=5)
+    origin.otherwise = Endless()
+    origin.on("/well", answer(b"well", cache_control="no-store"))
+    client = proxy.connect()
+    client.send(request("GET", "/1"))
+    client.head()
+    waiting = proxy.connect()
+    waiting.send(request("GET", "/well"))
+    proxy.await_that(lambda: len(proxy.engine.pool.waiting) == 1)
+    client.reset()
+    assert waiting.answer().body == b"well"
+
+
 def test_a_refresh_in_the_background_is_bounded_as_well(origin: Origin, serve: Serve, clock) -> None:
     proxy = serve(unattended_timeout=0.2)
     stale = "max-age=1, stale-while-revalidate=1000"
@@ -261,8 +301,9 @@ def test_a_refresh_in_the_background_is_bounded_as_well(origin: Origin, serve: S
 # Slow readers.
 
 
-def test_who_reads_nothing_holds_up_nobody_else(origin: Origin, serve: Serve) -> None:
+def test_who_reads_nothing_holds_up_nobody_else(origin: Origin, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of an answer that has grown beyond what may be stored; whoever reads it gets all, byte for byte."""
+    monkeypatch.setattr("springhouse.engine.recordings.CATCH_UP_S", 0.2)
     proxy = serve(max_object=MIB, send_timeout=1)
     body = bytes(range(256)) * (KERNEL // 128)
     gate = origin.gate()

@@ -27,10 +27,14 @@ ServeControl = Callable[[Engine, socket.socket, Settings, int], Coroutine[Any, A
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
-    """`names_of_ours`: the authorities that a target in absolute form may have; `log_path`: "" for no access log."""
+    """`names_of_ours`: the authorities that a target in absolute form may have; `log_path`: "" for no access log.
+
+    `half_close`: seconds that a client which has closed its side may wait for its answer to begin; 0 for no limit.
+    """
 
     limits: Limits = field(default_factory=Limits)
     names_of_ours: frozenset[bytes] = frozenset()
+    half_close: float = 1.0
     log_path: str = ""
     log_format: Format = "common"
 
@@ -49,6 +53,7 @@ def front_of(settings: Settings) -> Front:
     return Front(
         limits=request_limits_of(settings),
         names_of_ours=names_of(settings, settings.port, origin_of(settings)),
+        half_close=settings.half_close_timeout,
         log_path=settings.access_log,
         log_format=settings.access_log_format,
     )

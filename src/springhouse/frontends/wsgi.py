@@ -8,6 +8,7 @@ is decoded, and `/a%2Fb` could not be told from `/a/b`.
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -19,9 +20,11 @@ from springhouse.exchange.reply import Reply
 from springhouse.frontends.front import CONTROL_S, Control, Front
 from springhouse.frontends.intake import BrokenOff, Intake, without_prefix
 from springhouse.frontends.logged import Logged
+from springhouse.hangups import End, end_of
 from springhouse.http.fields import Field
 from springhouse.http.messages import REASON_PHRASES, Request, Response, may_have_content
 from springhouse.observe.accesslog import AccessLog
+from springhouse.rules.reasons import STREAM
 from springhouse.service import new_event_loop
 from springhouse.upstream.content import Pausable, RequestContent
 from springhouse.wire.requests import Refusal
@@ -34,6 +37,10 @@ WSGIApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 PENDING_MAX = 256 * 1024
 READ_SIZE = 16 * 1024
 _PORT_DIGITS = 5
+WAIT_S = 0.25
+"""How often a thread that waits looks whether its client is still there."""
+SOCKET_KEYS = ("gunicorn.socket", "werkzeug.socket")
+"""Where servers leave the client's connection, which WSGI knows nothing of."""
 FIELDS_KEY = "springhouse.fields"
 """Where a server that knows us leaves the fields as they were received; a WSGI environ merges some of them."""
 
@@ -135,7 +142,7 @@ class SpringhouseWSGI:
         port = environ.get("SERVER_PORT", "")
         if port.isdecimal() and len(port) <= _PORT_DIGITS:
             engine.reached_at(int(port))
-        bridge = Bridge(loop, environ, self.front.limits.content)
+        bridge = Bridge(loop, environ, self.front)
         log = self.thread.log
         known = None if isinstance(request, Refusal) else request
         bridge.begin(engine, request, bridge if log is None else Logged(bridge, log, engine.clock, known))
@@ -166,13 +173,17 @@ class Bridge:
 
     piece = PENDING_MAX
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, environ: Environ, content_max: int | None) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, environ: Environ, front: Front) -> None:
         self.paused = False
         self.reply: Reply | None = None
         self._loop = loop
         self._method = environ["REQUEST_METHOD"].encode("latin-1")
         self._input = environ.get("wsgi.input")
-        self._content_max = content_max
+        self._content_max = front.limits.content
+        self._half_close = front.half_close
+        self._socket = next((environ[key] for key in SOCKET_KEYS if key in environ), None)
+        self._ended_at: float | None = None
+        """Since when the client is known to send no more, by time.monotonic."""
         self._sink: Sink = self
         self._news = threading.Condition()
         self._chunks: list[bytes | memoryview] = []
@@ -254,11 +265,26 @@ class Bridge:
             if self._may_read():
                 self._may_feed = False
             else:
-                if not (self._chunks or self._is_complete):
-                    self._news.wait(1.0)
+                if not (self._chunks or self._is_complete or self._news.wait(WAIT_S)) and self._has_left():
+                    self._socket = None  # once is enough
+                    self._loop.call_soon_threadsafe(self._give_up, self.reply)
                 return
         data = self._read_some()
         self._loop.call_soon_threadsafe(self._feed, data)
+
+    def _has_whole_answer_to_come(self) -> bool:
+        reply = self.reply
+        return reply is not None and reply.reason is not STREAM
+
+    def _has_left(self) -> bool:
+        """Return whether the client counts as gone: see `server.deadlines`."""
+        end = None if self._socket is None else end_of(self._socket)
+        if end is not End.HALF or not self._half_close or self._has_whole_answer_to_come():
+            return end is End.WHOLE
+        now = time.monotonic()
+        if self._ended_at is None:
+            self._ended_at = now
+        return now - self._ended_at >= self._half_close
 
     def _may_read(self) -> bool:
         return self._content is not None and self._left != 0 and self._may_feed and not self._content.is_paused
@@ -317,6 +343,16 @@ class Bridge:
         with self._news:
             self._may_feed = True
             self._news.notify()
+
+    def _give_up(self, reply: Reply | None) -> None:
+        if self._is_complete or self.reply is not reply:
+            return  # it has just come
+        if self._exchange is not None:
+            self._exchange.cancel()
+        if reply is None:
+            refuse(self._sink, 408, "The client closed its side of the connection before it was answered")
+        else:
+            self._sink.abort()
 
     def _leave(self) -> None:
         if self._content is not None:

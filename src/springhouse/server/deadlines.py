@@ -7,11 +7,11 @@ A client that closes its connection is not told from one that only sends no more
 written to it. So one that has closed its side may wait a moment for its answer to begin; then it counts as gone.
 """
 
-import select
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from springhouse.hangups import End, end_of
 from springhouse.server.writer import reset
 
 if TYPE_CHECKING:
@@ -75,11 +75,11 @@ def look(connection: "Connection", watch: Watch, patience: Patience, now: float)
 
 
 def _look_whether_it_left(connection: "Connection", watch: Watch, patience: Patience, now: float) -> None:
-    end = _HALF_CLOSED if connection.has_ended else _end_of(connection)
-    if end & _GONE:
+    end = end_of(connection.transport.get_extra_info("socket"))
+    if end is End.WHOLE:
         reset(connection.transport)
     elif (
-        end
+        (end is End.HALF or connection.has_ended)
         and patience.half_close
         and now - watch.quiet_since >= patience.half_close
         and not connection.has_whole_answer_to_come
@@ -108,10 +108,6 @@ def _is_stalled(connection: "Connection", watch: Watch, patience: Patience, now:
     return now - watch.stalled_since >= patience.send
 
 
-_HALF_CLOSED = getattr(select, "POLLRDHUP", 0x2000)
-_GONE = getattr(select, "POLLHUP", 0x10) | getattr(select, "POLLERR", 0x8)
-
-
 if sys.platform == "linux":
     from fcntl import ioctl
     from termios import TIOCOUTQ
@@ -128,16 +124,7 @@ if sys.platform == "linux":
             return ours
         return ours + int.from_bytes(held, sys.byteorder)
 
-    def _end_of(connection: "Connection") -> int:
-        """Return how the client has ended a connection of which nothing is read, 0 if it has not."""
-        poll = select.poll()
-        poll.register(connection.transport.get_extra_info("socket").fileno(), _HALF_CLOSED)
-        return sum(events for _, events in poll.poll(0))
 else:
-
-    def _end_of(_connection: "Connection") -> int:
-        """Return 0: what is not read here cannot be known."""
-        return 0
 
     def _unsent(connection: "Connection") -> int:
         """Return the bytes that wait here for the client."""
