@@ -360,6 +360,22 @@ def test_the_access_log(origin: Origin, frontend: str, tmp_path: Path) -> None:
     assert lines[2]["status"] == 400
 
 
+def test_later_versions_of_http_1_are_read_as_1_1(together: Together) -> None:
+    together.on("/version", answer(b"x", cache_control="no-store"))
+    for version in ("1.0", "1.1", "1.2"):
+        assert together.get("/version", version=version, connection="close").body == b"x"
+        assert together.seen("/version")["Via"] == f"{version} springhouse"
+
+
+def test_other_versions_are_refused(together: Together) -> None:
+    for version in ("2.0", "2.1", "3.0", "9.9"):
+        for name, proxy in together.proxies.items():
+            with Client(proxy.address) as client:
+                client.send(request("GET", "/other-version", version=version))
+                assert client.rest().split(b" ")[1] in (b"400", b"505"), (name, version)
+            assert not together.origins[name].seen("/other-version")
+
+
 @pytest.mark.parametrize("options", ["host", "close, Content-Length", "Transfer-Encoding"])
 def test_what_connection_may_not_name(together: Together, options: str) -> None:
     for name, proxy in together.proxies.items():

@@ -78,7 +78,7 @@ class Intake(RequestReader):
         if self.bits & CONTENT_LENGTH and (self.bits & TRANSFER_ENCODING or not self._is_length_valid()):
             return Refusal(400, "Content-Length is not valid, or there is Transfer-Encoding, too")
         # HTTP/2 and later are the other server's business; what they carry means the same.
-        self.parser = _Parsed(method, version if version in ("1.0", "0.9") else "1.1")  # type: ignore[assignment]
+        self.parser = _Parsed(method, version if version.startswith(("0.", "1.")) else "1.1")  # type: ignore[assignment]
         request = self.request(peer, scheme)
         if request is None:
             return self.refusal or Refusal(400, "The request is not valid")

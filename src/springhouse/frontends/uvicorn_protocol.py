@@ -26,6 +26,7 @@ class Protocol(HttpToolsProtocol):
 
     def __init__(self, *, settings: Settings, **how: Any) -> None:
         super().__init__(**how)
+        self.parser.set_dangerous_leniencies(lenient_version=True)  # `on_headers_complete` looks at it
         self._settings = settings
         self._head_max = settings.max_header + settings.max_target + _HEAD_SLACK
         self._head_size = 0
@@ -71,7 +72,12 @@ class Protocol(HttpToolsProtocol):
         self._count(name, value)
 
     def on_headers_complete(self) -> None:
-        """Leave the target as it stood in the request line where `frontends.asgi` looks for it; wait for content."""
+        """Leave the target as it stood in the request line where `frontends.asgi` looks for it; wait for content.
+
+        What is raised makes uvicorn answer 400.
+        """
+        if not self.parser.get_http_version().startswith("1."):
+            raise ValueError("Only HTTP/1 is spoken here")
         self._is_in_head = False
         self._allow(self._settings.body_timeout)
         self.scope["extensions"] = {TARGET_EXTENSION: self.url}  # type: ignore[dict-item]

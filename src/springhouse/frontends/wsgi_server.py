@@ -125,8 +125,12 @@ class _Head(Response):  # type: ignore[misc]
         self.headers += [field for field in headers if field[0].lower() in ("date", "server")]
 
     def default_headers(self) -> list[str]:
-        """Return what gunicorn adds to the head, less Server, and less Date where there is one."""
+        """Return what gunicorn adds to the head, less Server, and less Date where there is one.
+
+        It repeats the version of the request; ours stands here (RFC 9110 §2.5).
+        """
         lines: list[str] = super().default_headers()
+        lines[0] = f"HTTP/1.1 {self.status}\r\n"
         has_date = any(name.lower() == "date" for name, _ in self.headers)
         unwanted = ("Server:", "Date:") if has_date else ("Server:",)
         return [line for line in lines if not line.startswith(unwanted)]
