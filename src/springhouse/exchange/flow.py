@@ -9,11 +9,12 @@ one). The rules decide; the flow only carries their decisions out, in this order
 """
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import Final, assert_never
 
+from springhouse.exchange import errands
 from springhouse.exchange import reply as replies
-from springhouse.exchange.reply import BYPASS, HIT, MISS, REVALIDATED, STALE, Ours, Reply
+from springhouse.exchange.errands import Errand
+from springhouse.exchange.reply import BYPASS, Ours, Reply
 from springhouse.exchange.steps import (
     Answer,
     Claim,
@@ -31,7 +32,6 @@ from springhouse.exchange.steps import (
     Step,
 )
 from springhouse.http.fields import CACHE_CONTROL, EXPECT, IF_RANGE, MAX_FORWARDS, PRAGMA, RANGE, Field
-from springhouse.http.headers import names_of
 from springhouse.http.messages import Request, Response
 from springhouse.rules import reasons
 from springhouse.rules.decisions import Discard, Fetch, Freshen, Keep, Outcome, Refuse, Revalidate, Serve, ServeStale
@@ -59,26 +59,10 @@ TRIES_MAX: Final = 2
 """How often a request waits at most: once while it is not known who wants the same, and once with those who do."""
 _CONDITION_NAMES = frozenset({b"if-none-match", b"if-modified-since"})
 _RANGE_NAMES = frozenset({b"range", b"if-range"})
-_SET_COOKIE_NAME = frozenset({b"set-cookie"})
 _ONLY_FOR_THE_CLIENT = _CONDITION_NAMES | _RANGE_NAMES | {
     b"cache-control", b"pragma", b"a-im", b"expect", b"max-forwards",
 }  # fmt: skip
 """What a client says of the one answer it wants, which is not sent along when the origin is asked for everybody."""
-
-
-@dataclass(slots=True)
-class Errand:
-    """A request on its way to the origin: why it goes, what it asks about, and whether others wait for it."""
-
-    key: bytes
-    why: Reason
-    entry: Entry | None = None
-    withheld: int = 0
-    """Bits of fields that the client does not get."""
-    leads: bool = False
-    collapsed: bool | None = None
-    is_unconditional: bool = False
-    """It is asked about the entry without our conditions: a 304 to them was about something else."""
 
 
 def respond(request: Request, key: bytes, options: Options) -> Flow:
@@ -99,8 +83,8 @@ def respond(request: Request, key: bytes, options: Options) -> Flow:
                 if refresh:
                     yield Later(key, request, entry)
                 if waited is not None:
-                    return _collapsed(request, entry, found.now, waited)
-                return _from_cache(request, entry, found.now, reason)
+                    return errands.collapsed(request, entry, found.now, waited)
+                return errands.from_cache(request, entry, found.now, reason)
             case Refuse(status, reason):
                 return replies.problem(status, reason.text, at=found.now, reason=reason)
             case Revalidate(entry, why):
@@ -118,7 +102,7 @@ def respond(request: Request, key: bytes, options: Options) -> Flow:
             case Claimed.AGAIN:
                 found = yield Lookup(key)
             case Failure():
-                return _instead_of_failure(request, errand, claimed)
+                return errands.instead_of_failure(request, errand, claimed)
             case _:
                 errand.leads = claimed is Claimed.LEAD
                 errand.collapsed = False if waited is not None or claimed is Claimed.RELEASED else None
@@ -175,7 +159,7 @@ def _bypass(request: Request, key: bytes, why: Reason, options: Options) -> Flow
                 as_received=replies.as_fetched(answer.response, options.withheld, answer.received_at, kept),
             ),
         )
-    return _passed_on(request, answer, Errand(key, why, withheld=options.withheld), x_cache=BYPASS)
+    return errands.passed_on(request, answer, Errand(key, why, withheld=options.withheld), x_cache=BYPASS)
 
 
 def _may_lead(request: Request, errand: Errand, waited: Errand | None) -> bool:
@@ -215,7 +199,7 @@ def _fetch(request: Request, errand: Errand, options: Options) -> Flow:
     if isinstance(answer, Failure):
         if errand.leads:
             yield Release(errand.key, failure=answer)
-        return _instead_of_failure(request, errand, answer)
+        return errands.instead_of_failure(request, errand, answer)
     assert isinstance(answer, Answer)
     if request.method == b"HEAD":
         return (yield from _head_answered(request, errand, answer, options))
@@ -268,19 +252,19 @@ def settle(
     response, asked = answer.response, errand.entry
     match outcome:
         case Keep(entry):
-            return Record(entry), _fetched(request, answer, errand, entry)
+            return Record(entry), errands.fetched(request, answer, errand, entry)
         case Freshen(old, entry, kept, _):
-            ours = _confirmed(answer, errand, entry, left_out(response, entry, options), is_stored=kept is entry)
+            ours = errands.confirmed(answer, errand, entry, left_out(response, entry, options), is_stored=kept is entry)
             return Replace(old, kept), replies.from_entry(request, entry, answer.received_at, ours=ours)
         case Discard() if response.status == 304 and asked and not errand.is_unconditional and conditions(asked):
             return None, None  # a 304 about something that is not stored here is no answer to the client
         case Discard(_, reason, lasting):
             release = Release(errand.key, lasting=lasting) if errand.leads else None
-            return release, _passed_on(request, answer, errand, detail=reason)
+            return release, errands.passed_on(request, answer, errand, detail=reason)
         case ServeStale(entry, reason):
             failure = Failure("http_response_status", reason.text, response.status, answer.received_at)
             release = Release(errand.key, failure=failure) if errand.leads else None
-            return release, _stale_instead(request, entry, errand, answer.received_at, response.status)
+            return release, errands.stale_instead(request, entry, errand, answer.received_at, response.status)
         case _:
             assert_never(outcome)
 
@@ -302,75 +286,11 @@ def _fields_to_send(request: Request, errand: Errand) -> list[Field]:
     return fields + ours if ours else fields
 
 
-def _from_cache(request: Request, entry: Entry, now: float, reason: Reason) -> Reply:
-    is_fresh = reason is reasons.FRESH
-    status = replies.status_of_hit(entry.ttl_at(now), None if is_fresh else reason)
-    return replies.from_entry(request, entry, now, ours=Ours(HIT if is_fresh else STALE, status, reason))
-
-
-def _collapsed(request: Request, entry: Entry, now: float, errand: Errand) -> Reply:
-    """Answer a request that waited for another's fetch."""
-    confirmed = errand.entry is not None and errand.entry.content is entry.content
-    status = replies.status_of_forward(errand.why, entry.status, entry.status, collapsed=True, ttl=entry.ttl_at(now))
-    return replies.from_entry(
-        request, entry, now, ours=Ours(REVALIDATED if confirmed else MISS, status, reasons.COLLAPSED, entry.status)
-    )
-
-
-def _fetched(request: Request, answer: Answer, errand: Errand, entry: Entry) -> Reply:
-    """Answer from the entry that is being stored."""
-    status = replies.status_of_forward(
-        errand.why, entry.status, entry.status, True, errand.collapsed, entry.ttl_at(answer.received_at)
-    )
-    ours = Ours(
-        MISS,
-        status,
-        errand.why,
-        entry.status,
-        is_from_cache=False,
-        as_received=replies.as_fetched(answer.response, errand.withheld, answer.received_at, entry),
-        in_304=_SET_COOKIE_NAME,
-    )
-    return replies.from_entry(request, entry, answer.received_at, ours=ours)
-
-
-def _confirmed(answer: Answer, errand: Errand, entry: Entry, besides: list[Field], *, is_stored: bool) -> Ours:
-    """Return what is said of an entry that a 304 has confirmed. `besides`: the fields that it may not have."""
-    ttl = entry.ttl_at(answer.received_at)
-    return Ours(
-        REVALIDATED,
-        replies.status_of_forward(errand.why, 304, entry.status, is_stored, errand.collapsed, ttl),
-        reasons.VALIDATED,
-        is_from_cache=False,
-        besides=besides,
-        in_304=names_of(answer.response.fields),
-    )
-
-
-def _passed_on(
-    request: Request, answer: Answer, errand: Errand, *, detail: Reason | None = None, x_cache: bytes = MISS
-) -> Reply:
-    status = answer.response.status
-    cache_status = replies.status_of_forward(
-        errand.why, status, status, False, errand.collapsed, None, detail or errand.why
-    )
-    return replies.from_origin(
-        request,
-        answer.response,
-        answer.length,
-        received_at=answer.received_at,
-        x_cache=x_cache,
-        ours=replies.about(x_cache, cache_status),
-        reason=detail or errand.why,
-        withheld=errand.withheld,
-    )
-
-
 def _head_answered(request: Request, errand: Errand, answer: Answer, options: Options) -> Flow:
     """Pass the answer to a HEAD on, and let it freshen, expire or disprove what GET stored (§4.3.5)."""
     asked, status = errand.entry, answer.response.status
     if asked is not None and status in ERRORS and may_serve_on_error(request, asked, answer.received_at):
-        return _stale_instead(request, asked, errand, answer.received_at, status)
+        return errands.stale_instead(request, asked, errand, answer.received_at, status)
     found = yield Lookup(errand.key)
     assert isinstance(found, Found)
     changes = after_head(
@@ -386,24 +306,4 @@ def _head_answered(request: Request, errand: Errand, answer: Answer, options: Op
     gone = _disproved(errand, answer.response, None)
     if gone is not None and status not in (200, 405):  # 405 is about HEAD; what 200 means has been done
         yield gone
-    return _passed_on(request, answer, errand)
-
-
-def _instead_of_failure(request: Request, errand: Errand, failure: Failure) -> Reply:
-    """Stand in with the stored entry if it may, else say what went wrong (RFC 5861 §4; 9111 §5.2.2.2 wants 504)."""
-    entry = errand.entry
-    if entry is not None and may_serve_on_error(request, entry, failure.at):
-        return _stale_instead(request, entry, errand, failure.at, entry.status)  # nothing was received
-    status = failure.status
-    if entry is not None and not entry.max_stale_allowed:
-        status = 504
-    return replies.problem(status, failure.detail, at=failure.at, error=failure.error, reason=reasons.ORIGIN_FAILED)
-
-
-def _stale_instead(request: Request, entry: Entry, errand: Errand, now: float, status: int) -> Reply:
-    reason = reasons.STALE_IF_ERROR
-    cache_status = replies.status_of_forward(
-        errand.why, status, entry.status, collapsed=errand.collapsed, ttl=entry.ttl_at(now), detail=reason
-    )
-    x_cache = HIT if entry.is_fresh_at(now) else STALE
-    return replies.from_entry(request, entry, now, ours=Ours(x_cache, cache_status, reason))
+    return errands.passed_on(request, answer, errand)

@@ -9,7 +9,8 @@ two together.
 from typing import Final
 
 from springhouse.exchange import reply as replies
-from springhouse.exchange.flow import Errand, Flow, respond, settle
+from springhouse.exchange.errands import Errand
+from springhouse.exchange.flow import Flow, respond, settle
 from springhouse.exchange.reply import MISS, Reply
 from springhouse.exchange.steps import Answer, Claim, Claimed, Found, Send, Step
 from springhouse.http import fields as f
