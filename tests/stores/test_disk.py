@@ -296,9 +296,9 @@ def test_a_row_may_hold_anything(folder: Path, loop: Loop, column: str, value: s
     store.close()
 
 
-@pytest.mark.parametrize("what", [Keys((KEY,)), Prefix(b"http://a"), Tags((b"red",)), Everything()])
+@pytest.mark.parametrize("what", [Keys((KEY,)), Tags((b"red",)), Everything()])
 @pytest.mark.parametrize("column", ["labels.label", "labels.id", "marks.since", "totals.size", "entries.file"])
-@pytest.mark.parametrize("value", ["'text'", "x'00'", "9e999", "9223372036854775807"])
+@pytest.mark.parametrize("value", ["'text'", "9e999"])
 def test_purges_hold_whatever_rows_hold(folder: Path, loop: Loop, column: str, value: str, what) -> None:
     store = Tiered(disk(folder, loop), loop)
     store.put(make_entry(KEY, b"x" * STREAMED, tags=(b"red",)))

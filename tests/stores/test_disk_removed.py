@@ -19,7 +19,7 @@ from tests.stores.audit import audit
 from tests.stores.backends import IN_FILE, INLINE, NOW, STREAMED, Loop, Tiered, disk, make_entry, nobody
 from tests.stores.neighbour import Neighbour
 
-from springhouse.stores.leasing import Lease
+from springhouse.stores.leasing import Lease, Verdict
 from springhouse.stores.purging import Everything, Keys, Prefix, Purge
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def test_the_folder_is_made_anew_and_purges_hold(folder: Path, loop: Loop, how: 
     assert [fault for fault in audit(folder) if "of nobody" not in fault] == []
 
 
-@pytest.mark.parametrize("how", ["all", "an old copy", "log of the database", "numbers"])
+@pytest.mark.parametrize("how", ["all", "an old copy", "numbers"])
 def test_all_processes_agree_afterwards(folder: Path, loop: Loop, neighbour: Neighbour, how: str) -> None:
     store = Tiered(disk(folder, loop), loop)
     flush(store)
@@ -174,8 +174,6 @@ def test_all_processes_agree_afterwards(folder: Path, loop: Loop, neighbour: Nei
     neighbour("flush")
     assert neighbour(f"get {KEY.decode()}") == "first"
     SABOTAGE[how](folder)
-    if how == "log of the database":  # the database that is left can only be used when those who have it let go of it
-        until_it_works(store)
     newcomer = Neighbour(folder)
     try:
         assert store.purge(Purge(Keys((KEY,)))).failure == ""
@@ -192,6 +190,22 @@ def test_all_processes_agree_afterwards(folder: Path, loop: Loop, neighbour: Nei
     finally:
         newcomer.end()
         store.close()
+
+
+def test_who_waits_for_a_lease_of_a_folder_that_is_removed_is_told(
+    folder: Path, loop: Loop, neighbour: Neighbour
+) -> None:
+    store = disk(folder, loop)
+    assert neighbour(f"acquire {KEY.decode()}") == "lease"
+    assert store.leases.acquire(KEY, b"", nobody, since=time.monotonic()) is Verdict.HELD
+    told: list[Verdict] = []
+    for _ in range(20):
+        store.leases.wait(KEY, b"", told.append)
+    remove(folder)
+    began = time.monotonic()
+    loop.until(lambda: len(told) == 20)
+    assert time.monotonic() - began < 5, "not only when their patience has ended"
+    store.close()
 
 
 def test_a_file_in_place_of_the_folder_costs_hits_not_answers(folder: Path, loop: Loop) -> None:

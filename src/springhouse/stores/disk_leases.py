@@ -99,13 +99,12 @@ class DiskLeases:
         with self._threads:
             if self._is_closed or self._found() == self._identities:
                 return
-            locks, notes = self._locks, self._notes
+            locks = self._locks
             try:
                 self._join()
             except OSError:
                 return  # they go on working among those who have them, and are looked for again
-            locks.close()
-            notes.close()
+            locks.close()  # not the notes: another thread may be reading them
             self._held.clear()
             self._leaving.clear()
 
