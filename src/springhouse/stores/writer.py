@@ -19,10 +19,10 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Final
 
-from springhouse.http.memo import bound
+from springhouse.http.memo import MIB, PLACE_BYTES, bound
 from springhouse.stores.database import Connection, Database, Unusable, is_corrupt
 from springhouse.stores.operations import PURGES_KEPT, Desk, Operation, Purging
-from springhouse.stores.purging import Everything, Purge
+from springhouse.stores.purging import Everything, Purge, weight_of
 from springhouse.stores.rows import Rows, is_never_hot
 
 LINGER_S = 0.004
@@ -38,8 +38,7 @@ _VISITS: Final = bound(
 )
 _FREE_PAGES = 2048
 _PRUNED_AT_ONCE = 1000
-_OWED_MAX = 200
-"""Purges that are owed one by one; when there are more, all is."""
+_OWED: Final = bound("purges owed to the disk", MIB, "purges that could not be written down, until they are")
 
 Failure = (sqlite3.Error, Unusable, OSError)
 
@@ -185,7 +184,7 @@ class Writer:
         """Let nothing be found until purges that failed have been made up for."""
         self._database.is_barred = True
         self._owed += [purge.again() for purge in purges if isinstance(purge, Purging)]
-        if len(self._owed) > _OWED_MAX:
+        if sum(PLACE_BYTES + weight_of(owed.purge.what) for owed in self._owed) > _OWED.limit:
             self._owed = [Purging(Purge(Everything()), None, (), counted=self._owed[0].counted)]
 
     def _make_up(self) -> None:
