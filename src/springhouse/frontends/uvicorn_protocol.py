@@ -9,9 +9,10 @@ import asyncio
 from math import inf
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from springhouse.frontends.asgi import TARGET_EXTENSION
+from springhouse.hangups import end_of
 from springhouse.settings import Settings
 
 _CLOSE = b"Content-Length: 0\r\nConnection: close\r\n\r\n"
@@ -33,6 +34,7 @@ class Protocol(HttpToolsProtocol):
         self._is_in_head = False
         self._ends_at = inf
         self._timer: asyncio.TimerHandle | None = None
+        self._answering: RequestResponseCycle | None = None
 
     # The connection.
 
@@ -48,10 +50,17 @@ class Protocol(HttpToolsProtocol):
         self._look()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Look after it no more."""
+        """Look after it no more, and tell the request that is being answered, whatever came behind it."""
         if self._timer is not None:
             self._timer.cancel()
         super().connection_lost(exc)
+        if self._answering is not None:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     # The parser's news.
 
@@ -115,6 +124,9 @@ class Protocol(HttpToolsProtocol):
         now = self.loop.time()
         if self.flow.read_paused:
             self._allow(self._settings.body_timeout)  # it is not the client who is slow
+            if end_of(self.transport.get_extra_info("socket")) is not None:
+                self.transport.abort()  # as if its end had been read
+                return
         if now >= self._ends_at:
             self._end()
             return
