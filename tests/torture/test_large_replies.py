@@ -98,3 +98,32 @@ def check(origin: Origin, asked: dict[str, str], target: str, *options: str) -> 
             print(f"{grown / MIB:.0f} MiB for {COUNT} clients; another's slowest hit took {1000 * slowest:.0f} ms")
             assert grown < COUNT * PER_CLIENT
             assert slowest < 1.0
+
+
+@pytest.mark.parametrize("frontend", ["native", "fastapi", "flask"])
+def test_clients_that_do_not_read_envelopes(origin: Origin, frontend: str) -> None:
+    """Of documents of 30 MiB, while they are fetched and when they are stored."""
+    document = b"[" + b",".join(b'{"id":%d,"name":"abc","is":true}' % i for i in range(900_000)) + b"]"
+    origin.on("/document", answer(document, content_type="application/json"))
+    target = "/proxy?url=document"
+    with Command(
+        "springhouse", "serve", "--origin", origin.url, "--port", "0", "--classic", "--frontend", frontend
+    ) as command:
+        port = int(command.await_line(r"http://127\.0\.0\.1:(\d+)")[1])
+        pid = worker_of(command)
+        slowest_of(port, 3)
+        before = resident(pid)
+        with contextlib.ExitStack() as stack:
+            for _ in range(2):
+                clients = [
+                    stack.enter_context(Client(("127.0.0.1", port), receive_buffer=32 * 1024)) for _ in range(20)
+                ]
+                for client in clients:
+                    client.send(request("GET", target))
+                slowest = slowest_of(port)
+                for client in clients:
+                    client.read(1)
+                grown = resident(pid) - before
+                print(f"{grown / MIB:.0f} MiB; another's slowest hit took {1000 * slowest:.0f} ms")
+                assert grown < 5 * len(document) + 40 * PER_CLIENT
+                assert slowest < 1.0

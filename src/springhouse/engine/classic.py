@@ -13,7 +13,7 @@ from springhouse.engine import apidoc
 from springhouse.engine.access import by_token_or_here
 from springhouse.engine.driver import Exchange
 from springhouse.engine.engine import Engine
-from springhouse.engine.envelope import Envelope, ExactTtl, answer, failure, send
+from springhouse.engine.envelope import Envelope, ExactTtl, Room, answer, failure, send
 from springhouse.engine.sinks import Sink
 from springhouse.exchange.flow import respond
 from springhouse.exchange.reply import HIT, MISS, REVALIDATED, STALE, Reply
@@ -58,9 +58,9 @@ class ClassicDesk:
         self.engine = engine
         self.options = options
         self._pool_for = pool_for
-        self._size_max = size_max
+        self._room = Room(size_max)
         self._rules = replace(engine.options, ttl=options.ttl, force_ttl=False, set_cookie="refuse")
-        self._own = engine.beside(ExactTtl(engine.pool, ttl=options.ttl), engine.origin, self._rules)
+        self._own = engine.beside(ExactTtl(engine.pool, ttl=options.ttl, room=self._room), engine.origin, self._rules)
         self._guests: dict[tuple[str, bytes], tuple[Engine, Pool]] = {}
         """By scheme and authority, the one used last at the end."""
 
@@ -140,12 +140,11 @@ class ClassicDesk:
     def _fetch(self, found: Target, request: Request, sink: Sink) -> Exchange:
         """Fetch through the cache, as nobody in particular: no client's field or address reaches what is shared."""
         engine = self._own if found.is_own else self._guest(found)
-        envelope = Envelope(sink, self._size_max)
         asked = Request(
             b"GET", found.target, list(_FIELDS), authority=found.origin.authority, scheme=found.origin.scheme.encode()
         )
-        key = b"proxy:" + found.origin.key(asked)
-        exchange = envelope.exchange = Exchange(engine, asked, key, None, envelope)
+        key = b"proxy-json:" + found.origin.key(asked)
+        exchange = Exchange(engine, asked, key, None, Envelope(sink))
         exchange.run(respond(asked, key, engine.options), None)
         return exchange
 
@@ -155,7 +154,9 @@ class ClassicDesk:
         guest = self._guests.pop(name, None)
         if guest is None:
             pool = self._pool_for(found.origin, not (found.is_named or self.options.allows_private))
-            engine = self.engine.beside(ExactTtl(pool, ttl=self.options.ttl), found.origin, self._rules)
+            engine = self.engine.beside(
+                ExactTtl(pool, ttl=self.options.ttl, room=self._room), found.origin, self._rules
+            )
             guest = engine, pool
         self._guests[name] = guest
         self._forget_guests()

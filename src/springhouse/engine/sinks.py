@@ -15,7 +15,9 @@ class Sink(Protocol):
     `resume` of what it was given by `produced_by` when it can take more.
     """
 
-    paused: bool
+    @property
+    def paused(self) -> bool:
+        """Whether nothing should be written for now."""
 
     @property
     def piece(self) -> int:

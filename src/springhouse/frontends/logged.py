@@ -25,10 +25,6 @@ class Logged:
         """Whether the other sink is paused."""
         return self._sink.paused
 
-    @paused.setter
-    def paused(self, value: bool) -> None:
-        self._sink.paused = value
-
     @property
     def piece(self) -> int:
         """What the other sink takes at once."""
