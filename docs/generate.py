@@ -145,7 +145,7 @@ def memories() -> str:
     """Return a table of the memories that messages can fill: what each holds, and how many bytes at most."""
     for module in modules_of(PACKAGE):
         import_module(".".join(module.relative_to(PACKAGE.parent).with_suffix("").parts))
-    owners = dict.fromkeys(bound.per for bound in sorted(BOUNDS.values(), key=lambda bound: bound.per != "process"))
+    owners = sorted({bound.per for bound in BOUNDS.values()}, key=lambda owner: (owner != "process", owner))
     return "\n\n".join(memories_of(owner) for owner in owners)
 
 

@@ -27,7 +27,7 @@ from springhouse.stores.layered import LayeredStore, is_hot_in
 from springhouse.stores.memory import MemoryStore
 from springhouse.stores.opening import OpenableStore
 from springhouse.upstream.guard import public_addresses
-from springhouse.upstream.pool import Pool, PoolLimits, Resolve
+from springhouse.upstream.pool import Pool, PoolLimits
 from springhouse.upstream.routing import Forwarding, Origin
 from springhouse.wire.requests import Limits
 
@@ -210,9 +210,13 @@ def new_instance() -> str:
 def add_classic(engine: Engine, settings: Settings) -> None:
     """Let the engine answer the classic endpoints."""
 
+    tls = _tls_of(settings)  # shared: all that is trusted takes half a megabyte
+
     def pool_for(origin: Origin, is_guarded: bool) -> Pool:
         resolve = public_addresses if is_guarded else None
-        return _pool_of(settings, origin, engine.pool.forwarding, engine.clock, resolve)
+        return Pool(
+            origin, engine.pool.forwarding, _pool_limits_of(settings), wall=engine.clock, tls=tls, resolve=resolve
+        )
 
     options = ClassicOptions(
         ttl=settings.ttl,
@@ -234,10 +238,12 @@ def request_limits_of(settings: Settings) -> Limits:
     )
 
 
-def _pool_of(
-    settings: Settings, origin: Origin, forwarding: Forwarding, clock: Clock, resolve: Resolve | None = None
-) -> Pool:
-    limits = PoolLimits(
+def _pool_of(settings: Settings, origin: Origin, forwarding: Forwarding, clock: Clock) -> Pool:
+    return Pool(origin, forwarding, _pool_limits_of(settings), wall=clock, tls=_tls_of(settings))
+
+
+def _pool_limits_of(settings: Settings) -> PoolLimits:
+    return PoolLimits(
         connect=settings.connect_timeout,
         first_byte=settings.first_byte_timeout,
         between_bytes=settings.between_bytes_timeout,
@@ -246,7 +252,6 @@ def _pool_of(
         connections=settings.origin_connections,
         idle=settings.origin_idle,
     )
-    return Pool(origin, forwarding, limits, wall=clock, tls=_tls_of(settings), resolve=resolve)
 
 
 def _tls_of(settings: Settings) -> ssl.SSLContext:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import encodings
 import gzip
 import json
 import zlib
@@ -96,3 +97,13 @@ def test_a_content_coding_is_undone_a_slice_at_a_time(pack: Any) -> None:
 def test_a_content_coding_that_cannot_be_undone(content: bytes, coding: bytes, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         list(inflated(content, coding, 4 * MIB))
+
+
+def test_charsets_that_nobody_knows_are_not_remembered() -> None:
+    """Python keeps each name of a codec that it has looked for in vain, for as long as the process lives."""
+    assert value(b"\xe9", "text/plain; charset=windows-1252") == value(b"\xe9", "text/plain; charset=Latin1") == "é"
+    before = len(encodings._cache)  # type: ignore[attr-defined]
+    for number in range(100):
+        media = f"text/plain; charset=x-{number}-{1000 * 'y'}"
+        assert value(b"x", media) == as_bytes(b"x", media)
+    assert len(encodings._cache) == before  # type: ignore[attr-defined]

@@ -46,7 +46,7 @@ def test_of_requests_that_wait_only_so_many_are_held_and_all_are_answered(
     count = 2000
     sender = sent(client, count * TINY.replace(b"/x", target.encode()))
     proxy.await_that(lambda: any(c._holds for c in proxy.server.connections))
-    waiting = proxy.call(lambda: sum(isinstance(each, Request) for each in gc.get_objects()))
+    waiting = proxy.call(lambda: sum(type(each) is Request for each in gc.get_objects()))
     assert waiting < QUEUED_MAX // REQUEST_BYTES + 200
     gate.open()
     assert client.answer().body == b"first"
@@ -136,3 +136,13 @@ def test_an_origin_s_answer_may_have_a_thousand_fields(origin: Origin, proxy: Pr
     origin.on("/some", some)
     assert proxy.get("/many").status == 502
     assert len(proxy.get("/some").all("a")) == 1000
+
+
+def test_an_idle_connection_holds_nothing_of_its_last_request(origin: Origin, proxy: Proxy) -> None:
+    origin.on("/a", answer(b"x", cache_control="no-store", x="y" * 50_000))
+    client = proxy.connect()
+    assert client.get("/a").body == b"x"
+    (connection,) = proxy.server.connections
+    for _ in range(2):
+        assert client.get("/a", x="z" * 30_000).body == b"x"
+        proxy.await_that(lambda: not connection.fields and connection.writer.reply is None)

@@ -10,6 +10,7 @@ import re
 import zlib
 from base64 import b64encode
 from collections.abc import Callable, Generator, Iterator
+from encodings.aliases import aliases
 
 from msgspec import DecodeError, Raw, json
 
@@ -25,6 +26,8 @@ _TEXT = re.compile(r"text/.*|application/(?:[\w.+-]+\+)?(?:xml|javascript|yaml|x
 _CHARSET = re.compile(r';\s*charset="?([\w.:-]+)"?', re.IGNORECASE)
 _NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined", "utf-7"})
 """Python's, but not those of any text: some take very long, or cannot be read in slices."""
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
+_KNOWN = frozenset({*aliases, *aliases.values()})
 _GZIP = (b"gzip", b"x-gzip", b"deflate")
 
 Decoder = codecs.IncrementalDecoder
@@ -115,6 +118,8 @@ def _string(content: Buffer, decoder: Decoder) -> Value:
 
 
 def _decoder_of(charset: str) -> Callable[[], Decoder] | None:
+    if _NOT_IN_NAMES.sub("_", charset.lower()) not in _KNOWN:
+        return None  # not looked for: Python remembers each name that it has not found
     try:
         b" ".decode(charset, "ignore")  # LookupError, too, for what is no coding of text
         found = codecs.lookup(charset)

@@ -19,6 +19,7 @@ from springhouse.frontends.front import Front
 from springhouse.frontends.intake import BrokenOff, Intake, without_prefix
 from springhouse.frontends.logged import Logged
 from springhouse.http.fields import Field
+from springhouse.http.memo import READ_BYTES, bound
 from springhouse.http.messages import Request, Response, may_have_content
 from springhouse.observe.accesslog import AccessLog
 from springhouse.upstream.content import Pausable, RequestContent
@@ -34,6 +35,9 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 TARGET_EXTENSION = "springhouse.target"
 """Where a server that knows us leaves the request target as it stood in the request line."""
 PENDING_MAX = 256 * 1024
+JOINED_MAX = 1024
+_FULL = bytes(JOINED_MAX)
+bound("pending", 2 * (PENDING_MAX + READ_BYTES), "content that the server takes later", per="request of an ASGI server")
 
 
 class SpringhouseASGI:
@@ -224,7 +228,11 @@ class AsgiSink:
 
     def write(self, data: bytes | memoryview) -> None:
         if data and self._has_content and not self.is_complete:
-            self._messages.append({"type": "http.response.body", "body": bytes(data), "more_body": True})
+            last = self._messages[-1] if self._messages and len(data) < JOINED_MAX else {}
+            if len(last.get("body", _FULL)) < JOINED_MAX:
+                last["body"] += data  # many small messages would take far more than their content
+            else:
+                self._messages.append({"type": "http.response.body", "body": bytes(data), "more_body": True})
             self._pending += len(data)
             self.paused = self._pending >= PENDING_MAX
             self._wake()

@@ -22,6 +22,7 @@ from springhouse.frontends.intake import BrokenOff, Intake, without_prefix
 from springhouse.frontends.logged import Logged
 from springhouse.hangups import End, end_of
 from springhouse.http.fields import Field
+from springhouse.http.memo import READ_BYTES, bound
 from springhouse.http.messages import REASON_PHRASES, Request, Response, may_have_content
 from springhouse.observe.accesslog import AccessLog
 from springhouse.rules.reasons import STREAM
@@ -35,6 +36,8 @@ T = TypeVar("T")
 WSGIApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 PENDING_MAX = 256 * 1024
+JOINED_MAX = 1024
+bound("gathered", PENDING_MAX + 2 * READ_BYTES, "content that the server takes later", per="request of a WSGI server")
 READ_SIZE = 16 * 1024
 _PORT_DIGITS = 5
 WAIT_S = 0.25
@@ -378,7 +381,10 @@ class Bridge:
     def write(self, data: bytes | memoryview) -> None:
         if data and self._has_content and not self._is_complete:
             with self._news:
-                self._chunks.append(data)
+                if len(data) < JOINED_MAX and self._chunks and len(self._chunks[-1]) < JOINED_MAX:
+                    self._chunks[-1] = b"".join((self._chunks[-1], data))  # many small ones would take far more
+                else:
+                    self._chunks.append(data)
                 self._pending += len(data)
                 self.paused = self._pending >= PENDING_MAX
                 self._news.notify()

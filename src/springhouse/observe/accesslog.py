@@ -24,6 +24,8 @@ from springhouse.http.memo import KIB, Memo, bound
 FLUSH_S = 0.2
 PIPE_BUF = 4096
 FILE_BUF = 1 << 20
+_GATHERED: Final = bound("access log", 1 << 20, "lines that are to be written")
+_LINE_BYTES = 64
 Format = Literal["common", "json"]
 
 
@@ -49,6 +51,7 @@ class AccessLog:
         self.path = path
         self.form = form
         self._lines: list[str] = []
+        self._size = 0
         self._timer: asyncio.TimerHandle | None = None
         self._is_ours = path != "-"
         self._file: IO[bytes] = sys.stdout.buffer
@@ -57,14 +60,20 @@ class AccessLog:
 
     def write(self, line: Line) -> None:
         """Add a line; it is written within FLUSH_S seconds."""
-        self._lines.append(common(line) if self.form == "common" else as_json(line))
-        if self._timer is None:
+        text = common(line) if self.form == "common" else as_json(line)
+        self._lines.append(text)
+        self._size += _LINE_BYTES + len(text)
+        if self._size > _GATHERED.limit:
+            self.flush()
+        elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
 
     def flush(self) -> None:
         """Write what has been gathered. A disk that is full costs lines, never a request."""
-        self._timer = None
-        lines, self._lines = self._lines, []
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        lines, self._lines, self._size = self._lines, [], 0
         try:
             for block in blocks(lines, FILE_BUF if self._is_ours else PIPE_BUF):
                 if self._file.write(block) < len(block):

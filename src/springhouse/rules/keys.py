@@ -6,6 +6,12 @@ target starts with one, so two different triples never give the same bytes.
 
 from urllib.parse import urljoin, urlsplit
 
+from springhouse.http.memo import bound
+
+REFERENCE_MAX = 8 * 1024
+"""Nothing is stored under a longer key by default, and Python's own memory of URLs is bounded by number only."""
+_URLS = bound("URLs", 128 * 4 * REFERENCE_MAX, "the 128 that Python has parsed last", grows_with=("--max-target",))
+
 
 def of(scheme: bytes, authority: bytes, target: bytes) -> bytes:
     """Return the key; `authority` lower-case, `target` the request target in origin form, byte for byte."""
@@ -17,6 +23,8 @@ def same_origin(key: bytes, reference: bytes) -> bytes | None:
 
     `reference` is resolved against the key as a URI (RFC 3986 §5); a fragment is dropped.
     """
+    if len(reference) > REFERENCE_MAX:
+        return None
     base = key.decode("latin-1")
     try:
         target = urlsplit(urljoin(base, reference.decode("latin-1")))

@@ -457,6 +457,12 @@ class Connection(RequestReader, asyncio.Protocol):
         if not self.writer.is_started and not self._queue:
             self.writer.keeps_alive = False
 
+    def let_go(self) -> None:
+        """Hold nothing of the last request and its answer any longer; the next may be long in coming."""
+        self.fields = []
+        self.target = self.host = b""
+        self.writer.reply = None
+
     def close_idle(self) -> None:
         """Close a connection on which nothing is being received or answered."""
         self.server.outbox.flush()

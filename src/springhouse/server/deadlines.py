@@ -70,8 +70,12 @@ def look(connection: "Connection", watch: Watch, patience: Patience, now: float)
             connection.too_slow("The request's header section took too long to arrive")
     elif connection.is_receiving_content:
         _look_at_content(connection, watch, patience, now)
-    elif connection.is_idle and patience.idle and now - watch.quiet_since >= patience.idle:
-        connection.close_idle()
+    elif connection.is_idle:
+        if patience.idle and now - watch.quiet_since >= patience.idle:
+            connection.close_idle()
+        elif connection.fields:
+            connection.let_go()
+            watch.head = watch.content = None
 
 
 def _look_whether_it_left(connection: "Connection", watch: Watch, patience: Patience, now: float) -> None:
