@@ -161,13 +161,14 @@ class Exchange(Performer):
     # The reply.
 
     def _reply(self, reply: Reply) -> None:
+        if self.sink is NOWHERE:  # there is nobody to read anything; what is recorded goes on
+            if self.recording is None:
+                self._abandon_call()
+            return
         if self.engine.in_its_words is not None:
             reply = self.engine.in_its_words(reply)
         sink, content = self.sink, reply.content
         if content is _FROM_ORIGIN and self.call is not None:
-            if sink is NOWHERE:
-                self._abandon_call()
-                return
             sink.start(reply)
             sink.produced_by(self.call)
             return
@@ -176,8 +177,6 @@ class Exchange(Performer):
         sink.start(reply)
         if isinstance(content, Entry):
             if isinstance(content.content, Recording):
-                if sink is NOWHERE:
-                    return
                 self.reader = content.content.join(sink, reply.start, reply.stop)
                 if content.content is not self.recording:
                     sink.flush()
