@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import asyncio
+from typing import cast
 
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.wire.reading import Responses
 
+from springhouse.engine.stored import MemoryReader
 from springhouse.exchange.reply import Reply, Source
 from springhouse.server.writer import GATHER_MAX, ReplyWriter
-from springhouse.upstream.outbox import Outbox
-
-if TYPE_CHECKING:
-    import asyncio
+from springhouse.upstream.outbox import TURN_MAX, Outbox
 
 
 class Transport:
-    """Notes each write."""
+    """Notes each write; it has room for all."""
+
+    def is_closing(self) -> bool:
+        return False
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
@@ -46,6 +48,15 @@ class Owner:
         raise AssertionError
 
 
+class Resuming(Owner):
+    """Lets the writer go on when it may."""
+
+    writer: ReplyWriter
+
+    def resume_writing(self) -> None:
+        self.writer.resume()
+
+
 SIZES = st.lists(st.integers(0, 40) | st.integers(GATHER_MAX - 300, GATHER_MAX + 10), max_size=6)
 
 
@@ -72,3 +83,30 @@ def test_what_is_written_arrives(sizes: list[int], is_chunked: bool, flushed: se
         assert all(transport.writes), "nothing empty is written"
         if not flushed and sum(sizes) < GATHER_MAX // 2:
             assert len(transport.writes) == 1, "head and content go out together"
+
+
+def test_large_content_is_shared_out_over_the_turns_of_the_loop() -> None:
+    """However many connections have room for all they want: others are served in between."""
+    size, count = 2 << 20, 24
+    written: list[int] = []
+
+    async def serve() -> None:
+        outbox = Outbox()
+        transports = [Transport() for _ in range(count)]
+        for transport in transports:
+            owner = Resuming()
+            owner.writer = ReplyWriter(cast("asyncio.Transport", transport), outbox, owner)
+            owner.writer.start_ready(b"head")
+            reader = MemoryReader(bytes(size), owner.writer)
+            owner.writer.produced_by(reader)
+            reader.resume()
+        before = 0
+        while before < count * size:
+            now = sum(len(data) for transport in transports for data in transport.writes)
+            written.append(now - before)
+            before = now
+            await asyncio.sleep(0)
+
+    asyncio.run(serve())
+    assert max(written) < TURN_MAX + (1 << 20)
+    assert len(written) >= count * size // TURN_MAX

@@ -23,6 +23,7 @@ from springhouse.http.memo import READ_BYTES, bound
 from springhouse.http.messages import Request, Response, may_have_content
 from springhouse.observe.accesslog import AccessLog
 from springhouse.upstream.content import Pausable, RequestContent
+from springhouse.upstream.outbox import Outbox
 from springhouse.upstream.pool import Pool
 from springhouse.wire.requests import Refusal
 
@@ -86,7 +87,7 @@ class SpringhouseASGI:
 
     async def answer(self, request: Request, receive: Receive, send: Send) -> None:
         """Let the engine answer a request through the two ends of an ASGI connection."""
-        sink = AsgiSink(request.method)
+        sink = AsgiSink(request.method, self.engine.outbox)
         source = ContentSource(request, self.front.limits.content)
         exchange = self.engine.handle(request, source.content, self._logged(sink, request))
         if sink.is_complete and source.content is None:
@@ -109,7 +110,7 @@ class SpringhouseASGI:
 
     async def refuse(self, scope: Scope, refusal: Refusal, send: Send) -> None:
         """Answer a request that is not taken."""
-        sink = AsgiSink(scope["method"].encode("latin-1"))
+        sink = AsgiSink(scope["method"].encode("latin-1"), self.engine.outbox)
         refuse(self._logged(sink, None), refusal.status, refusal.detail)
         await sink.drain(send)
 
@@ -148,6 +149,7 @@ class SpringhouseASGI:
             self.engine.store.close()
         if isinstance(self.engine.pool, Pool):
             self.engine.pool.leave_loop()
+        self.engine.outbox.leave_loop()
         self._loop = loop
         self.engine.open()
         self._log = self._log or self.front.open_log()
@@ -203,7 +205,8 @@ class AsgiSink:
 
     piece = PENDING_MAX
 
-    def __init__(self, method: bytes) -> None:
+    def __init__(self, method: bytes, outbox: Outbox) -> None:
+        self._outbox = outbox
         self.paused = False
         self.is_complete = False
         self._method = method
@@ -274,8 +277,9 @@ class AsgiSink:
             messages, self._messages, self._pending = self._messages, [], 0
             for message in messages:
                 await send(message)
+                if self._outbox.is_enough(len(message.get("body", b""))):
+                    await self._turn()
             if self.paused:
-                await asyncio.sleep(0)  # a server whose client has room would take all at once
                 self.paused = False
                 if self._producer is not None:
                     self._producer.resume()
@@ -287,6 +291,12 @@ class AsgiSink:
                 return
             self._waker = asyncio.get_running_loop().create_future()
             await self._waker
+
+    async def _turn(self) -> None:
+        """Let others go first: a server whose client has room would take all at once."""
+        turn = asyncio.get_running_loop().create_future()
+        self._outbox.await_turn(lambda: None if turn.done() else turn.set_result(None))
+        await turn
 
     def _wake(self) -> None:
         waker, self._waker = self._waker, None

@@ -149,6 +149,8 @@ class ReplyWriter:
     def produced_by(self, producer: Pausable) -> None:
         """Name who is resumed when the client has taken what was written."""
         self.producer = producer
+        if self._outbox.is_spent:
+            self._await_turn()
 
     def write(self, data: bytes | memoryview) -> None:
         """Write content; ignored where the message has none."""
@@ -160,9 +162,8 @@ class ReplyWriter:
                 self._out += data
             else:
                 out, self._out = self._out, b""
-                if self._outbox.write_now(self._transport, [out, data] if out else [data]) and not self.paused:
-                    self.paused = True
-                    self._outbox.await_turn(self._go_on)
+                if self._outbox.write_now(self._transport, [out, data] if out else [data]):
+                    self._await_turn()
 
     def flush(self) -> None:
         """Hand what was gathered to the transport: a head and its first content in one write."""
@@ -212,6 +213,11 @@ class ReplyWriter:
         self._is_full = self.paused = False
         if self.producer is not None:
             self.producer.resume()
+
+    def _await_turn(self) -> None:
+        if not self.paused:
+            self.paused = True
+            self._outbox.await_turn(self._go_on)
 
     def _go_on(self) -> None:
         """Write more in this turn of the event loop, if the client takes it."""

@@ -23,13 +23,15 @@ _UNCOUNTED_MAX = TURN_MAX // 8
 class Outbox:
     """The writes of one turn, in order."""
 
-    __slots__ = ("_gathered", "_is_renewed", "_loop", "_waiting", "_written")
+    __slots__ = ("_gathered", "_is_renewed", "_loop", "_waiting", "_written", "is_spent")
 
     def __init__(self) -> None:
         self._gathered: list[tuple[asyncio.Transport, bytes]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._written = 0
         """Bytes of large content, in this turn."""
+        self.is_spent = False
+        """Enough large content was written in this turn."""
         self._is_renewed = False
         """The next turn will begin to count anew."""
         self._waiting: deque[Callable[[], None]] = deque()
@@ -47,12 +49,16 @@ class Outbox:
     def write_now(self, transport: asyncio.Transport, buffers: Sequence[bytes | memoryview]) -> bool:
         """Write what was gathered, then these: large buffers need no company.
 
-        Return whether this is enough for this turn, so that more should `await_turn`.
+        Return whether more should `await_turn`.
         """
         self.flush()
         with suppress(RuntimeError):  # see `flush`
             transport.writelines(buffers)
-        self._written += sum(map(len, buffers))
+        return self.is_enough(sum(map(len, buffers)))
+
+    def is_enough(self, size: int) -> bool:
+        """Count large content that was written; return whether that was enough for this turn."""
+        self._written += size
         if self._written <= _UNCOUNTED_MAX:
             return False
         if not self._is_renewed:
@@ -60,14 +66,15 @@ class Outbox:
             if self._loop is None:
                 self._loop = asyncio.get_running_loop()
             self._loop.call_soon(self._renew)
-        return self._written >= TURN_MAX
+        self.is_spent = self._written >= TURN_MAX
+        return self.is_spent
 
     def await_turn(self, go_on: Callable[[], None]) -> None:
         """Call back in a turn in which there is something left to be written."""
         self._waiting.append(go_on)
 
     def _renew(self) -> None:
-        self._written, self._is_renewed = 0, False
+        self._begin()
         while self._waiting and self._written < TURN_MAX:
             self._waiting.popleft()()
 
@@ -75,8 +82,12 @@ class Outbox:
         """Forget the event loop and what was to be written in it."""
         self._gathered.clear()
         self._waiting.clear()
-        self._written, self._is_renewed = 0, False
+        self._begin()
         self._loop = None
+
+    def _begin(self) -> None:
+        self._written = 0
+        self._is_renewed = self.is_spent = False
 
     def flush(self) -> None:
         """Write everything now."""
