@@ -14,6 +14,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from tests.engine.clients import Client
+from tests.support.examples import examples
 from tests.support.heads import NOW, get, ok
 
 from springhouse.engine.engine import Engine
@@ -288,7 +289,7 @@ happenings = st.lists(
 VARY = st.sampled_from([[()], [C], [U], [C + U]])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(VARY, st.lists(who, min_size=1, max_size=25),
        st.sampled_from(STORABLE), st.booleans())  # fmt: skip
 def test_the_origin_is_asked_once_for_each_variant_and_for_all_of_them_at_the_same_time(
@@ -309,7 +310,7 @@ def test_the_origin_is_asked_once_for_each_variant_and_for_all_of_them_at_the_sa
     world.check_content()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(VARY | st.sampled_from([[C, C + U], [(), C], [C, U], [U, C + U, ()]]), st.lists(who, min_size=1, max_size=12),
        happenings, st.sampled_from(ANSWERS), st.booleans())  # fmt: skip
 def test_nobody_waits_for_more_than_one_fetch_that_is_not_for_them(

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.engine.clients import Client
 from tests.engine.fills import Fill, Stores
 from tests.stores.backends import content_of
+from tests.support.examples import examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +60,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
     opened.disk.close()
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(STEPS, max_size=40), ENDS, LIMITS, st.booleans())
 def test_everybody_gets_what_the_origin_sent(
     stores: Stores, steps: list[tuple[str, int]], end: str, limit: int | None, announced: bool

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from tests.engine.clients import Client
+from tests.support.examples import examples
 from tests.support.heads import NOW, get, ok
 
 from springhouse.engine.engine import Engine
@@ -125,7 +126,7 @@ pieces = st.lists(st.integers(1, 199), max_size=3).map(lambda cuts: [0, *sorted(
 doings = st.lists(st.sampled_from(["settle", "join", "leave", "purge"]), max_size=2)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(st.data(), pieces, st.booleans(), st.booleans(), st.booleans(), st.booleans())
 def test_the_outcome_is_the_same_however_the_content_comes(
     data: st.DataObject, cuts: list[int], announced: bool, breaks: bool, alone: bool, fits: bool

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from tests.support.examples import examples
 from tests.support.heads import BARE, KEY, NOW, date, fields, get, ok, stored
 
 from springhouse.exchange.flow import respond
@@ -137,7 +138,7 @@ def written_slowly(request: Request, variants: tuple[Entry, ...], now: float, op
     return wire.written
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(stores(), st.lists(st.tuples(requests, INSTANTS), min_size=1, max_size=4))
 def test_the_guard_agrees_with_the_rules(
     store: tuple[tuple[Entry, ...], Options], asked: list[tuple[Request, float]]
@@ -178,7 +179,7 @@ def test_the_guard_answers_the_plainest_requests(chosen: list[Field], elapsed: f
 TAGS = ['"1"', 'W/"1"', '"2"', '"a,b"', "a,b", "a", "*", '""', ""]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(
     st.sampled_from(TAGS),
     st.lists(st.lists(st.sampled_from(TAGS), min_size=1, max_size=2).map(", ".join), min_size=1, max_size=2),
@@ -214,7 +215,7 @@ RANGES = [
 ]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(
     st.lists(st.sampled_from(RANGES), min_size=1, max_size=2),
     st.lists(st.sampled_from(REQUEST_FIELDS), max_size=2),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from tests.exchange.test_hit import OPTIONS, REQUEST_FIELDS, RESPONSE_FIELDS
+from tests.support.examples import examples
 from tests.support.heads import KEY, NOW, fields, get, ok
 
 from springhouse.exchange.flow import respond
@@ -79,7 +80,7 @@ def in_words(ending: tuple[list[str], Reply | None]) -> tuple[object, ...]:
             reply.reason, reply.start, reply.stop, reply.must_close)  # fmt: skip
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(requests, responses, lengths, DELAYS, st.sampled_from(OPTIONS), st.booleans())
 def test_the_guard_agrees_with_the_flow(
     request: Request, response: Response, length: int | None, delay: float, options: Options, leads: bool

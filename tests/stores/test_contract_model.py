@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from tests.stores.audit import audit
 from tests.stores.backends import BACKENDS, IN_FILE, INLINE, NOW, STREAMED, VARIANTS_MAX, Loop, image, make_entry
+from tests.support.examples import examples
 
 from springhouse.stores.memory import _RECORD_BYTES, MemoryStore, cost_of
 from springhouse.stores.purging import Everything, Groups, Keys, Prefix, Purge, Tags, labels_of, selects, stale_from
@@ -145,4 +146,6 @@ def faults_of(memory: MemoryStore) -> list[str]:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_store_is_a_dict(backend: str) -> None:
     machine = type("Model", (Model,), {"backend": backend})
-    run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=examples(40), stateful_step_count=25, deadline=None)
+    )

@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis.stateful import initialize, run_state_machine_as_test
 from tests.stores.redis_backend import ON_REDIS
 from tests.stores.test_contract_model import KEYS, Model
+from tests.support.examples import examples
 from tests.support.redis_server import keys_without_expiry
 
 from springhouse.stores.codec import Codec
@@ -80,4 +81,6 @@ class OnRedis(Model):
 def test_redis_is_a_dict(kind: str, shared_redis: RedisServer) -> None:
     shared_redis.client().flushall()
     machine = type("OnRedis", (OnRedis,), {"backend": "redis", "kind": kind, "server": shared_redis})
-    run_state_machine_as_test(machine, settings=settings(max_examples=12, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=examples(12), stateful_step_count=25, deadline=None)
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.examples import examples
 from tests.wire.reading import LIMITS, Requests, byte_by_byte, pieces, plain, requests_in
 
 from springhouse.http import fields as f
@@ -77,7 +78,7 @@ def test_byte_by_byte_gives_the_same(data: bytes) -> None:
     assert twice.read == [whole.read[0], requests_in([TAKEN[0]]).read[0]] or b"HTTP/1.0" in data
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.lists(st.sampled_from(TAKEN), max_size=4), st.sampled_from(ENDING), st.lists(st.integers(0, 9999), max_size=12)
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.examples import examples
 from tests.support.heads import table
 from tests.wire.reading import Responses, byte_by_byte, pieces, plain
 
@@ -239,7 +240,7 @@ def test_the_phrase_is_kept() -> None:
 SEQUENCE = [(method, data) for _, method, data, framing, *_ in FRAMED if framing is not Framing.CLOSE]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.lists(st.sampled_from(SEQUENCE), min_size=1, max_size=4),
     st.booleans(),

@@ -1,6 +1,6 @@
 """Law 8: a `kill -9` at any moment loses at most what was being written, and leaves half of nothing.
 
-As many rounds as fit in a quarter of a minute by default; CRASH_ROUNDS in the environment asks for more.
+As many rounds as fit in a few seconds by default; CRASH_ROUNDS in the environment asks for more.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.stores.crash.victim import KEYS, LIMITS, content
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROUNDS = int(os.environ.get("CRASH_ROUNDS", "150"))
+ROUNDS = int(os.environ.get("CRASH_ROUNDS", "50"))
 ROOT = Path(__file__).resolve().parents[3]
 
 State = dict[bytes, tuple[int, float]]
