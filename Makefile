@@ -6,7 +6,7 @@ ORIGIN ?=
 PORT ?= 8000
 TTL ?= 60
 
-.PHONY: run test laws torture check lint docs bench conformance clean
+.PHONY: run test fleet laws torture check lint docs bench conformance clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Springhouse needs Python 3.11 or newer; set PYTHON=…")'
@@ -23,7 +23,10 @@ else
 endif
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/fleet
+
+fleet: $(VENV)/.installed
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/fleet
 
 laws: $(VENV)/.installed
 	EXAMPLES=all CRASH_ROUNDS=400 $(BIN)/python -m pytest -n 2 --dist loadfile \

@@ -132,12 +132,12 @@ def test_a_connection_that_waits_for_its_answer_is_not_closed(origin: Origin, se
 
 
 def test_after_a_late_answer_a_connection_is_kept_as_long_as_after_any(origin: Origin, serve: Serve) -> None:
-    proxy = serve(idle_timeout=0.4)
+    proxy = serve(idle_timeout=1.2)
     gate = origin.gate()
     origin.on("/slow", gated(gate, answer(b"slow")))
     with proxy.connect() as client:
         client.send(request("GET", "/slow"))
-        assert client.is_silent(0.6)
+        assert client.is_silent(1.4)
         gate.open()
         assert client.answer().body == b"slow"
         time.sleep(0.15)
