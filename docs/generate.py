@@ -28,8 +28,8 @@ PACKAGE = ROOT / "src" / "springhouse"
 
 LAYERS = (
     "http", "rules", "wire", "exchange",
-    "stores", "upstream", "observe", "engine", "settings.py", "service.py",
-    "server", "frontends", "control", "cli",
+    "stores", "upstream", "observe", "engine", "control", "settings.py", "service.py",
+    "server", "frontends", "cli",
 )  # fmt: skip
 """From the ground up. What is not listed here comes last, so that a new package shows up at once."""
 LINE_AFTER = "exchange"
@@ -112,13 +112,9 @@ def modules() -> str:
     """Return the tree of modules, each with the first line of its docstring."""
     lines = ["src/springhouse/"]
     for part in sorted(PACKAGE.iterdir(), key=place):
-        if part.suffix == ".py" and part.name != "__init__.py":
-            lines.append(f"  {part.name:<16} {first_line(part)}")
-        elif (part / "__init__.py").exists():
-            lines.append(f"  {part.name + '/':<16} {first_line(part / '__init__.py')}")
-            lines += [f"    {module.name:<18} {first_line(module)}" for module in modules_of(part)]
-            if part.name == LINE_AFTER:
-                lines.append("  " + " the line ".center(60, "-"))
+        lines += tree(part, depth=1)
+        if part.name == LINE_AFTER:
+            lines.append("  " + " the line ".center(60, "-"))
     return "```text\n" + "\n".join(line.rstrip() for line in lines) + "\n```"
 
 
@@ -127,9 +123,15 @@ def place(path: Path) -> tuple[int, str]:
     return (LAYERS.index(path.name) if path.name in LAYERS else len(LAYERS), path.name)
 
 
-def modules_of(package: Path) -> Iterator[Path]:
-    """Yield the modules of a package, those of packages within it included."""
-    return (path for path in sorted(package.rglob("*.py")) if path.name != "__init__.py")
+def tree(part: Path, depth: int) -> Iterator[str]:
+    """Yield the line of a module; of a package its line, then its modules and the packages within it."""
+    indent, width = "  " * depth, 18 - 2 * depth
+    if part.suffix == ".py" and part.name != "__init__.py":
+        yield f"{indent}{part.name:<{width}} {first_line(part)}"
+    elif (part / "__init__.py").exists():
+        yield f"{indent}{part.name + '/':<{width}} {first_line(part / '__init__.py')}"
+        for inner in sorted(part.iterdir(), key=lambda path: (path.is_dir(), path.name)):
+            yield from tree(inner, depth + 1)
 
 
 def first_line(module: Path) -> str:
@@ -143,7 +145,7 @@ def first_line(module: Path) -> str:
 
 def memories() -> str:
     """Return a table of the memories that messages can fill: what each holds, and how many bytes at most."""
-    for module in modules_of(PACKAGE):
+    for module in sorted(PACKAGE.rglob("*.py")):
         import_module(".".join(module.relative_to(PACKAGE.parent).with_suffix("").parts))
     owners = sorted({bound.per for bound in BOUNDS.values()}, key=lambda owner: (owner != "process", owner))
     return "\n\n".join(memories_of(owner) for owner in owners)

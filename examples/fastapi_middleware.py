@@ -7,7 +7,7 @@ import time
 
 from fastapi import FastAPI, Response
 
-from springhouse.frontends.middleware import CacheMiddleware
+from springhouse.frontends.asgi.middleware import CacheMiddleware
 
 app = FastAPI()
 

@@ -7,7 +7,7 @@ import time
 
 from flask import Flask, Response, jsonify
 
-from springhouse.frontends.flask import SpringhouseCache
+from springhouse.frontends.wsgi.framework import SpringhouseCache
 
 app = Flask(__name__)
 cache = SpringhouseCache(app)

@@ -7,7 +7,7 @@ import os
 
 from flask import Flask, abort, request
 
-from springhouse.frontends.flask import create_app
+from springhouse.frontends.wsgi.framework import create_app
 
 app: Flask = create_app(origin=os.environ.get("ORIGIN", "http://localhost:3000"), ttl=60)
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from springhouse.frontends.fastapi import create_app
+from springhouse.frontends.asgi.framework import create_app
 
 cached = create_app(origin=os.environ.get("ORIGIN", "http://localhost:3000"), ttl=60)
 

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 
 from platformdirs import user_cache_dir
 
-from springhouse.engine.access import Objection, by_token
-from springhouse.engine.classic import ClassicDesk, ClassicOptions
+from springhouse.control.access import Objection, by_token
+from springhouse.control.classic import ClassicDesk, ClassicOptions
+from springhouse.control.purge_api import ControlDesk
 from springhouse.engine.clock import Clock, wall
-from springhouse.engine.control import ControlDesk
 from springhouse.engine.engine import Engine
 from springhouse.engine.ports import Peers, Store, Upstream
 from springhouse.http.fields import TAGS
 from springhouse.rules.options import Options
 from springhouse.settings import BadSettings, Settings
-from springhouse.stores.database import Unusable
-from springhouse.stores.disk import DiskLimits, DiskStore
-from springhouse.stores.disk_leases import LeaseLimits
+from springhouse.stores.disk.database import Unusable
+from springhouse.stores.disk.leases import LeaseLimits
+from springhouse.stores.disk.tier import DiskLimits, DiskStore
 from springhouse.stores.layered import LayeredStore, is_hot_in
-from springhouse.stores.memory import MemoryStore
+from springhouse.stores.memory.records import MemoryStore
 from springhouse.stores.opening import OpenableStore
 from springhouse.upstream.guard import public_addresses
 from springhouse.upstream.pool import Pool, PoolLimits
@@ -32,7 +32,7 @@ from springhouse.upstream.routing import Forwarding, Origin
 from springhouse.wire.requests import Limits
 
 if TYPE_CHECKING:
-    from springhouse.stores.redis import RedisStore
+    from springhouse.stores.redis.tier import RedisStore
 
 
 def options_of(settings: Settings) -> Options:
@@ -134,7 +134,7 @@ def tier_of(settings: Settings, clock: Clock = wall) -> "DiskStore | RedisStore"
             folder_of(settings), limits, deliver=loop.call_soon_threadsafe, later=loop.call_later, secret=secret
         )
     try:
-        from springhouse.stores.redis import RedisLimits, RedisStore  # noqa: PLC0415 - an extra
+        from springhouse.stores.redis.tier import RedisLimits, RedisStore  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         raise ValueError(f"it needs {error.name}: pip install 'springhouse[redis]'") from None
     redis_limits = RedisLimits(
@@ -228,7 +228,7 @@ def add_classic(engine: Engine, settings: Settings) -> None:
     gathered_max = min(settings.max_object, settings.memory // 4)  # it is wrapped in memory
     desk = ClassicDesk(engine, options, pool_for, gathered_max)
     engine.add_desk(desk)
-    engine.in_its_words = desk.in_its_words
+    engine.translate = desk.translate
 
 
 def request_limits_of(settings: Settings) -> Limits:

@@ -59,12 +59,14 @@ def test_every_reason_is_described(name: str) -> None:
 
 
 def test_the_tree_names_every_module_and_nothing_else() -> None:
-    found, package = set(), ""
+    found, rooms = set(), list[str]()
     for line in part_of(ROOT / "ARCHITECTURE.md", "modules").splitlines():
-        if match := re.match(r"  (\w+)/", line):
-            package = match[1] + "/"
-        elif match := re.match(r"  (  )?([\w/]+\.py)\b", line):
-            found.add((package if match[1] else "") + match[2])
+        if match := re.match(r"((?:  )+)(\w+)(/|\.py)", line):
+            del rooms[len(match[1]) // 2 - 1 :]
+            if match[3] == "/":
+                rooms.append(match[2])
+            else:
+                found.add("/".join([*rooms, match[2] + ".py"]))
     modules = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"}
     assert found == modules
 

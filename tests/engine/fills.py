@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from tests.engine.clients import Client, Origin
 from tests.stores.backends import Loop, make_entry
 
-from springhouse.engine.keeping import Keeping
+from springhouse.engine.fill import Fill
 from springhouse.rules.options import Options
-from springhouse.stores.disk import DiskLimits, DiskStore
-from springhouse.stores.incoming import Incoming
+from springhouse.stores.disk.incoming import Incoming
+from springhouse.stores.disk.operations import Then
+from springhouse.stores.disk.tier import DiskLimits, DiskStore
+from springhouse.stores.errors import StoreErrors
 from springhouse.stores.layered import LayeredStore
-from springhouse.stores.memory import MemoryStore
-from springhouse.stores.operations import Then
-from springhouse.stores.troubles import Troubles
+from springhouse.stores.memory.records import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ class Stores:
         self.loop = Loop()
         limits = DiskLimits(inline_max=200, whole_max=WHOLE_MAX, waiting_max=WAITING_MAX)
         self.disk = DiskStore(
-            folder, limits, deliver=self.loop.deliver, later=self.loop.later, troubles=Troubles(nobody_hears)
+            folder, limits, deliver=self.loop.deliver, later=self.loop.later, errors=StoreErrors(nobody_hears)
         )
         self.memory = MemoryStore(BUDGET, Options())
         self.store = LayeredStore(
@@ -94,7 +94,7 @@ class Stores:
         return [path for path in (self.folder / "bodies").rglob("*") if path.is_file()]
 
 
-class Fill:
+class Filling:
     """One answer that is kept as it arrives."""
 
     def __init__(
@@ -104,8 +104,8 @@ class Fill:
         self.origin = Origin()
         self.entry = make_entry(key)
         self.entry.length = length
-        self.keeping = Keeping(stores.store, self.entry, limit, self.origin)
-        self.recording = self.keeping.recording
+        self.fill = Fill(stores.store, self.entry, limit, self.origin)
+        self.recording = self.fill.recording
         self.is_kept = True
         self.sent = b""
 
@@ -129,7 +129,7 @@ class Fill:
     def feed(self, data: bytes) -> None:
         """Let some arrive."""
         self.sent += data
-        if self.is_kept and not self.keeping.has_room(len(data)):
+        if self.is_kept and not self.fill.has_room(len(data)):
             self.is_kept = False
             self.recording.keep_no_longer()
         self.recording.feed(data)
@@ -143,7 +143,7 @@ class Fill:
     def finish(self, *, is_current: bool = True) -> None:
         """Let it be whole."""
         if self.is_kept:
-            self.keeping.store(is_current=is_current)
+            self.fill.store(is_current=is_current)
         self.recording.finish()
 
     def fail(self) -> None:

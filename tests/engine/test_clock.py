@@ -164,7 +164,7 @@ def test_nobody_goes_alone_for_longer(origin: Origin, serve: Start, clock: Clock
     origin.on("/x", answer(b"x", cache_control="no-store"))
     proxy = serve()
     proxy.get("/x")
-    assert proxy.call(lambda: len(proxy.engine.flights.alone_until)) == 1
+    assert proxy.call(lambda: len(proxy.engine.flights.uncacheable_until)) == 1
     clock.put_back(HOUR)
     proxy.call(proxy.engine.look_at_clock)
-    assert proxy.call(lambda: len(proxy.engine.flights.alone_until)) == 0
+    assert proxy.call(lambda: len(proxy.engine.flights.uncacheable_until)) == 0

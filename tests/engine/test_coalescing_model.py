@@ -21,11 +21,11 @@ from springhouse.engine.engine import Engine
 from springhouse.exchange.flow import TRIES_MAX
 from springhouse.exchange.steps import Failure
 from springhouse.rules.options import Options
+from springhouse.rules.purging import Keys, Purge, Receipt, remaining
 from springhouse.rules.variants import selector, with_entry
+from springhouse.stores.errors import StoreErrors
 from springhouse.stores.layered import LayeredStore
-from springhouse.stores.memory import MemoryStore
-from springhouse.stores.purging import Keys, Purge, Receipt, remaining
-from springhouse.stores.troubles import Troubles
+from springhouse.stores.memory.records import MemoryStore
 from springhouse.upstream.routing import Forwarding, Origin
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from springhouse.http.fields import Field
     from springhouse.http.messages import Request
     from springhouse.rules.entry import Entry
-    from springhouse.stores.purging import Held
+    from springhouse.rules.purging import Held
     from springhouse.stores.tier import Found, Purged
     from springhouse.upstream.content import RequestContent
     from springhouse.upstream.pool import Receiver
@@ -132,7 +132,7 @@ class SlowTier:
     """A tier that answers look-ups when the test says so."""
 
     def __init__(self) -> None:
-        self.troubles = Troubles(lambda _: None)
+        self.errors = StoreErrors(lambda _: None)
         self.leases = None
         self.variants: tuple[Entry, ...] = ()
         self.lookups: list[Found] = []

@@ -9,7 +9,7 @@ from tests.support.heads import stored
 
 from springhouse.engine.fence import KEYS, OTHERS, Fence
 from springhouse.http.memo import PLACE_BYTES, Bound
-from springhouse.stores.purging import Everything, Groups, Keys, Prefix, Selection, Tags, selects
+from springhouse.rules.purging import Everything, Groups, Keys, Prefix, Selection, Tags, selects
 
 F = "Cache-Control: max-age=60"
 ENTRIES = [

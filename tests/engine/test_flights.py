@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from tests.support.heads import get, stored
 
-from springhouse.engine.flights import ALONE, VARYING, Flight, Flights, News
+from springhouse.engine.flights import UNCACHEABLE, VARYING, Flight, Flights, News
 from springhouse.exchange.steps import Claimed, Failure
 from springhouse.http.memo import PLACE_BYTES, Bound
 from springhouse.http.messages import Request
 from springhouse.rules.entry import Entry
-from springhouse.stores.purging import Everything, Groups, Keys, Prefix, Tags
+from springhouse.rules.purging import Everything, Groups, Keys, Prefix, Tags
 
 KEY, OTHER = b"http://a.test/x", b"http://a.test/y"
 FAILURE = Failure("connection_refused", "It refuses", 502, 1.0)
@@ -218,28 +218,28 @@ def test_an_expelled_flight_leaves_the_next_one_alone() -> None:
 
 def test_what_is_remembered_is_forgotten_in_time() -> None:
     flights = Flights(remembered_s=10)
-    assert not flights.goes_alone(KEY, 0)
+    assert not flights.is_uncacheable(KEY, 0)
     flights.remember(KEY, 100)
-    assert flights.goes_alone(KEY, 109.9)
-    assert not flights.goes_alone(OTHER, 100)
+    assert flights.is_uncacheable(KEY, 109.9)
+    assert not flights.is_uncacheable(OTHER, 100)
     flights.remember(KEY, 105)
-    assert flights.goes_alone(KEY, 114.9)
-    assert not flights.goes_alone(KEY, 115)
-    assert flights.alone_until == {}
+    assert flights.is_uncacheable(KEY, 114.9)
+    assert not flights.is_uncacheable(KEY, 115)
+    assert flights.uncacheable_until == {}
 
 
 def test_what_is_so_for_some_requests_need_not_be_so_for_those_with_credentials() -> None:
     flights = Flights(remembered_s=10)
     flights.remember(KEY, 100, with_credentials=True)
-    assert flights.goes_alone(KEY, 101, with_credentials=True)
-    assert not flights.goes_alone(KEY, 101)
+    assert flights.is_uncacheable(KEY, 101, with_credentials=True)
+    assert not flights.is_uncacheable(KEY, 101)
     flights.remember(KEY, 105)
     flights.forget(KEY)
-    assert not flights.goes_alone(KEY, 106)
-    assert flights.goes_alone(KEY, 106, with_credentials=True), "a plain answer says nothing about these"
+    assert not flights.is_uncacheable(KEY, 106)
+    assert flights.is_uncacheable(KEY, 106, with_credentials=True), "a plain answer says nothing about these"
     flights.remember(KEY, 107)
     flights.forget(KEY, with_credentials=True)
-    assert flights.alone_until == {}, "what may be stored in spite of credentials is for all"
+    assert flights.uncacheable_until == {}, "what may be stored in spite of credentials is for all"
 
 
 def test_what_is_remembered_is_bounded() -> None:
@@ -247,9 +247,9 @@ def test_what_is_remembered_is_bounded() -> None:
     for i in range(5):
         flights.remember(b"%d" % i, i)
     flights.remember(b"3", 9)
-    assert list(flights.alone_until) == [b"2", b"4", b"3"], "one that is renewed costs no other"
+    assert list(flights.uncacheable_until) == [b"2", b"4", b"3"], "one that is renewed costs no other"
     flights.remember(b"5", 9)
-    assert list(flights.alone_until) == [b"4", b"3", b"5"], "the oldest memory goes first"
+    assert list(flights.uncacheable_until) == [b"4", b"3", b"5"], "the oldest memory goes first"
 
 
 def test_long_keys_take_no_more_room_than_short_ones() -> None:
@@ -257,9 +257,12 @@ def test_long_keys_take_no_more_room_than_short_ones() -> None:
     for size in (10, 1000, 8000):
         for number in range(3000):
             flights.remember(b"%d" % number + size * b"x", 0)
-        assert flights.alone_until.size <= ALONE.limit
-        assert sum(map(len, flights.alone_until)) + PLACE_BYTES * len(flights.alone_until) == flights.alone_until.size
-    assert flights.goes_alone(b"2999" + 8000 * b"x", 1)
+        assert flights.uncacheable_until.size <= UNCACHEABLE.limit
+        assert (
+            sum(map(len, flights.uncacheable_until)) + PLACE_BYTES * len(flights.uncacheable_until)
+            == flights.uncacheable_until.size
+        )
+    assert flights.is_uncacheable(b"2999" + 8000 * b"x", 1)
 
 
 def test_what_is_remembered_of_vary_is_bounded() -> None:

@@ -14,8 +14,8 @@ from tests.support.heads import NOW, get, ok
 from springhouse.engine.engine import Engine
 from springhouse.exchange.steps import Failure
 from springhouse.rules.options import Options
-from springhouse.stores.memory import MemoryStore
-from springhouse.stores.purging import Keys, Purge
+from springhouse.rules.purging import Keys, Purge
+from springhouse.stores.memory.records import MemoryStore
 from springhouse.upstream.routing import Forwarding, Origin
 
 if TYPE_CHECKING:

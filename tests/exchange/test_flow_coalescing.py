@@ -127,7 +127,7 @@ NEVER_LEADS = [
     ("no-store", get("Cache-Control: no-store"), found()),
     ("a range of nothing", get("Range: bytes=0-1"), found()),
     ("credentials", get("Authorization: x"), found(FRESH, after=66)),
-    ("a key that nobody waits for", get(), found(goes_alone=True)),
+    ("a key that nobody waits for", get(), found(is_uncacheable=True)),
 ]
 
 

@@ -11,7 +11,7 @@ from tests.support.examples import examples
 from tests.support.heads import BARE, KEY, NOW, date, fields, get, ok, stored
 
 from springhouse.exchange.flow import respond
-from springhouse.exchange.hit import Hot, HotVariants, Made, prepare
+from springhouse.exchange.hit import BuiltReply, PreparedReply, PreparedVariants, prepare
 from springhouse.exchange.reply import HIT
 from springhouse.exchange.steps import Found, Lookup
 from springhouse.http.fields import HOST, REPEATED, Field
@@ -160,7 +160,7 @@ def test_the_guard_agrees_with_the_rules(
         assert decision.reason is reasons.FRESH
         assert not decision.refresh
         assert (hot.head + hot.content) == written_slowly(request, variants, now, options)
-        assert hot.status == (hot.status if isinstance(hot, Made) else decision.entry.status)
+        assert hot.status == (hot.status if isinstance(hot, BuiltReply) else decision.entry.status)
 
 
 PLAIN = REQUEST_FIELDS[:11]
@@ -172,7 +172,7 @@ VARIED = tuple(stored("Cache-Control: max-age=60", "Vary: A", request=get(f"A: {
 def test_the_guard_answers_the_plainest_requests(chosen: list[Field], elapsed: float) -> None:
     request = request_of(chosen)
     guard = prepare((LASTING,), BARE)
-    assert isinstance(guard, Hot)
+    assert isinstance(guard, PreparedReply)
     assert guard.answer(request.fields, request.bits, NOW + elapsed) is guard
 
 
@@ -197,7 +197,7 @@ def test_the_guard_answers_304_where_the_rules_do(
     hot = guard.answer(request.fields, request.bits, NOW + elapsed) if guard is not None else None
     event(type(hot).__name__)
     if hot is not None:
-        assert isinstance(hot, Made)
+        assert isinstance(hot, BuiltReply)
         assert hot.status == 304
         assert hot.head == written_slowly(request, (entry,), NOW + elapsed, BARE)
 
@@ -232,7 +232,7 @@ def test_the_guard_answers_206_where_the_rules_do(
     hot = guard.answer(request.fields, request.bits, NOW + elapsed) if guard is not None else None
     event(str(hot.status if hot is not None else None))
     if hot is not None:
-        assert isinstance(hot, Made)
+        assert isinstance(hot, BuiltReply)
         assert hot.head + hot.content == written_slowly(request, (entry,), NOW + elapsed, BARE)
 
 
@@ -251,7 +251,7 @@ def test_the_guard_knows_what_the_client_has(named: str, more: list[Field]) -> N
     guard = prepare((LASTING,), BARE)
     assert guard is not None
     request = request_of([(b"If-None-Match", named.encode()), *more])
-    assert isinstance(guard.answer(request.fields, request.bits, NOW), Made)
+    assert isinstance(guard.answer(request.fields, request.bits, NOW), BuiltReply)
     assert guard.answer(request.fields, request.bits, NOW + 60) is None
 
 
@@ -264,7 +264,7 @@ def test_the_guard_knows_what_the_client_has(named: str, more: list[Field]) -> N
 )  # fmt: skip
 def test_the_guard_chooses_among_variants(lines: list[str], selector: bytes | None) -> None:
     guard = prepare(VARIED, BARE)
-    assert isinstance(guard, HotVariants)
+    assert isinstance(guard, PreparedVariants)
     request = request_of(fields(*lines))
     for _ in range(2):  # the second time from what it remembers
         hot = guard.answer(request.fields, request.bits, NOW)

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tests.exchange.test_hit import OPTIONS, request_of, written_slowly
 from tests.support.heads import BARE, KEY, NOW, fields, get, ok, stored
 
-from springhouse.exchange.hit import HotVariants, prepare
+from springhouse.exchange.hit import PreparedVariants, prepare
 from springhouse.http.fields import HOST, Field
 from springhouse.http.messages import Request
 from springhouse.rules.entry import Entry
@@ -26,7 +26,7 @@ from springhouse.rules.options import Options
 from springhouse.rules.storing import keep
 from springhouse.rules.validation import spoiled
 from springhouse.rules.variants import matching
-from springhouse.stores.memory import MemoryStore
+from springhouse.stores.memory.records import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +112,7 @@ class Sequences(RuleBasedStateMachine):
     def ask(self, key: bytes, data: st.DataObject, elapsed: float) -> None:
         variants = self.store.lookup(key)
         for client in data.draw(st.lists(clients(self.varied), min_size=1, max_size=6)):
-            guard = self.store.records[key].hot if variants else None
+            guard = self.store.records[key].prepared if variants else None
             if guard is None:
                 return
             now = NOW + elapsed
@@ -163,7 +163,7 @@ def test_the_guard_chooses_alike_whatever_each_vary_is() -> None:
     one, other = variants_by("A", "A: 1", "A: 2"), variants_by("B", "B: 1")
     variants = (*one, *other, stored("Cache-Control: max-age=60", content=b"any"))
     guard = prepare(variants, BARE)
-    assert isinstance(guard, HotVariants)
+    assert isinstance(guard, PreparedVariants)
     for lines in (["A: 1"], ["A: 2"], ["A: 3"], [], ["B: 1"], ["A: 1", "B: 1"], ["B: 1", "A: 2"]) * 2:
         asked = request_of(fields(*lines))
         got = guard.answer(asked.fields, asked.bits, NOW)

@@ -52,7 +52,7 @@ def sent_by_the_flow(request: Request, options: Options, *, leads: bool) -> tupl
     flow = respond(request, KEY, options)
     step = next(flow)
     if isinstance(step, Lookup):
-        step = flow.send(Found((), NOW, goes_alone=not leads))
+        step = flow.send(Found((), NOW, is_uncacheable=not leads))
     if isinstance(step, Claim):
         assert leads
         step = flow.send(Claimed.LEAD)

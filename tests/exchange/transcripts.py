@@ -56,9 +56,9 @@ class Row(NamedTuple):
     anchor: str
 
 
-def found(*variants: Entry, after: float = 0, goes_alone: bool = False, names: tuple[bytes, ...] = ()) -> Found:
+def found(*variants: Entry, after: float = 0, is_uncacheable: bool = False, names: tuple[bytes, ...] = ()) -> Found:
     """Return what a store has, `after` seconds after NOW."""
-    return Found(variants, NOW + after, goes_alone=goes_alone, names=names)
+    return Found(variants, NOW + after, is_uncacheable=is_uncacheable, names=names)
 
 
 def answer(response: Response, *, after: float = 0, length: int | None = 7) -> Answer:

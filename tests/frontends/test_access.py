@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from springhouse.engine.access import by_control, by_token, by_token_or_here
+from springhouse.control.access import by_control, by_token, by_token_or_here
 from springhouse.http.messages import Request
 
 if TYPE_CHECKING:
-    from springhouse.engine.access import Objection
+    from springhouse.control.access import Objection
 
 PORTS = {8000}
 classic = partial(by_token_or_here, ports=PORTS)

@@ -11,10 +11,10 @@ from fastapi import FastAPI
 from tests.frontends.calling import call
 from tests.support.answers import answer, echo, head
 
-from springhouse.frontends.asgi import TARGET_EXTENSION, target_of
-from springhouse.frontends.fastapi import create_app
+from springhouse.frontends.asgi.framework import create_app
+from springhouse.frontends.asgi.proxy import TARGET_EXTENSION, target_of
 from springhouse.frontends.intake import without_prefix
-from springhouse.frontends.wsgi import target_of as wsgi_target_of
+from springhouse.frontends.wsgi.proxy import target_of as wsgi_target_of
 
 if TYPE_CHECKING:
     from tests.support.origin import Exchange, Origin

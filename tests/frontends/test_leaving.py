@@ -12,8 +12,8 @@ import pytest
 from flask import Flask, Response
 from tests.frontends.calling import environ_of, scope_of
 
-from springhouse.frontends.flask import SpringhouseCache
-from springhouse.frontends.middleware import CacheMiddleware
+from springhouse.frontends.asgi.middleware import CacheMiddleware
+from springhouse.frontends.wsgi.framework import SpringhouseCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,7 +145,7 @@ def test_a_wsgi_application_makes_nothing_for_nobody_for_long(content_type: str,
 
 
 def test_a_wsgi_application_is_not_called_for_who_has_gone_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("springhouse.frontends.wrapped_wsgi.THREADS", 1)
+    monkeypatch.setattr("springhouse.frontends.wsgi.middleware.THREADS", 1)
     app = Flask("app")
     gate, called = threading.Event(), []
 

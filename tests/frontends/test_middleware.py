@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.frontends.calling import call
 
-from springhouse.frontends.middleware import CacheMiddleware
+from springhouse.frontends.asgi.middleware import CacheMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

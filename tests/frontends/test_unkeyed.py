@@ -11,8 +11,8 @@ from tests.frontends.calling import call, call_wsgi
 from tests.support.answers import answer
 from tests.support.client import Client
 
-from springhouse.frontends.flask import SpringhouseCache
-from springhouse.frontends.middleware import CacheMiddleware
+from springhouse.frontends.asgi.middleware import CacheMiddleware
+from springhouse.frontends.wsgi.framework import SpringhouseCache
 from springhouse.http import unkeyed
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from tests.support.client import Broken
 from tests.support.messages import chunked, request
 from tests.support.redis_server import redis_server, shared_redis
 
-from springhouse.stores.purging import Keys
+from springhouse.rules.purging import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -295,7 +295,7 @@ def test_a_revalidation_that_began_meanwhile_finds_it_stored(origin: Origin, ope
     assert (found.x_cache, found.body == BODY) == ("REVALIDATED", True)
     found = proxy.get("/a")
     assert (found.x_cache, found["Cache-Control"], found.body == BODY) == ("HIT", "max-age=600", True)
-    assert proxy.engine.store._layered.tier.troubles.counts == {}
+    assert proxy.engine.store._layered.tier.errors.counts == {}
 
 
 @pytest.mark.parametrize("store", ["redis"], indirect=True)

@@ -188,7 +188,7 @@ def test_what_takes_longer_than_the_drain_timeout_is_broken_off(origin: Origin, 
 
 
 def test_a_worker_that_does_not_end_is_killed(start: Start) -> None:
-    running = start("from springhouse.server import workers; workers.LATE_S = 0.5", drain_timeout=0)
+    running = start("from springhouse.server import supervisor; supervisor.LATE_S = 0.5", drain_timeout=0)
     stopped = running.workers[0]
     os.kill(stopped, signal.SIGSTOP)
     running.signal(signal.SIGTERM)

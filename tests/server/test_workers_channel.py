@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from springhouse.server import fleet as fleets
+from springhouse.rules.purging import Everything, Groups, Held, Keys, Prefix, Purge, Receipt, Tags
+from springhouse.server import peers as fleets
 from springhouse.server import sockets
-from springhouse.server.broadcasts import Broadcasts
 from springhouse.server.channel import (
     FRAME_MAX,
     Answered,
@@ -30,10 +30,10 @@ from springhouse.server.channel import (
     Unable,
     framed,
 )
-from springhouse.server.fleet import Fleet, combined
-from springhouse.server.workers import Backoff
+from springhouse.server.peers import Fleet, combined
+from springhouse.server.purge_relay import Broadcasts
+from springhouse.server.supervisor import Backoff
 from springhouse.settings import BadSettings, Settings, as_json, from_json, load
-from springhouse.stores.purging import Everything, Groups, Held, Keys, Prefix, Purge, Receipt, Tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable

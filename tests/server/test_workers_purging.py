@@ -17,7 +17,7 @@ from tests.support.loops import LoopThread
 from tests.support.processes import await_that, children_of, is_alive
 
 from springhouse.binding import CannotListen
-from springhouse.server.workers import Plan, Supervisor
+from springhouse.server.supervisor import Plan, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,10 +6,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from springhouse.rules.purging import labels_of, variant_of
 from springhouse.stores.codec import Codec
 from springhouse.stores.digests import digests_of
-from springhouse.stores.purging import labels_of, variant_of
-from springhouse.stores.rows import NewRow
+from springhouse.stores.disk.rows import NewRow
 
 
 def audit(folder: Path, secret: bytes = b"") -> list[str]:

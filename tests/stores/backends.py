@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
-from springhouse.stores.disk import DiskLimits, DiskStore
+from springhouse.stores.disk.tier import DiskLimits, DiskStore
+from springhouse.stores.errors import StoreErrors
 from springhouse.stores.layered import LayeredStore, is_hot_in
-from springhouse.stores.memory import MemoryStore
-from springhouse.stores.troubles import Troubles
+from springhouse.stores.memory.records import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from springhouse.stores.purging import Purge, Receipt
+    from springhouse.rules.purging import Purge, Receipt
     from springhouse.stores.tier import Tier
 
 NOW = 1_900_000_000.0
@@ -162,7 +162,7 @@ def nobody() -> None:
 def disk(folder: Path, loop: Loop, limits: DiskLimits = LIMITS, **more: Any) -> DiskStore:
     """Open a disk store."""
     return DiskStore(
-        folder, limits, deliver=loop.deliver, later=loop.later, troubles=Troubles(lambda text: None), **more
+        folder, limits, deliver=loop.deliver, later=loop.later, errors=StoreErrors(lambda text: None), **more
     )
 
 

@@ -13,9 +13,10 @@ from time import monotonic
 
 from tests.stores.backends import Loop, content_of, layered_disk, make_entry
 
-from springhouse.stores import byte_locks, disk_leases
-from springhouse.stores.leasing import Lease, Verdict
-from springhouse.stores.purging import Keys, Purge
+from springhouse.rules.purging import Keys, Purge
+from springhouse.stores.disk import byte_locks
+from springhouse.stores.disk import leases as disk_leases
+from springhouse.stores.leases import Lease, LockStatus
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = {"own": byte_locks.byte_locks, "process": byte_locks.ProcessLocks}
@@ -47,13 +48,13 @@ def main(folder: Path, locks: str = "own") -> None:
             if isinstance(acquired, Lease):
                 held[words[0]] = acquired
         elif what == b"wait":
-            outcome: list[Verdict] = []
+            outcome: list[LockStatus] = []
             subject.tier.leases.wait(words[0], b"", outcome.append)
             print("waiting", flush=True)
             loop.until(lambda outcome=outcome: outcome)
             answer = outcome[0].value
         elif what == b"release":
-            subject.tier.leases.release(held.pop(words[0]), Verdict(words[1].decode()))
+            subject.tier.leases.release(held.pop(words[0]), LockStatus(words[1].decode()))
         elif what == b"flush":
             loop.result(lambda done: subject.tier.flush(lambda: done(None)))
         print(answer, flush=True)

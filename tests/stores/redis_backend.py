@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from tests.stores.backends import LIMITS, NOW, VARIANTS_MAX, Layered, Loop, Tiered
 from tests.support.loops import LoopThread, uvloop_or_asyncio
 
-from springhouse.stores.leasing import Lease, Verdict
-from springhouse.stores.redis import RedisLimits, RedisStore
-from springhouse.stores.redis_contents import RedisContent
-from springhouse.stores.redis_link import LinkLimits
-from springhouse.stores.troubles import Troubles
+from springhouse.stores.errors import StoreErrors
+from springhouse.stores.leases import Lease, LockStatus
+from springhouse.stores.redis.contents import RedisContent
+from springhouse.stores.redis.link import LinkLimits
+from springhouse.stores.redis.tier import RedisLimits, RedisStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.support.redis_server import RedisCluster, RedisServer
 
     from springhouse.rules.entry import Entry
-    from springhouse.stores.purging import Purge
+    from springhouse.rules.purging import Purge
     from springhouse.stores.tier import Tier
 
 PATIENT = LinkLimits(patience=5.0, limit=10.0, rest=0.05)
@@ -40,10 +40,10 @@ class Ferried:
         self._ferry = loop
         self.thread = LoopThread(uvloop_or_asyncio)
         self.said: list[str] = []
-        self.troubles = Troubles(self.said.append)
+        self.errors = StoreErrors(self.said.append)
 
         async def make() -> RedisStore:
-            return RedisStore(url, limits, troubles=self.troubles, **more)
+            return RedisStore(url, limits, errors=self.errors, **more)
 
         self.store = self.thread.run(make())
         loop.until(lambda: self.store.is_up and self.store.is_following)
@@ -129,7 +129,7 @@ async def node(
     """Open a store in the running loop, and wait until it is connected."""
     said: list[str] = []
     url = server if isinstance(server, str) else server.url
-    more = {"clock": lambda: NOW, "troubles": Troubles(said.append)} | more
+    more = {"clock": lambda: NOW, "errors": StoreErrors(said.append)} | more
     store = RedisStore(url, limits or RedisLimits(link=PATIENT), **more)
     try:
         await eventually(lambda: store.is_up and store.is_following, said)
@@ -156,7 +156,7 @@ async def asked(ask: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
             answer.set_result(given[0] if given else None)
 
     at_once = ask(*arguments, back, **more)
-    if isinstance(at_once, Lease | Verdict):
+    if isinstance(at_once, Lease | LockStatus):
         return at_once
     async with asyncio.timeout(20):
         return await answer

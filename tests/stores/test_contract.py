@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.stores.backends import BACKENDS, IN_FILE, INLINE, NOW, STREAMED, VARIANTS_MAX, Loop, image, make_entry
 
-from springhouse.stores.purging import NEVER_FRESH, Everything, Groups, Keys, Prefix, Purge, Tags
+from springhouse.rules.purging import NEVER_FRESH, Everything, Groups, Keys, Prefix, Purge, Tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,8 +16,8 @@ from tests.stores.audit import audit
 from tests.stores.backends import BACKENDS, IN_FILE, INLINE, NOW, STREAMED, VARIANTS_MAX, Loop, image, make_entry
 from tests.support.examples import examples
 
-from springhouse.stores.memory import _RECORD_BYTES, MemoryStore, cost_of
-from springhouse.stores.purging import Everything, Groups, Keys, Prefix, Purge, Tags, labels_of, selects, stale_from
+from springhouse.rules.purging import Everything, Groups, Keys, Prefix, Purge, Tags, labels_of, selects, stale_from
+from springhouse.stores.memory.records import _RECORD_BYTES, MemoryStore, cost_of
 
 if TYPE_CHECKING:
     from springhouse.rules.entry import Entry

@@ -27,13 +27,13 @@ from tests.stores.backends import (
     nobody,
 )
 
-from springhouse.stores import database, writer
-from springhouse.stores.database import Unusable
+from springhouse.rules.purging import Everything, Keys, Prefix, Purge, Receipt, Tags
 from springhouse.stores.digests import CHUNK
-from springhouse.stores.disk import DiskLimits, DiskStore
-from springhouse.stores.operations import Then
-from springhouse.stores.purging import Everything, Keys, Prefix, Purge, Receipt, Tags
-from springhouse.stores.troubles import Troubles
+from springhouse.stores.disk import database, writer
+from springhouse.stores.disk.database import Unusable
+from springhouse.stores.disk.operations import Then
+from springhouse.stores.disk.tier import DiskLimits, DiskStore
+from springhouse.stores.errors import StoreErrors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -250,7 +250,7 @@ def test_what_waits_to_be_written_is_bounded(folder: Path, loop: Loop) -> None:
     for n in range(20):
         store.put(make_entry(b"http://a.test/%d" % n, b"x" * 600_000))
     store.put(make_entry(KEY, b"x" * 999_999))
-    assert store.tier.troubles.counts["slow"] > 0
+    assert store.tier.errors.counts["slow"] > 0
     flush(store)
     found = store.lookup(KEY)
     assert not found or found[0].length == 999_999, "what it would have superseded must not come back"
@@ -269,7 +269,7 @@ def test_a_damaged_record_is_a_miss_and_forgotten(opened: Open, folder: Path) ->
         db.execute("UPDATE entries SET record = x'0190' WHERE key = ?", (b"http://a.test/1",))
     assert store.lookup(b"http://a.test/1") == ()
     assert store.lookup(b"http://a.test/2") != ()
-    assert store.tier.troubles.counts == {"damaged": 1}
+    assert store.tier.errors.counts == {"damaged": 1}
     store.loop.until(lambda: rows(folder) == 1)
 
 
@@ -292,7 +292,7 @@ def test_a_row_may_hold_anything(folder: Path, loop: Loop, column: str, value: s
     store.lookup(KEY)
     store.put(entry)
     assert same(store.lookup(KEY), [entry], loop)
-    assert store.tier.troubles.counts["bug"] == 0
+    assert store.tier.errors.counts["bug"] == 0
     store.close()
 
 
@@ -313,7 +313,7 @@ def test_purges_hold_whatever_rows_hold(folder: Path, loop: Loop, column: str, v
         flush(store)
         found = store.lookup(KEY)
     assert [entry.content for entry in found] == [b"new"]
-    assert store.tier.troubles.counts["bug"] == 0
+    assert store.tier.errors.counts["bug"] == 0
     store.close()
 
 
@@ -401,7 +401,7 @@ def test_a_corrupt_database_is_set_aside(folder: Path, loop: Loop, how: str) -> 
     store.close()
     spoilt(folder / "entries.sqlite", how)
     store = Tiered(
-        DiskStore(folder, LIMITS, deliver=loop.deliver, later=loop.later, troubles=Troubles(said.append)), loop
+        DiskStore(folder, LIMITS, deliver=loop.deliver, later=loop.later, errors=StoreErrors(said.append)), loop
     )
     for n in range(200):
         found = store.lookup(b"http://a.test/%d" % n)
@@ -459,7 +459,7 @@ def test_an_older_format_is_brought_up_to_date(folder: Path, loop: Loop, monkeyp
     monkeypatch.setitem(database.MIGRATIONS, now, "CREATE TABLE one(x);")
     monkeypatch.setitem(database.MIGRATIONS, now + 1, "CREATE TABLE two(x);")
     store = Tiered(
-        DiskStore(folder, LIMITS, deliver=loop.deliver, later=loop.later, troubles=Troubles(said.append)), loop
+        DiskStore(folder, LIMITS, deliver=loop.deliver, later=loop.later, errors=StoreErrors(said.append)), loop
     )
     assert same(store.lookup(KEY), [entry], loop)
     store.close()
@@ -537,7 +537,7 @@ def test_bodies_of_nobody_are_swept_when_the_store_opens(folder: Path, loop: Loo
         (kept.parent / name).write_bytes(b"x")
     said: list[str] = []
     store = Tiered(
-        DiskStore(folder, LIMITS, deliver=loop.deliver, later=loop.later, troubles=Troubles(said.append)), loop
+        DiskStore(folder, LIMITS, deliver=loop.deliver, later=loop.later, errors=StoreErrors(said.append)), loop
     )
     loop.until(lambda: said)
     assert {path.name for path in bodies(folder)} == {kept.name, "not one of ours"}
@@ -588,13 +588,13 @@ def test_putting_and_finding_go_on_when_the_loop_has_gone(folder: Path) -> None:
     def gone(*_: object) -> None:
         raise RuntimeError("Event loop is closed")
 
-    store = DiskStore(folder, LIMITS, deliver=gone, later=Loop().later, troubles=Troubles(lambda text: None))
+    store = DiskStore(folder, LIMITS, deliver=gone, later=Loop().later, errors=StoreErrors(lambda text: None))
     store.put(make_entry(KEY))
     store.lookup(KEY, lambda variants: None)
     store.purge(Purge(Prefix(b"http://b")), lambda receipt: None)
     store.close()
     assert rows(folder) == 1
-    assert store.troubles.counts["bug"] == 0
+    assert store.errors.counts["bug"] == 0
 
 
 def test_a_failing_put_is_dropped_and_counted(opened: Open, loop: Loop) -> None:
@@ -609,7 +609,7 @@ def test_a_failing_put_is_dropped_and_counted(opened: Open, loop: Loop) -> None:
     store.put(good)
     assert store.lookup(KEY) == store.lookup(b"http://a.test/2") == ()
     assert same(store.lookup(good.key), [good], loop)
-    assert store.tier.troubles.counts == {"refused": 2}
+    assert store.tier.errors.counts == {"refused": 2}
     assert store.purge(Purge(Keys((good.key,)))).keys == 1
 
 

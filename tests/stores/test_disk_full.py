@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 _SCRIPT = """
 import os, resource, sys
 from pathlib import Path
-from springhouse.stores.disk import DiskLimits
-from springhouse.stores.purging import Everything, Keys, Purge
+from springhouse.stores.disk.tier import DiskLimits
+from springhouse.rules.purging import Everything, Keys, Purge
 from tests.stores.backends import Loop, Tiered, content_of, disk, make_entry
 
 folder, limit = Path(sys.argv[1]), int(sys.argv[2])
@@ -40,7 +40,7 @@ for n in range(20, 400):
     if n % 10 == 0:
         flush()
 flush()
-counts = store.tier.troubles.counts
+counts = store.tier.errors.counts
 assert counts["write"] > 0, "the disk never was full"
 assert counts["bug"] == counts["damaged"] == 0, counts
 for n in range(400):  # all of them are answered, with what was stored or nothing

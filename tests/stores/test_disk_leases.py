@@ -12,12 +12,13 @@ import pytest
 from tests.stores.backends import Loop, disk, make_entry
 from tests.stores.neighbour import Neighbour
 
-from springhouse.stores import byte_locks, disk_leases
-from springhouse.stores.disk import DiskLimits, DiskStore
-from springhouse.stores.disk_leases import LeaseLimits, Notes
-from springhouse.stores.leasing import Lease, Verdict
-from springhouse.stores.operations import Then
-from springhouse.stores.troubles import Troubles
+from springhouse.stores.disk import byte_locks
+from springhouse.stores.disk import leases as disk_leases
+from springhouse.stores.disk.leases import LeaseLimits, Notes
+from springhouse.stores.disk.operations import Then
+from springhouse.stores.disk.tier import DiskLimits, DiskStore
+from springhouse.stores.errors import StoreErrors
+from springhouse.stores.leases import Lease, LockStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ def loop() -> Loop:
     return Loop()
 
 
-def acquired(store: DiskStore, key: bytes, since: float | None = None) -> Lease | Verdict:
+def acquired(store: DiskStore, key: bytes, since: float | None = None) -> Lease | LockStatus:
     """Ask for a lease, having looked up its key just now or at a certain time."""
     return store.leases.acquire(key, b"", print, since=monotonic() if since is None else since)
 
@@ -60,36 +61,36 @@ def test_one_fetches_and_the_others_find_it(neighbours: Callable[[], Neighbour])
     one, two, three = neighbours(), neighbours(), neighbours()
     assert one(f"acquire {K}") == "lease"
     for other in (two, three):
-        assert other(f"acquire {K}") == "held"
+        assert other(f"acquire {K}") == "waiting"
         assert other(f"wait {K}") == "waiting"
-    assert one(f"acquire {K}") == "without"
+    assert one(f"acquire {K}") == "transient_error"
     one(f"put {K} fetched")
-    one(f"release {K} free")
+    one(f"release {K} done")
     for other in (two, three):
-        assert other.answer() == "free"
+        assert other.answer() == "done"
         assert other(f"get {K}") == "fetched", "it was released before it was there"
 
 
 def test_a_holder_that_is_killed_is_replaced_at_once(neighbours: Callable[[], Neighbour]) -> None:
     one, two = neighbours(), neighbours()
     assert one(f"acquire {K}") == "lease"
-    assert two(f"acquire {K}") == "held"
+    assert two(f"acquire {K}") == "waiting"
     assert two(f"wait {K}") == "waiting"
     one.kill()
-    assert two.answer() == "free"
+    assert two.answer() == "done"
     assert two(f"acquire {K}") == "lease"
 
 
-@pytest.mark.parametrize("told", ["alone", "without"])
+@pytest.mark.parametrize("told", ["give_up", "transient_error"])
 def test_those_who_wait_are_told_why_it_was_in_vain(neighbours: Callable[[], Neighbour], told: str) -> None:
     one, two, three = neighbours(), neighbours(), neighbours()
     assert one(f"acquire {K}") == "lease"
     for other in (two, three):
-        assert other(f"acquire {K}") == "held"
+        assert other(f"acquire {K}") == "waiting"
         assert other(f"wait {K}") == "waiting"
     one(f"release {K} {told}")
     assert [other.answer() for other in (two, three)] == [told] * 2
-    assert neighbours()(f"acquire {K}") == ("alone" if told == "alone" else "lease")
+    assert neighbours()(f"acquire {K}") == ("give_up" if told == "give_up" else "lease")
 
 
 def test_who_had_missed_it_before_it_was_stored_looks_again_once(neighbours: Callable[[], Neighbour]) -> None:
@@ -97,11 +98,11 @@ def test_who_had_missed_it_before_it_was_stored_looks_again_once(neighbours: Cal
     assert two(f"get {K}") == "-"
     assert one(f"acquire {K}") == "lease"
     one(f"put {K} fetched")
-    one(f"release {K} free")
+    one(f"release {K} done")
     one("flush")
-    assert two(f"acquire {K}") == "free"
+    assert two(f"acquire {K}") == "done"
     assert two(f"acquire {K}") == "lease"
-    two(f"release {K} free")
+    two(f"release {K} done")
     assert two(f"acquire {K}") == "lease", "its own note is no news to it"
 
 
@@ -112,8 +113,8 @@ def test_a_slow_disk_does_not_keep_the_others_waiting(folder: Path, loop: Loop) 
     one._submit(Then(is_writing_again.wait))
     one.put(make_entry(KEY))
     one.leases.release(lease)
-    assert acquired(two, KEY) is Verdict.HELD
-    assert loop.result(lambda done: two.leases.wait(KEY, b"", done)) is Verdict.WITHOUT
+    assert acquired(two, KEY) is LockStatus.WAITING
+    assert loop.result(lambda done: two.leases.wait(KEY, b"", done)) is LockStatus.TRANSIENT_ERROR
     assert isinstance(acquired(two, KEY), Lease)
     is_writing_again.set()
 
@@ -122,7 +123,7 @@ def test_all_who_had_missed_it_at_the_same_time_look_again(folder: Path, loop: L
     one, two = disk(folder, loop), disk(folder, loop)
     before = monotonic()
     one.leases.release(acquired(one, KEY))
-    assert [acquired(two, KEY, before) for _ in range(3)] == [Verdict.FREE] * 3
+    assert [acquired(two, KEY, before) for _ in range(3)] == [LockStatus.DONE] * 3
     assert isinstance(acquired(two, KEY), Lease), "this one has looked up since"
     one.close()
     two.close()
@@ -136,7 +137,7 @@ def test_a_lease_is_given_up_only_when_what_was_put_is_written(folder: Path, loo
         assert isinstance(lease, Lease)
         one.put(make_entry(key, b"x" * 3000))  # a file, and then a row
         one.leases.release(lease)
-        while isinstance(answer := acquired(two, key), Verdict) and answer is Verdict.HELD:
+        while isinstance(answer := acquired(two, key), LockStatus) and answer is LockStatus.WAITING:
             loop.once(0.0)
         assert loop.result(lambda done, key=key: two.lookup(key, done)), n
         if isinstance(answer, Lease):
@@ -148,14 +149,14 @@ def test_a_lease_is_given_up_only_when_what_was_put_is_written(folder: Path, loo
 def test_who_cannot_write_lets_the_others_go_at_once(folder: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = disk(folder, loop), disk(folder, loop)
     lease = acquired(one, KEY)
-    assert acquired(two, KEY) is Verdict.HELD
-    told: list[Verdict] = []
+    assert acquired(two, KEY) is LockStatus.WAITING
+    told: list[LockStatus] = []
     two.leases.wait(KEY, b"", told.append)
     monkeypatch.setattr(one._writer, "_committed", lambda batch: False)
     one.put(make_entry(KEY))
     one.leases.release(lease)
     loop.until(lambda: told)
-    assert told == [Verdict.WITHOUT]
+    assert told == [LockStatus.TRANSIENT_ERROR]
     monkeypatch.undo()
     one.close()
     two.close()
@@ -169,9 +170,9 @@ def test_what_is_released_and_asked_for_again_meanwhile_stays_with_its_process(f
     again = acquired(one, KEY)
     assert isinstance(again, Lease)
     loop.result(lambda done: one.flush(lambda: done(True)))
-    assert acquired(two, KEY) is Verdict.HELD
+    assert acquired(two, KEY) is LockStatus.WAITING
     one.leases.release(again)
-    assert isinstance(acquired(two, KEY), Lease | Verdict)
+    assert isinstance(acquired(two, KEY), Lease | LockStatus)
     one.close()
     two.close()
 
@@ -182,9 +183,9 @@ def test_after_two_minutes_an_unshareable_key_may_be_shareable_again(
     now = 1_900_000_000.0
     monkeypatch.setattr(disk_leases, "time", lambda: now)
     one, two = disk(folder, loop), disk(folder, loop)
-    one.leases.release(acquired(one, KEY), Verdict.ALONE)
+    one.leases.release(acquired(one, KEY), LockStatus.GIVE_UP)
     now += 119
-    assert acquired(two, KEY) is Verdict.ALONE
+    assert acquired(two, KEY) is LockStatus.GIVE_UP
     now += 2
     assert isinstance(acquired(two, KEY), Lease)
     now -= 10_000  # somebody has put the clock back
@@ -195,10 +196,10 @@ def test_after_two_minutes_an_unshareable_key_may_be_shareable_again(
 
 def test_notes_of_other_keys_say_nothing(tmp_path: Path) -> None:
     notes = Notes(tmp_path / "notes")
-    notes.note(Verdict.ALONE, 5)
-    assert notes.is_younger(Verdict.ALONE, 5, 10)
-    assert not notes.is_younger(Verdict.ALONE, 5 + 4096, 10)
-    assert not notes.is_younger(Verdict.FREE, 5, 10)
+    notes.note(LockStatus.GIVE_UP, 5)
+    assert notes.is_younger(LockStatus.GIVE_UP, 5, 10)
+    assert not notes.is_younger(LockStatus.GIVE_UP, 5 + 4096, 10)
+    assert not notes.is_younger(LockStatus.DONE, 5, 10)
     notes.close()
 
 
@@ -209,8 +210,8 @@ def test_the_oldest_note_goes_when_a_bucket_is_full(tmp_path: Path, monkeypatch:
     keys = [5 + n * 4096 for n in range(5)]
     for key in (*keys[:4], keys[0], keys[4]):
         now += 0.01
-        notes.note(Verdict.FREE, key)
-    assert [notes.is_younger(Verdict.FREE, key, 10) for key in keys] == [True, False, True, True, True]
+        notes.note(LockStatus.DONE, key)
+    assert [notes.is_younger(LockStatus.DONE, key, 10) for key in keys] == [True, False, True, True, True]
     notes.close()
 
 
@@ -225,9 +226,9 @@ def test_when_locks_fail_everybody_goes_without(
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(byte_locks.OpenFileLocks, method, fail)
-    assert acquired(two, KEY) is (Verdict.HELD if method == "is_taken" else Verdict.WITHOUT)
+    assert acquired(two, KEY) is (LockStatus.WAITING if method == "is_taken" else LockStatus.TRANSIENT_ERROR)
     if method == "is_taken":
-        assert loop.result(lambda done: two.leases.wait(KEY, b"", done)) is Verdict.WITHOUT
+        assert loop.result(lambda done: two.leases.wait(KEY, b"", done)) is LockStatus.TRANSIENT_ERROR
     one.close()
     two.close()
 
@@ -236,7 +237,7 @@ def test_a_folder_without_locks_is_used_all_the_same(folder: Path, loop: Loop) -
     folder.mkdir()
     (folder / "leases").write_text("in the way")
     said: list[str] = []
-    store = DiskStore(folder, DiskLimits(), deliver=loop.deliver, later=loop.later, troubles=Troubles(said.append))
+    store = DiskStore(folder, DiskLimits(), deliver=loop.deliver, later=loop.later, errors=StoreErrors(said.append))
     assert store.leases is None
     assert len(said) == 1
     assert "every process fetches for itself" in said[0]
@@ -259,10 +260,10 @@ def test_nobody_is_told_anything_after_the_end(folder: Path, loop: Loop) -> None
     one = disk(folder, loop)
     two = disk(folder, loop, DiskLimits(leases=LeaseLimits(patience=0.05)))
     assert isinstance(acquired(one, KEY), Lease)
-    told: list[Verdict] = []
+    told: list[LockStatus] = []
     two.leases.wait(KEY, b"", told.append)
     two.close()
-    assert acquired(two, OTHER) is Verdict.WITHOUT
+    assert acquired(two, OTHER) is LockStatus.TRANSIENT_ERROR
     one.close()
     for _ in range(5):
         loop.once(0.03)

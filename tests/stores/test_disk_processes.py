@@ -23,8 +23,8 @@ from tests.stores.backends import (
 )
 from tests.stores.neighbour import Neighbour
 
-from springhouse.stores import operations
-from springhouse.stores.purging import Everything, Keys, Prefix, Purge, Tags
+from springhouse.rules.purging import Everything, Keys, Prefix, Purge, Tags
+from springhouse.stores.disk import operations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,8 +138,8 @@ def test_every_purge_reaches_the_other_memory(folder: Path, loop: Loop, what, is
 
 
 def test_who_misses_too_much_forgets_everything(folder: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("springhouse.stores.writer.PURGES_KEPT", 5)
-    monkeypatch.setattr("springhouse.stores.writer._PRUNED_AT_ONCE", 0)
+    monkeypatch.setattr("springhouse.stores.disk.writer.PURGES_KEPT", 5)
+    monkeypatch.setattr("springhouse.stores.disk.writer._PRUNED_AT_ONCE", 0)
     assert operations.PURGES_KEPT > 5
     one, two = (Tiered(disk(folder, loop), loop) for _ in range(2))
     for _ in range(20):
@@ -181,7 +181,7 @@ def test_two_processes_write_at_the_same_time(folder: Path, loop: Loop, neighbou
         (found,) = store.lookup(b"http://b.test/%d" % number)
         assert content_of(found, loop) == b"n" * (number * 10 + 1)
         assert neighbour(f"get http://a.test/{number}") == "m" * (number * 10)
-    assert store.tier.troubles.counts == {}
+    assert store.tier.errors.counts == {}
     store.close()
     neighbour.end()
     assert audit(folder) == []

@@ -19,8 +19,8 @@ from tests.stores.audit import audit
 from tests.stores.backends import IN_FILE, INLINE, NOW, STREAMED, Loop, Tiered, disk, make_entry, nobody
 from tests.stores.neighbour import Neighbour
 
-from springhouse.stores.leasing import Lease, Verdict
-from springhouse.stores.purging import Everything, Keys, Prefix, Purge
+from springhouse.rules.purging import Everything, Keys, Prefix, Purge
+from springhouse.stores.leases import Lease, LockStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -158,7 +158,7 @@ def test_the_folder_is_made_anew_and_purges_hold(folder: Path, loop: Loop, how: 
     began = time.monotonic()
     store.close()
     assert time.monotonic() - began < 2
-    assert store.tier.troubles.counts["bug"] == 0
+    assert store.tier.errors.counts["bug"] == 0
     assert [fault for fault in audit(folder) if "of nobody" not in fault] == []
 
 
@@ -197,8 +197,8 @@ def test_who_waits_for_a_lease_of_a_folder_that_is_removed_is_told(
 ) -> None:
     store = disk(folder, loop)
     assert neighbour(f"acquire {KEY.decode()}") == "lease"
-    assert store.leases.acquire(KEY, b"", nobody, since=time.monotonic()) is Verdict.HELD
-    told: list[Verdict] = []
+    assert store.leases.acquire(KEY, b"", nobody, since=time.monotonic()) is LockStatus.WAITING
+    told: list[LockStatus] = []
     for _ in range(20):
         store.leases.wait(KEY, b"", told.append)
     remove(folder)
@@ -312,5 +312,5 @@ def test_whatever_is_removed_whenever_everything_is_answered_once(folder: Path, 
     assert {name: times for name, times in asked.answers.items() if times != 1} == {}
     store = Tiered(tier, loop)
     until_it_works(store)
-    assert tier.troubles.counts["bug"] == 0
+    assert tier.errors.counts["bug"] == 0
     store.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from springhouse.stores.eviction import Node, Sieve
+from springhouse.stores.memory.eviction import Node, Sieve
 
 
 class Named(Node):

@@ -8,16 +8,16 @@ import pytest
 from tests.stores.backends import NOW, make_entry
 
 from springhouse.rules.options import Options
+from springhouse.rules.purging import Everything, Keys, Prefix, Purge, Tags
+from springhouse.stores.errors import StoreErrors
 from springhouse.stores.layered import REST, LayeredStore
-from springhouse.stores.memory import MemoryStore
-from springhouse.stores.purging import Everything, Keys, Prefix, Purge, Tags
-from springhouse.stores.troubles import Troubles
+from springhouse.stores.memory.records import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from springhouse.rules.entry import Entry
-    from springhouse.stores.purging import Held
+    from springhouse.rules.purging import Held
     from springhouse.stores.tier import Found, News, Purged, Told
 
 KEY, OTHER = b"http://a.test/1", b"http://a.test/2"
@@ -42,7 +42,7 @@ class SlowTier:
     """A tier that keeps what it is asked, and is made to answer by hand."""
 
     def __init__(self) -> None:
-        self.troubles = Troubles(lambda text: None)
+        self.errors = StoreErrors(lambda text: None)
         self.lookups: list[tuple[bytes, Found]] = []
         self.puts: list[Entry] = []
         self.replaced: list[tuple[Entry, Entry]] = []
@@ -163,7 +163,7 @@ def test_what_the_tier_has_is_found_once_and_is_in_memory_then(store: LayeredSto
     again = Asked(store)
     assert again == [(entry,)]
     assert again.was_at_once
-    assert store.records[KEY].hot is not None, "the next plain hit needs no thought"
+    assert store.records[KEY].prepared is not None, "the next plain hit needs no thought"
 
 
 def test_what_comes_from_after_now_is_to_be_validated_here_and_in_the_tier(store: LayeredStore, tier: SlowTier) -> None:
@@ -352,7 +352,7 @@ def test_news_that_does_not_come_lets_requests_go_to_the_origin(
     assert late.was_at_once
     tier.tell()
     assert not Asked(store).was_at_once
-    assert tier.troubles.counts == {"slow": 1}
+    assert tier.errors.counts == {"slow": 1}
 
 
 # A tier that does not answer.
@@ -396,7 +396,7 @@ def test_lookups_that_are_answered_leave_no_timer_behind(store: LayeredStore, ti
     assert len(time.timers) == 1
     time.go(PATIENCE)
     assert time.timers == []
-    assert tier.troubles.counts == {}
+    assert tier.errors.counts == {}
 
 
 def test_what_memory_may_use_is_memorys(store: LayeredStore) -> None:

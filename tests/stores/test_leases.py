@@ -12,11 +12,12 @@ from tests.stores.backends import make_entry
 from tests.stores.redis_backend import PATIENT, acquired, asked, eventually, node, unique
 from tests.support.redis_server import keys_without_expiry
 
-from springhouse.stores import disk_leases, redis_leases
-from springhouse.stores.disk import DiskLimits, DiskStore
-from springhouse.stores.leasing import Lease, Verdict
-from springhouse.stores.redis import RedisLimits
-from springhouse.stores.troubles import Troubles
+from springhouse.stores.disk import leases as disk_leases
+from springhouse.stores.disk.tier import DiskLimits, DiskStore
+from springhouse.stores.errors import StoreErrors
+from springhouse.stores.leases import Lease, LockStatus
+from springhouse.stores.redis import leases as redis_leases
+from springhouse.stores.redis.tier import RedisLimits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -57,7 +58,7 @@ async def disk_node(folder: Path, limits: DiskLimits) -> AsyncIterator[DiskStore
     loop = asyncio.get_running_loop()
     said: list[str] = []
     store = DiskStore(
-        folder, limits, deliver=loop.call_soon_threadsafe, later=loop.call_later, troubles=Troubles(said.append)
+        folder, limits, deliver=loop.call_soon_threadsafe, later=loop.call_later, errors=StoreErrors(said.append)
     )
     try:
         yield store
@@ -90,7 +91,7 @@ def test_exactly_one_of_many_gets_it(fleet: Fleet) -> None:
                 key = b"http://a.test/%d" % n
                 answers = await asyncio.gather(*(acquired(store, key) for store in stores))
                 assert sum(isinstance(answer, Lease) for answer in answers) == 1
-                assert answers.count(Verdict.HELD) == 7
+                assert answers.count(LockStatus.WAITING) == 7
 
     asyncio.run(test())
 
@@ -100,17 +101,17 @@ def test_who_has_it_gets_no_other(fleet: Fleet) -> None:
         async with AsyncExitStack() as stack:
             one, two = await fleet(stack, 2)
             lease = await acquired(one, KEY)
-            assert await acquired(one, KEY) is Verdict.WITHOUT
+            assert await acquired(one, KEY) is LockStatus.TRANSIENT_ERROR
             assert isinstance(await acquired(two, OTHER), Lease)
-            assert await acquired(two, KEY) is Verdict.HELD
+            assert await acquired(two, KEY) is LockStatus.WAITING
             one.leases.release(lease)
             await asked(one.flush)
-            assert await asked(two.leases.wait, KEY, b"") is Verdict.FREE
+            assert await asked(two.leases.wait, KEY, b"") is LockStatus.DONE
             heir = await acquired(two, KEY)
             assert isinstance(heir, Lease)
             one.leases.release(lease)  # again: it is another's by now
             await asked(one.flush)
-            assert await acquired(one, KEY) is Verdict.HELD
+            assert await acquired(one, KEY) is LockStatus.WAITING
 
     asyncio.run(test())
 
@@ -124,19 +125,19 @@ def test_variants_of_a_key_are_fetched_side_by_side(fleet: Fleet) -> None:
             assert isinstance(await acquired(one, KEY, variant=b"2"), Lease)
             assert isinstance(await acquired(two, KEY, variant=b"3"), Lease)
             assert isinstance(await acquired(two, KEY), Lease)
-            assert await acquired(two, KEY, variant=b"1") is Verdict.HELD
+            assert await acquired(two, KEY, variant=b"1") is LockStatus.WAITING
             lease.entry = make_entry(KEY)
             one.put(lease.entry)
             one.leases.release(lease)
-            assert await asked(two.leases.wait, KEY, b"1") is Verdict.FREE
+            assert await asked(two.leases.wait, KEY, b"1") is LockStatus.DONE
             assert await asked(two.lookup, KEY)
-            assert await acquired(two, KEY, variant=b"2") is Verdict.HELD
+            assert await acquired(two, KEY, variant=b"2") is LockStatus.WAITING
 
     asyncio.run(test())
 
 
-@pytest.mark.parametrize("told", [Verdict.FREE, Verdict.WITHOUT])
-def test_nobody_waits_for_who_has_it_next(fleet: Fleet, told: Verdict) -> None:
+@pytest.mark.parametrize("told", [LockStatus.DONE, LockStatus.TRANSIENT_ERROR])
+def test_nobody_waits_for_who_has_it_next(fleet: Fleet, told: LockStatus) -> None:
     async def test() -> None:
         async with AsyncExitStack() as stack:
             one, two, three = await fleet(stack, 3, patience=15)
@@ -146,8 +147,8 @@ def test_nobody_waits_for_who_has_it_next(fleet: Fleet, told: Verdict) -> None:
             one.leases.release(lease, told)
             while not isinstance(await acquired(three, KEY), Lease):
                 await asyncio.sleep(0)
-            assert await waiting in (told, Verdict.FREE)  # who looks late hears less
-            assert await acquired(two, KEY) is Verdict.HELD
+            assert await waiting in (told, LockStatus.DONE)  # who looks late hears less
+            assert await acquired(two, KEY) is LockStatus.WAITING
 
     asyncio.run(test())
 
@@ -166,7 +167,7 @@ def test_who_looked_it_up_before_it_was_stored_looks_again(fleet: Fleet, is_held
             one.put(make_entry(KEY))
             one.leases.release(lease)
             await asked(one.flush)
-            assert await acquired(two, KEY, since) is Verdict.FREE
+            assert await acquired(two, KEY, since) is LockStatus.DONE
             since = monotonic()
             assert await asked(two.lookup, KEY)
             assert isinstance(await acquired(two, KEY, since), Lease), "it has seen that, and wants something else"
@@ -182,9 +183,9 @@ async def fetch(store: Tier, origin: list[bytes], key: bytes, seconds: float) ->
         if found:
             return bytes(found[0].content)
         answer = await acquired(store, key, since)
-        if answer is Verdict.HELD:
+        if answer is LockStatus.WAITING:
             answer = await asked(store.leases.wait, key, b"")
-        if answer is Verdict.FREE:
+        if answer is LockStatus.DONE:
             continue
         origin.append(key)
         await asyncio.sleep(seconds)
@@ -228,9 +229,9 @@ def test_nobody_waits_for_a_key_that_is_not_shareable(fleet: Fleet) -> None:
             waiting = asyncio.create_task(asked(two.leases.wait, KEY, b""))
             await asyncio.sleep(0.05)
             assert not waiting.done()
-            one.leases.release(lease, Verdict.ALONE)
-            assert await waiting is Verdict.ALONE
-            assert await acquired(two, KEY) is Verdict.ALONE
+            one.leases.release(lease, LockStatus.GIVE_UP)
+            assert await waiting is LockStatus.GIVE_UP
+            assert await acquired(two, KEY) is LockStatus.GIVE_UP
             assert isinstance(await acquired(two, OTHER), Lease)
 
     asyncio.run(test())
@@ -243,15 +244,15 @@ def test_who_waits_for_one_that_fails_tries_at_once_and_the_next_may_wait_again(
             lease = await acquired(one, KEY)
             waiting = [asyncio.create_task(asked(store.leases.wait, KEY, b"")) for store in (two, three)]
             await asyncio.sleep(0.05)
-            one.leases.release(lease, Verdict.WITHOUT)
-            assert await asyncio.gather(*waiting) == [Verdict.WITHOUT] * 2
+            one.leases.release(lease, LockStatus.TRANSIENT_ERROR)
+            assert await asyncio.gather(*waiting) == [LockStatus.TRANSIENT_ERROR] * 2
             lease = await acquired(two, KEY)
             assert isinstance(lease, Lease)
             later = asyncio.create_task(asked(three.leases.wait, KEY, b""))
             await asyncio.sleep(0.05)
             two.put(make_entry(KEY))
             two.leases.release(lease)
-            assert await later is Verdict.FREE
+            assert await later is LockStatus.DONE
             assert await asked(three.lookup, KEY)
 
     asyncio.run(test())
@@ -262,7 +263,7 @@ def test_who_has_waited_long_enough_goes_on_without(fleet: Fleet) -> None:
         async with AsyncExitStack() as stack:
             one, two = await fleet(stack, 2, patience=0.1)
             assert isinstance(await acquired(one, KEY), Lease)
-            assert await asked(two.leases.wait, KEY, b"") is Verdict.WITHOUT
+            assert await asked(two.leases.wait, KEY, b"") is LockStatus.TRANSIENT_ERROR
 
     asyncio.run(test())
 
@@ -272,9 +273,9 @@ def test_waiting_can_be_given_up(fleet: Fleet) -> None:
         async with AsyncExitStack() as stack:
             one, two = await fleet(stack, 2)
             lease = await acquired(one, KEY)
-            told: list[Verdict] = []
+            told: list[LockStatus] = []
             stop = two.leases.wait(KEY, b"", told.append)
-            second: list[Verdict] = []
+            second: list[LockStatus] = []
             two.leases.wait(KEY, b"", second.append)
             await asyncio.sleep(0.02)
             stop()
@@ -293,7 +294,7 @@ def test_who_leaves_gives_its_leases_up(fleet: Fleet) -> None:
                 (one,) = await fleet(until_it_leaves, 1)
                 assert isinstance(await acquired(one, KEY), Lease)
                 waiting = asyncio.create_task(asked(two.leases.wait, KEY, b""))
-            assert await waiting is Verdict.FREE
+            assert await waiting is LockStatus.DONE
             assert isinstance(await acquired(two, KEY), Lease)
 
     asyncio.run(test())

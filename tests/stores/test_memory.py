@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.support.heads import get, stored
 
-from springhouse.exchange.hit import Hot, HotVariants
+from springhouse.exchange.hit import PreparedReply, PreparedVariants
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
-from springhouse.stores.memory import MemoryStore, Record, cost_of
-from springhouse.stores.purging import Everything, Keys, Purge, Tags
+from springhouse.rules.purging import Everything, Keys, Purge, Tags
+from springhouse.stores.memory.records import MemoryStore, Record, cost_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,7 +231,9 @@ def test_what_is_hot_survives_a_flood() -> None:
     assert all(store.lookup(key) for key in hot)
 
 
-@pytest.mark.parametrize(("variants", "guard"), [([0], Hot), ([1], HotVariants), ([0, 1], HotVariants)])
+@pytest.mark.parametrize(
+    ("variants", "guard"), [([0], PreparedReply), ([1], PreparedVariants), ([0, 1], PreparedVariants)]
+)
 def test_the_guard_is_made_at_the_first_lookup_and_anew_after_every_change(
     variants: list[int], guard: type[object]
 ) -> None:
@@ -240,14 +242,14 @@ def test_the_guard_is_made_at_the_first_lookup_and_anew_after_every_change(
         store.put(entry_for(KEYS[0], variant))
     record = store.records[KEYS[0]]
     assert isinstance(record, Record)
-    assert record.hot is None
+    assert record.prepared is None
     old = store.lookup(KEYS[0])[0]
-    made = record.hot
+    made = record.prepared
     assert isinstance(made, guard)
     store.lookup(KEYS[0])
-    assert record.hot is made, "kept"
+    assert record.prepared is made, "kept"
     store.replace(old, copy(old))
-    assert record.hot is None, "it would answer with the old one"
+    assert record.prepared is None, "it would answer with the old one"
 
 
 def test_purging_everything() -> None:

@@ -12,15 +12,15 @@ from tests.stores.backends import STREAMED, Layered, Loop, layered_disk, make_en
 from tests.stores.redis_backend import redis_tier
 from tests.support.redis_server import RedisServer, redis_server, shared_redis
 
+from springhouse.rules.purging import Everything, Keys, Prefix, Purge, Receipt, Tags
 from springhouse.stores import layered
-from springhouse.stores.operations import Then
-from springhouse.stores.purging import Everything, Keys, Prefix, Purge, Receipt, Tags
+from springhouse.stores.disk.operations import Then
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from springhouse.stores.purging import Selection
+    from springhouse.rules.purging import Selection
 
 __all__ = ["redis_server", "shared_redis"]
 

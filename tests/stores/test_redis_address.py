@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from springhouse.stores.redis_address import Address, BadAddress
+from springhouse.stores.redis.address import Address, BadAddress
 
 GOOD = [
     ("redis://localhost", Address(hosts=(("localhost", 6379),))),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from springhouse.stores.redis_breaker import LONGEST, Breaker
+from springhouse.stores.redis.breaker import LONGEST, Breaker
 
 
 def opened(at: float = 100.0) -> Breaker:

@@ -10,10 +10,10 @@ from tests.stores.backends import make_entry, nobody
 from tests.stores.redis_backend import PATIENT, acquired, asked, content_of, eventually, node, unique
 from tests.support.redis_server import RedisCluster, keys_without_expiry
 
-from springhouse.stores.leasing import Lease, Verdict
-from springhouse.stores.purging import Everything, Keys, Prefix, Purge, Tags
-from springhouse.stores.redis import RedisLimits
-from springhouse.stores.redis_link import LinkLimits
+from springhouse.rules.purging import Everything, Keys, Prefix, Purge, Tags
+from springhouse.stores.leases import Lease, LockStatus
+from springhouse.stores.redis.link import LinkLimits
+from springhouse.stores.redis.tier import RedisLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,12 +67,12 @@ def test_a_stream_and_a_lease_in_a_cluster(cluster: RedisCluster) -> None:
             for n in range(6):
                 lease = await acquired(one, key(n))
                 assert isinstance(lease, Lease)
-                assert await acquired(two, key(n)) is Verdict.HELD
+                assert await acquired(two, key(n)) is LockStatus.WAITING
                 arriving = one.arrive(key(n), nobody)
                 arriving.write(b"x" * 2_000_000)
                 arriving.commit(make_entry(key(n), b""))
                 one.leases.release(lease)
-                assert await asked(two.leases.wait, key(n), b"") is Verdict.FREE
+                assert await asked(two.leases.wait, key(n), b"") is LockStatus.DONE
                 (entry,) = await asked(two.lookup, key(n))
                 assert await content_of(entry) == b"x" * 2_000_000
             assert one.refusals == {}
@@ -169,6 +169,6 @@ def test_patience_of_a_real_fleet(cluster: RedisCluster) -> None:
         async with node(cluster, RedisLimits(link=PATIENT), prefix=unique()) as store:
             found = await asyncio.gather(*(asked(store.lookup, key(n)) for n in range(200)))
             assert set(found) == {()}
-            assert not store.troubles.counts
+            assert not store.errors.counts
 
     asyncio.run(test())

@@ -12,14 +12,14 @@ from tests.stores.redis_backend import PATIENT, asked, eventually, node, unique
 from tests.support.redis_server import keys_without_expiry
 
 from springhouse.http.memo import BOUNDS, held
-from springhouse.stores.purging import Everything, Groups, Keys, Prefix, Purge, Tags
-from springhouse.stores.redis import RedisLimits
-from springhouse.stores.redis_log import ALL, LogLimits
+from springhouse.rules.purging import Everything, Groups, Keys, Prefix, Purge, Tags
+from springhouse.stores.redis.log import ALL, LogLimits
+from springhouse.stores.redis.tier import RedisLimits
 
 if TYPE_CHECKING:
     from tests.support.redis_server import RedisServer
 
-    from springhouse.stores.redis import RedisStore
+    from springhouse.stores.redis.tier import RedisStore
 
 KEY, OTHER = b"http://a.test/", b"http://a.test/other"
 LIMITS = RedisLimits(link=PATIENT, log=LogLimits(alive=1.0, every=0.2))

@@ -12,12 +12,12 @@ import pytest
 from tests.stores.backends import NOW, make_entry
 from tests.stores.redis_backend import PATIENT, acquired, asked, content_of, eventually, node, unique
 
-from springhouse.stores.leasing import Lease, Verdict
-from springhouse.stores.purging import Everything, Keys, Prefix, Purge, Tags
-from springhouse.stores.redis import RedisLimits, RedisStore
-from springhouse.stores.redis_link import LinkLimits
-from springhouse.stores.redis_log import LogLimits
-from springhouse.stores.troubles import Troubles
+from springhouse.rules.purging import Everything, Keys, Prefix, Purge, Tags
+from springhouse.stores.errors import StoreErrors
+from springhouse.stores.leases import Lease, LockStatus
+from springhouse.stores.redis.link import LinkLimits
+from springhouse.stores.redis.log import LogLimits
+from springhouse.stores.redis.tier import RedisLimits, RedisStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,7 +118,7 @@ async def stock(store: RedisStore) -> None:
     await asked(store.purge, Purge(Keys((SMALL,))))
     await asked(store.purge, Purge(Prefix(b"http://a.test/")))
     await put_all(store, b"1")
-    for told in (None, Verdict.ALONE, Verdict.WITHOUT):
+    for told in (None, LockStatus.GIVE_UP, LockStatus.TRANSIENT_ERROR):
         lease = await acquired(store, b"http://a.test/" + os.urandom(4).hex().encode())
         assert isinstance(lease, Lease)
         if told is not None:
@@ -178,13 +178,13 @@ async def survives(server: RedisServer, how: Callable[[Any, bytes], None], which
                 )
                 assert await becomes_stored(store, make_entry(SMALL, b"2" * 500, at=NOW + 1)), (
                     store.refusals,
-                    store.troubles.counts,
+                    store.errors.counts,
                 )
                 receipt = await asyncio.wait_for(asked(store.purge, Purge(Everything())), 3)
                 assert receipt.failure == ""
                 assert await contents(store, SMALL) == set()
             await eventually(lambda: store.is_following)
-            assert store.troubles.counts["bug"] == 0
+            assert store.errors.counts["bug"] == 0
         client.unlink(*client.scan_iter(prefix + "*", count=1000))
 
 
@@ -226,7 +226,7 @@ def test_whatever_is_replied_everything_is_answered(reply: bytes) -> None:
         url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         link = LinkLimits(patience=0.2, limit=0.3, rest=0.05)
         log = LogLimits(alive=0.1, every=0.1)
-        store = RedisStore(url, RedisLimits(link=link, log=log, inline_max=2_000), troubles=Troubles(lambda _: None))
+        store = RedisStore(url, RedisLimits(link=link, log=log, inline_max=2_000), errors=StoreErrors(lambda _: None))
         for _ in range(3):
             store.put(make_entry(SMALL, b"x" * 500, tags=(b"red",)))
             store.put(make_entry(LARGE, b"x" * 5_000))
@@ -238,7 +238,7 @@ def test_whatever_is_replied_everything_is_answered(reply: bytes) -> None:
                 assert (await asked(store.purge, Purge(Tags((b"red",))), dry_run=dry_run)).failure != ""
             await asked(store.catch_up)
             await asked(store.flush)
-        assert store.troubles.counts["bug"] == 0
+        assert store.errors.counts["bug"] == 0
         await asyncio.wait_for(store.aclose(), 5)
         server.close()
 

@@ -9,8 +9,8 @@ import pytest
 from redis.cluster import key_slot
 from tests.stores.backends import NOW, make_entry
 
-from springhouse.stores.purging import Everything, Groups, Keys, Prefix, Tags
-from springhouse.stores.redis_layout import BUCKETS, Layout, Lifetimes, stamp_of, tags, variant_of
+from springhouse.rules.purging import Everything, Groups, Keys, Prefix, Tags
+from springhouse.stores.redis.layout import BUCKETS, Layout, Lifetimes, stamp_of, tags, variant_of
 
 LAYOUT = Layout("p:")
 LIFETIMES = Lifetimes(revalidation=1000.0, grace=10.0, longest=50_000.0)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from tests.stores.backends import make_entry, nobody
 from tests.stores.redis_backend import PATIENT, acquired, asked, eventually, node, unique
 
-from springhouse.stores.leasing import Lease, Verdict
-from springhouse.stores.redis import RedisLimits
-from springhouse.stores.redis_leases import LeaseLimits
+from springhouse.stores.leases import Lease, LockStatus
+from springhouse.stores.redis.leases import LeaseLimits
+from springhouse.stores.redis.tier import RedisLimits
 
 if TYPE_CHECKING:
     from tests.support.redis_server import RedisServer
 
-    from springhouse.stores.redis import RedisStore
+    from springhouse.stores.redis.tier import RedisStore
 
 KEY = b"http://a.test/"
 SHORT = RedisLimits(link=PATIENT, leases=LeaseLimits(lease=0.3, patience=5.0, look=0.02))
@@ -35,8 +35,8 @@ def test_a_dead_leader_is_replaced_and_what_it_still_brings_is_refused(shared_re
             assert isinstance(first, Lease)
             assert dead.leases._keeper is not None
             dead.leases._keeper.cancel()  # it is asleep, and extends nothing
-            assert await acquired(heir, KEY) is Verdict.HELD
-            assert await asked(heir.leases.wait, KEY, b"") is Verdict.FREE
+            assert await acquired(heir, KEY) is LockStatus.WAITING
+            assert await asked(heir.leases.wait, KEY, b"") is LockStatus.DONE
             second = await acquired(heir, KEY)
             assert isinstance(second, Lease)
             assert second.token > first.token
@@ -62,7 +62,7 @@ def test_a_late_write_is_refused_by_the_lease_of_its_own_variant(shared_redis: R
             first, other = [await acquired(dead, KEY, variant=variant) for variant in (b"1", b"2")]
             first.entry, other.entry = (make_entry(KEY, content) for content in (b"old", b"in time"))
             dead.leases._keeper.cancel()
-            assert await asked(heir.leases.wait, KEY, b"1") is Verdict.FREE
+            assert await asked(heir.leases.wait, KEY, b"1") is LockStatus.DONE
             assert isinstance(await acquired(heir, KEY, variant=b"1"), Lease)
             dead.put(other.entry)
             dead.put(first.entry)
@@ -80,7 +80,7 @@ def test_a_late_write_is_refused_even_before_its_heir_has_stored_anything(shared
             dead, heir = await nodes(stack, shared_redis, 2, SHORT)
             assert isinstance(await acquired(dead, KEY), Lease)
             dead.leases._keeper.cancel()
-            assert await asked(heir.leases.wait, KEY, b"") is Verdict.FREE
+            assert await asked(heir.leases.wait, KEY, b"") is LockStatus.DONE
             assert isinstance(await acquired(heir, KEY), Lease)
             large = dead.arrive(KEY, nobody)
             large.write(b"x" * 2**20)
@@ -110,7 +110,7 @@ def test_a_lease_that_is_never_released_ends(shared_redis: RedisServer) -> None:
         async with AsyncExitStack() as stack:
             one, two = await nodes(stack, shared_redis, 2, forgetful)
             lease = await acquired(one, KEY)
-            assert await asked(two.leases.wait, KEY, b"") is Verdict.FREE
+            assert await asked(two.leases.wait, KEY, b"") is LockStatus.DONE
             assert lease.is_lost
             assert one.leases.of(make_entry(KEY)) is None
             assert isinstance(await acquired(two, KEY), Lease)
@@ -123,8 +123,8 @@ def test_without_redis_everybody_fetches(redis_server: RedisServer) -> None:
         async with node(redis_server, SHORT) as store:
             lease = await acquired(store, KEY)
             redis_server.kill()
-            assert await acquired(store, b"http://a.test/2") is Verdict.WITHOUT
-            assert await asked(store.leases.wait, b"http://a.test/2", b"") is Verdict.WITHOUT
+            assert await acquired(store, b"http://a.test/2") is LockStatus.TRANSIENT_ERROR
+            assert await asked(store.leases.wait, b"http://a.test/2", b"") is LockStatus.TRANSIENT_ERROR
             store.leases.release(lease)
             await asked(store.flush)
             assert store.leases.of(make_entry(KEY)) is None

@@ -14,9 +14,9 @@ from tests.stores.test_contract_model import KEYS, Model
 from tests.support.examples import examples
 from tests.support.redis_server import keys_without_expiry
 
+from springhouse.rules.purging import labels_of
 from springhouse.stores.codec import Codec
-from springhouse.stores.purging import labels_of
-from springhouse.stores.redis_layout import Layout, variant_of
+from springhouse.stores.redis.layout import Layout, variant_of
 
 if TYPE_CHECKING:
     from pathlib import Path

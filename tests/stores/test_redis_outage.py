@@ -10,11 +10,11 @@ import pytest
 from tests.stores.backends import make_entry, nobody
 from tests.stores.redis_backend import PATIENT, asked, content_of, eventually, node
 
-from springhouse.stores.purging import Everything, Keys, Purge, Tags
-from springhouse.stores.redis import RedisLimits, RedisStore
-from springhouse.stores.redis_contents import RedisContent
-from springhouse.stores.redis_link import LinkLimits
-from springhouse.stores.troubles import Troubles
+from springhouse.rules.purging import Everything, Keys, Purge, Tags
+from springhouse.stores.errors import StoreErrors
+from springhouse.stores.redis.contents import RedisContent
+from springhouse.stores.redis.link import LinkLimits
+from springhouse.stores.redis.tier import RedisLimits, RedisStore
 
 if TYPE_CHECKING:
     from tests.support.redis_server import RedisServer
@@ -71,7 +71,7 @@ def test_redis_is_killed_under_load_and_given_back(redis_server: RedisServer) ->
                 await eventually(lambda: store.is_up)
                 await eventually(lambda hits=hits: load.hits > hits + 300)
             assert max(load.waits) < 0.1 + 0.15
-            assert store.troubles.counts["away"] > 0
+            assert store.errors.counts["away"] > 0
 
     asyncio.run(test())
 
@@ -116,7 +116,7 @@ def test_content_that_takes_too_long_is_found_as_a_stream(
             assert isinstance(entry.content, RedisContent)
             assert await content_of(entry) == b"x" * 500_000
             assert store.is_up
-            assert not store.troubles.counts
+            assert not store.errors.counts
 
     asyncio.run(test())
 
@@ -154,7 +154,7 @@ def test_redis_out_of_memory_still_answers(redis_server: RedisServer) -> None:
             for n in range(20):
                 store.put(make_entry(key(n), b"x" * 500_000))
             await asked(store.flush)
-            assert store.troubles.counts["memory"] > 0
+            assert store.errors.counts["memory"] > 0
             assert len(await asked(store.lookup, KEY)) == 1
             assert store.is_up
             client.config_set("maxmemory", 0)
@@ -174,7 +174,7 @@ def test_redis_that_may_only_be_read_still_answers(redis_server: RedisServer) ->
             client.replicaof("127.0.0.1", 1)
             store.put(make_entry(key(1)))
             await asked(store.flush)
-            assert store.troubles.counts["readonly"] > 0
+            assert store.errors.counts["readonly"] > 0
             assert store.is_up
             client.replicaof("NO", "ONE")
             store.put(make_entry(key(1)))
@@ -232,7 +232,7 @@ def test_too_many_owed_purges_become_one_of_everything(redis_server: RedisServer
 def test_a_store_that_never_reaches_redis_can_be_used_and_closed() -> None:
     async def test() -> None:
         said: list[str] = []
-        store = RedisStore("redis://127.0.0.1:1", HASTY, troubles=Troubles(said.append))
+        store = RedisStore("redis://127.0.0.1:1", HASTY, errors=StoreErrors(said.append))
         store.put(make_entry(KEY))
         assert await asked(store.lookup, KEY) == ()
         assert store.arrive(KEY, nobody) is None

@@ -9,11 +9,11 @@ from tests.stores.backends import NOW, make_entry, nobody
 from tests.stores.redis_backend import PATIENT, asked, content_of, eventually, node, unique
 from tests.support.redis_server import RedisServer, keys_without_expiry
 
+from springhouse.rules.purging import Everything, Purge, Tags
 from springhouse.stores.digests import CHUNK
-from springhouse.stores.purging import Everything, Purge, Tags
-from springhouse.stores.redis import RedisLimits, RedisStore
-from springhouse.stores.redis_layout import Layout, Lifetimes, variant_of
-from springhouse.stores.troubles import Troubles
+from springhouse.stores.errors import StoreErrors
+from springhouse.stores.redis.layout import Layout, Lifetimes, variant_of
+from springhouse.stores.redis.tier import RedisLimits, RedisStore
 
 KEY = b"http://a.test/"
 LARGE = bytes(range(256)) * 4096 * 3
@@ -107,7 +107,7 @@ def test_memory_for_what_waits_to_be_written_is_bounded(shared_redis: RedisServe
             for n in range(20):
                 store.put(make_entry(b"http://a.test/%d" % n, LARGE[: 2**20]))
             assert store._waiting <= limits.waiting_max
-            assert store.troubles.counts["crowded"] == 16, "heads and keys count, too"
+            assert store.errors.counts["crowded"] == 16, "heads and keys count, too"
             assert store.arrive(KEY, nobody) is None
             await asked(store.flush)
             assert store._waiting == 0
@@ -188,7 +188,7 @@ def test_a_hostile_record_is_a_miss_and_is_superseded(shared_redis: RedisServer,
             await asked(store.flush)
             spoil(shared_redis, prefix, b":r", record)
             await is_missed(store)
-            assert store.troubles.counts["damaged"] == 1
+            assert store.errors.counts["damaged"] == 1
 
     asyncio.run(test())
 
@@ -338,7 +338,7 @@ def test_an_entry_whose_index_was_evicted_is_not_found(shared_redis: RedisServer
 async def refused(url: str, limits: RedisLimits | None = None) -> list[str]:
     """Return what is said about a server that does not let us in."""
     said: list[str] = []
-    store = RedisStore(url, limits or RedisLimits(link=PATIENT), troubles=Troubles(said.append))
+    store = RedisStore(url, limits or RedisLimits(link=PATIENT), errors=StoreErrors(said.append))
     await eventually(lambda: said)
     assert not store.is_up
     assert await asked(store.lookup, KEY) == ()

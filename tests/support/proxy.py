@@ -12,7 +12,7 @@ from tests.support.loops import PATIENCE_S, LoopFactory, LoopThread, uvloop_or_a
 
 from springhouse.engine.clock import wall
 from springhouse.server.listener import Server
-from springhouse.server.running import limits_of
+from springhouse.server.single_process import limits_of
 from springhouse.service import engine_of, names_of
 from springhouse.settings import Settings
 

@@ -14,10 +14,10 @@ import socket
 import sys
 from pathlib import Path
 
+from springhouse.rules.purging import Everything, Prefix, Purge, Receipt
 from springhouse.server.channel import Drain, Listening, Serve, Start, Unable
-from springhouse.server.fleet import Answer
+from springhouse.server.peers import Answer
 from springhouse.server.worker import Orders
-from springhouse.stores.purging import Everything, Prefix, Purge, Receipt
 
 
 class Script:

@@ -215,7 +215,11 @@ ABSOLUTE = [
     ("a path", to(b"GET http://ours.test/a?b HTTP/1.1"), (b"/a?b", b"ours.test")),
     ("no path", to(b"GET http://ours.test HTTP/1.1"), (b"/", b"ours.test")),
     ("a query only", to(b"GET http://ours.test?b HTTP/1.1"), (b"/?b", b"ours.test")),
-    ("it counts, not Host", to(b"GET HTTP://Ours.Test/ HTTP/1.1", host=b"Host: else.test"), (b"/", b"ours.test")),
+    (
+        "it counts, not Host",
+        to(b"GET HTTP://Ours.Test/ HTTP/1.1", host=b"Host: else.test"),
+        (b"/", b"ours.test"),
+    ),
     ("in HTTP/1.0 without Host", to(b"GET http://ours.test/ HTTP/1.0", host=None), (b"/", b"ours.test")),
     ("OPTIONS without a path", to(b"OPTIONS http://ours.test HTTP/1.1"), (b"*", b"ours.test")),
     ("OPTIONS with one", to(b"OPTIONS http://ours.test/ HTTP/1.1"), (b"/", b"ours.test")),

@@ -9,10 +9,10 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 from springhouse.cli.reaching import Refused, Unreachable, answered, running_here
+from springhouse.rules.purging import Everything, Purge, Receipt
 from springhouse.service import folder_of, folders, tier_of
 from springhouse.settings import Settings
-from springhouse.stores.database import Unusable
-from springhouse.stores.purging import Everything, Purge, Receipt
+from springhouse.stores.disk.database import Unusable
 
 TIMEOUT_S = 30.0
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from springhouse.binding import is_loopback
 from springhouse.descriptors import fitted
-from springhouse.server import running
+from springhouse.server import single_process
 from springhouse.server.control import serve_control
 from springhouse.settings import BadSettings, Settings
 
@@ -26,14 +26,14 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
         )
     settings = fitted(settings)
     if settings.frontend == "fastapi":
-        from springhouse.frontends import fastapi  # noqa: PLC0415
+        from springhouse.frontends.asgi import framework  # noqa: PLC0415
 
-        fastapi.run(settings, announce, serve_control)
+        framework.run(settings, announce, serve_control)
     elif settings.frontend == "flask":
         try:
-            from springhouse.frontends import wsgi_server  # noqa: PLC0415
+            from springhouse.frontends.wsgi import server  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise BadSettings(f"--frontend flask needs {error.name}: pip install 'springhouse[flask]'") from None
-        wsgi_server.run(settings, announce, serve_control)
+        server.run(settings, announce, serve_control)
     else:
-        running.run(settings, announce)
+        single_process.run(settings, announce)

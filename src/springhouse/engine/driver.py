@@ -7,7 +7,7 @@ An `Exchange` is one request under way: it performs the steps of its flow, and i
 from typing import TYPE_CHECKING, Final
 
 from springhouse.engine.clock import wall
-from springhouse.engine.keeping import Keeping
+from springhouse.engine.fill import Fill
 from springhouse.engine.performing import Performer
 from springhouse.engine.ports import Call
 from springhouse.engine.recordings import Reader, Recording
@@ -21,7 +21,7 @@ from springhouse.http.headers import lines_of
 from springhouse.http.messages import Request, Response
 from springhouse.http.ranges import view_of
 from springhouse.rules.entry import Entry
-from springhouse.stores.leasing import Verdict
+from springhouse.stores.leases import LockStatus
 from springhouse.stores.tier import StoredContent
 from springhouse.upstream.content import RequestContent
 
@@ -38,7 +38,14 @@ class Exchange(Performer):
     """One request under way."""
 
     __slots__ = (
-        "early", "has_answer", "held", "held_reply", "keeping", "reader", "recording", "sink",
+        "early",
+        "fill",
+        "has_answer",
+        "held",
+        "held_reply",
+        "reader",
+        "recording",
+        "sink",
     )  # fmt: skip
 
     def __init__(
@@ -46,7 +53,7 @@ class Exchange(Performer):
     ) -> None:
         Performer.__init__(self, engine, request, key, content)  # super() is slow
         self.sink = sink
-        self.keeping: Keeping | None = None
+        self.fill: Fill | None = None
         """Stores what is recorded, as long as it can."""
         self.recording: Recording | None = None
         self.reader: Reader | MemoryReader | StoredReader | None = None
@@ -65,7 +72,7 @@ class Exchange(Performer):
         flights = engine.flights
         if not is_plain(request) or key in flights.by_key:
             return False
-        if key in flights.alone_until and self._goes_alone():
+        if key in flights.uncacheable_until and self._is_uncacheable():
             if engine.store.lookup(key):
                 return False
         elif may_lead(request) and engine.store.lacks(key):
@@ -96,7 +103,7 @@ class Exchange(Performer):
         flights = self.engine.flights
         if not entry.is_fresh_at(now):
             self._remember()
-        elif entry.key in flights.alone_until:
+        elif entry.key in flights.uncacheable_until:
             flights.forget(entry.key, with_credentials=self._has_credentials)
         flight = self.flight
         if flight is not None and flight.lease is not None:
@@ -109,8 +116,8 @@ class Exchange(Performer):
     def _begin_recording(self, entry: Entry) -> None:
         assert self.call is not None
         engine = self.engine
-        self.keeping = Keeping(engine.store, entry, engine.options.max_object, self.call)
-        self.recording = self.keeping.recording
+        self.fill = Fill(engine.store, entry, engine.options.max_object, self.call)
+        self.recording = self.fill.recording
         if self.flight is not None:
             engine.flights.share(self.flight, entry)
 
@@ -165,8 +172,8 @@ class Exchange(Performer):
             if self.recording is None:
                 self._abandon_call()
             return
-        if self.engine.in_its_words is not None:
-            reply = self.engine.in_its_words(reply)
+        if self.engine.translate is not None:
+            reply = self.engine.translate(reply)
         sink, content = self.sink, reply.content
         if content is _FROM_ORIGIN and self.call is not None:
             sink.start(reply)
@@ -271,17 +278,17 @@ class Exchange(Performer):
             if sink.paused and self.call is not None:
                 self.call.pause()
             return
-        keeping = self.keeping
-        if keeping is not None and not keeping.has_room(len(data)):
-            self._keep_no_longer(keeping)
+        fill = self.fill
+        if fill is not None and not fill.has_room(len(data)):
+            self._keep_no_longer(fill)
         recording.feed(data)
 
-    def _keep_no_longer(self, keeping: Keeping) -> None:
-        self.keeping = None
-        keeping.recording.keep_no_longer()
+    def _keep_no_longer(self, fill: Fill) -> None:
+        self.fill = None
+        fill.recording.keep_no_longer()
         self._remember()
-        self._land(None, told=Verdict.ALONE)
-        entry = keeping.entry
+        self._land(None, told=LockStatus.GIVE_UP)
+        entry = fill.entry
         if any((old.vary, old.selector) == (entry.vary, entry.selector) for old in self.engine.store.lookup(entry.key)):
             self.engine.forget(entry.key)  # it is outdated, and its successor will not take its place
 
@@ -309,13 +316,13 @@ class Exchange(Performer):
                 return
             self._hold_no_longer()
         self.call = None
-        recording, keeping = self.recording, self.keeping
+        recording, fill = self.recording, self.fill
         if recording is None:
             if self.flow is None:
                 self.sink.end()
             return
-        if keeping is not None:
-            keeping.store(is_current=self.engine.fence.lets_through(keeping.entry, self.epoch))
+        if fill is not None:
+            fill.store(is_current=self.engine.fence.lets_through(fill.entry, self.epoch))
         self._land(None)
         recording.finish()
 
@@ -336,7 +343,7 @@ class Exchange(Performer):
         if recording is None:
             self.sink.abort()
             return
-        self._land(None, told=Verdict.WITHOUT)
+        self._land(None, told=LockStatus.TRANSIENT_ERROR)
         recording.fail()
 
 

@@ -15,10 +15,10 @@ from springhouse.http.fields import CDN_LOOP, MAX_FORWARDS
 from springhouse.http.messages import Request
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
-from springhouse.stores.leasing import Verdict
-from springhouse.stores.purging import NEVER_FRESH, Everything, Held, Keys, Purge, Receipt, variant_of
+from springhouse.rules.purging import NEVER_FRESH, Everything, Held, Keys, Purge, Receipt, variant_of
+from springhouse.stores.errors import to_stderr
+from springhouse.stores.leases import LockStatus
 from springhouse.stores.tier import Purged
-from springhouse.stores.troubles import to_stderr
 from springhouse.upstream.content import RequestContent
 from springhouse.upstream.outbox import Outbox
 from springhouse.upstream.routing import SCREENED, Origin, is_last_hop
@@ -57,7 +57,7 @@ class Engine:
         self._has_base = bool(origin.base)
         self._desk_targets: tuple[bytes, ...] = ()
         """What targets for a desk begin with: most requests are for none, and are only compared with this."""
-        self.in_its_words: Callable[[Reply], Reply] | None = None
+        self.translate: Callable[[Reply], Reply] | None = None
         """Makes of any reply what those expect who use an older dialect."""
         store.on_foreign_purge = self._purged_elsewhere
 
@@ -144,7 +144,7 @@ class Engine:
         if back:
             to_stderr(f"the clock was put back by {back:.0f} s: what is stored is validated before it is used again")
             purge = Purge(Everything(), NEVER_FRESH)
-            self.flights.alone_until.clear()
+            self.flights.uncacheable_until.clear()
             self._fence_off(purge)
             self.store.purge_everywhere(purge, _ignore)
 
@@ -203,7 +203,7 @@ class Engine:
                 self.end_lease(flight)
         return arriving
 
-    def end_lease(self, flight: Flight, told: Verdict = Verdict.FREE) -> None:
+    def end_lease(self, flight: Flight, told: LockStatus = LockStatus.DONE) -> None:
         """Let other processes fetch what a flight had the lease for, if it had one."""
         lease, flight.lease = flight.lease, None
         leases = self.store.leases

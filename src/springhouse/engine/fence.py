@@ -10,7 +10,7 @@ from typing import Final
 
 from springhouse.http.memo import MIB, Bound, Recent, bound, length_of_key
 from springhouse.rules.entry import Entry
-from springhouse.stores.purging import Everything, Keys, Selection, selects, weight_of
+from springhouse.rules.purging import Everything, Keys, Selection, selects, weight_of
 
 KEYS: Final = bound("purged keys", 4 * MIB, "keys that were purged or made invalid, so that nothing older is stored")
 OTHERS: Final = bound(

@@ -16,11 +16,13 @@ from springhouse.exchange.steps import Claimed, Failure
 from springhouse.http.memo import MIB, Bound, Recent, bound, length_of_key, size_of
 from springhouse.http.messages import Request
 from springhouse.rules.entry import Entry
+from springhouse.rules.purging import Keys, Prefix, Selection, selects, variant_chosen
 from springhouse.rules.variants import Selector, selector
-from springhouse.stores.leasing import Lease
-from springhouse.stores.purging import Keys, Prefix, Selection, selects, variant_chosen
+from springhouse.stores.leases import Lease
 
-ALONE: Final = bound("keys that go alone", 8 * MIB, "keys whose answer lately proved not shareable")
+UNCACHEABLE: Final = bound(
+    "uncacheable keys", 8 * MIB, "keys whose answer recently proved uncacheable (hit-for-miss in Varnish)"
+)
 VARYING: Final = bound("keys that vary", MIB, "what `Vary` named in answers that several had waited for")
 
 News = Failure | Claimed | Entry | None
@@ -71,39 +73,39 @@ Several = dict[Names, dict[Selector, list[Flight]]]
 class Flights:
     """All flights, by key, and the keys nobody needs to wait for."""
 
-    def __init__(self, *, remembered_s: float = 120.0, remembered: Bound = ALONE) -> None:
+    def __init__(self, *, remembered_s: float = 120.0, remembered: Bound = UNCACHEABLE) -> None:
         self.by_key: dict[bytes, Flight | Several] = {}
         """Most keys have one."""
         self.varying: Recent[bytes, Names] = Recent(VARYING, lambda key, names: len(key) + size_of(names))
         """What Vary named, as long as it is remembered, whatever has become of the answers since."""
-        self.alone_until: Recent[bytes, tuple[float, float]] = Recent(remembered, length_of_key)
+        self.uncacheable_until: Recent[bytes, tuple[float, float]] = Recent(remembered, length_of_key)
         """For requests without credentials, and for those with: what is so for these need not be so for the others."""
         self.remembered_s = remembered_s
 
-    def goes_alone(self, key: bytes, now: float, *, with_credentials: bool = False) -> bool:
+    def is_uncacheable(self, key: bytes, now: float, *, with_credentials: bool = False) -> bool:
         """Say whether the key lately proved not shareable."""
-        until = self.alone_until.get(key)
+        until = self.uncacheable_until.get(key)
         if until is None:
             return False
         if until[with_credentials] > now:
             return True
         if max(until) <= now:
-            self.alone_until.drop(key)
+            self.uncacheable_until.drop(key)
         return False
 
     def remember(self, key: bytes, now: float, *, with_credentials: bool = False) -> None:
         """Let nobody wait for the key for a while; the oldest memory goes when there are too many."""
-        without, with_ = self.alone_until.get(key, (0.0, 0.0))
+        without, with_ = self.uncacheable_until.get(key, (0.0, 0.0))
         until = now + self.remembered_s
-        self.alone_until.note(key, (without, until) if with_credentials else (until, with_))
+        self.uncacheable_until.note(key, (without, until) if with_credentials else (until, with_))
 
     def forget(self, key: bytes, *, with_credentials: bool = False) -> None:
         """Let the key be waited for again: what was fetched with credentials, and may be stored, is for all."""
-        _, with_ = self.alone_until.get(key, (0.0, 0.0))
+        _, with_ = self.uncacheable_until.get(key, (0.0, 0.0))
         if with_credentials or not with_:
-            self.alone_until.drop(key)
+            self.uncacheable_until.drop(key)
         else:
-            self.alone_until.note(key, (0.0, with_))
+            self.uncacheable_until.note(key, (0.0, with_))
 
     def open(self, key: bytes, request: Request, names: Names = ()) -> Flight | None:
         """Return the flight to wait for: the head is awaited of what will be for the request, as far as is known.

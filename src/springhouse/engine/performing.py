@@ -29,8 +29,8 @@ from springhouse.exchange.steps import (
 from springhouse.http.fields import AUTHORIZATION, COOKIE, Field
 from springhouse.http.messages import Request
 from springhouse.rules.entry import Entry
-from springhouse.stores.leasing import Lease, Verdict
-from springhouse.stores.purging import Groups, Keys, Purge, Receipt, origin_of
+from springhouse.rules.purging import Groups, Keys, Purge, Receipt, origin_of
+from springhouse.stores.leases import Lease, LockStatus
 from springhouse.upstream.content import RequestContent
 
 if TYPE_CHECKING:
@@ -103,9 +103,9 @@ class Performer:
         engine = self.engine
         now = engine.clock()
         flights = engine.flights
-        if self.key in flights.alone_until and self._goes_alone():
+        if self.key in flights.uncacheable_until and self._is_uncacheable():
             # It is not worth a look into a slow store: what lately could not be stored is not there.
-            return self._found(engine.store.lookup(step.key), now, goes_alone=True)
+            return self._found(engine.store.lookup(step.key), now, is_uncacheable=True)
         self.looked_at = steady()
         stored = engine.store.find(step.key, self._looked_up)
         if stored is not None:
@@ -119,20 +119,20 @@ class Performer:
             self.run(self.flow, self._found(stored, self.engine.clock()))
             self.deliver_early()
 
-    def _found(self, stored: tuple[Entry, ...], now: float, *, goes_alone: bool = False) -> Found:
+    def _found(self, stored: tuple[Entry, ...], now: float, *, is_uncacheable: bool = False) -> Found:
         flights = self.engine.flights
         if flights.by_key:
             stored = flights.arriving(self.key, self.request) + stored
-        return Found(stored, now, goes_alone=goes_alone, names=flights.varying.get(self.key, ()))
+        return Found(stored, now, is_uncacheable=is_uncacheable, names=flights.varying.get(self.key, ()))
 
     @property
     def _has_credentials(self) -> bool:
         return bool(self.request.bits & CREDENTIALS)
 
-    def _goes_alone(self) -> bool:
+    def _is_uncacheable(self) -> bool:
         """Say whether the key lately proved not shareable, for requests like this one."""
         engine = self.engine
-        return engine.flights.goes_alone(self.key, engine.clock(), with_credentials=self._has_credentials)
+        return engine.flights.is_uncacheable(self.key, engine.clock(), with_credentials=self._has_credentials)
 
     def _remember(self) -> None:
         """Let no request like this one wait for the key for a while."""
@@ -141,7 +141,7 @@ class Performer:
 
     def _claim(self, step: Claim) -> object:
         flights = self.engine.flights
-        if step.wait and self.key in flights.alone_until and self._goes_alone():
+        if step.wait and self.key in flights.uncacheable_until and self._is_uncacheable():
             return Claimed.ALONE
         flight = flights.open(step.key, step.request, step.names)
         if flight is None:
@@ -156,7 +156,7 @@ class Performer:
         flight.waiters[self._woken] = None
         return PENDING
 
-    def _lease_answered(self, answer: Lease | Verdict) -> None:
+    def _lease_answered(self, answer: Lease | LockStatus) -> None:
         if self.flow is None:
             if isinstance(answer, Lease) and self.engine.store.leases is not None:
                 self.engine.store.leases.release(answer)  # whoever asked for it has gone
@@ -165,27 +165,27 @@ class Performer:
         if claimed is not PENDING:
             self.run(self.flow, claimed)
 
-    def _lease_ended(self, verdict: Verdict) -> None:
-        if self.flow is not None and verdict is Verdict.FREE:
+    def _lease_ended(self, status: LockStatus) -> None:
+        if self.flow is not None and status is LockStatus.DONE:
             self.engine.store.look_behind(self.key)
             self._land(None)
             self._woken(None)
         else:
-            self._lease_answered(verdict)
+            self._lease_answered(status)
 
-    def _claimed(self, answer: Lease | Verdict | None) -> object:
+    def _claimed(self, answer: Lease | LockStatus | None) -> object:
         """Return the result of a claim, as the processes that share the store have settled who fetches."""
         engine, flight = self.engine, self.flight
         if answer is None:
             return PENDING
-        if answer is Verdict.HELD and engine.store.leases is not None and flight is not None:
+        if answer is LockStatus.WAITING and engine.store.leases is not None and flight is not None:
             engine.store.leases.wait(self.key, flight.variant, self._lease_ended)
             return PENDING
-        if answer is Verdict.FREE:
+        if answer is LockStatus.DONE:
             engine.store.look_behind(self.key)
             self._land(None)
             return Claimed.AGAIN
-        if answer is Verdict.ALONE:
+        if answer is LockStatus.GIVE_UP:
             self._remember()
             self._land(Claimed.RELEASED)
             return Claimed.ALONE
@@ -228,7 +228,7 @@ class Performer:
         if step.lasting:
             self._remember()
         # What is so for a request with credentials need not be so for the others, in other processes either.
-        told = Verdict.ALONE if step.lasting and not self._has_credentials else Verdict.WITHOUT
+        told = LockStatus.GIVE_UP if step.lasting and not self._has_credentials else LockStatus.TRANSIENT_ERROR
         self._land(step.failure or Claimed.RELEASED, told=told)
 
     def _forget(self, step: Forget) -> object:
@@ -283,7 +283,7 @@ class Performer:
     def _later(self, step: Later) -> None:
         self.engine.refresh(step.request, step.key, step.entry)
 
-    def _land(self, news: News, *, told: Verdict = Verdict.FREE) -> None:
+    def _land(self, news: News, *, told: LockStatus = LockStatus.DONE) -> None:
         """Lead no longer. `news`: what those who wait here are told; `told`: those who wait in other processes."""
         flight, self.flight = self.flight, None
         if flight is not None:

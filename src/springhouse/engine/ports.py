@@ -7,9 +7,9 @@ from springhouse.engine.sinks import Sink
 from springhouse.http.fields import Field
 from springhouse.http.messages import Request
 from springhouse.rules.entry import Entry
-from springhouse.stores.leasing import Leasing
-from springhouse.stores.memory import Record
-from springhouse.stores.purging import Held, Purge, Receipt
+from springhouse.rules.purging import Held, Purge, Receipt
+from springhouse.stores.leases import Leasing
+from springhouse.stores.memory.records import Record
 from springhouse.stores.tier import Arriving, Found, Purged, Told
 from springhouse.upstream.content import RequestContent
 from springhouse.upstream.pool import Receiver

@@ -11,10 +11,10 @@ one). The rules decide; the flow only carries their decisions out, in this order
 from collections.abc import Generator
 from typing import Final, assert_never
 
-from springhouse.exchange import errands
+from springhouse.exchange import forwards
 from springhouse.exchange import reply as replies
-from springhouse.exchange.errands import Errand
-from springhouse.exchange.reply import BYPASS, Ours, Reply
+from springhouse.exchange.forwards import Forward
+from springhouse.exchange.reply import BYPASS, ProxyFields, Reply
 from springhouse.exchange.steps import (
     Answer,
     Claim,
@@ -71,49 +71,49 @@ def respond(request: Request, key: bytes, options: Options) -> Flow:
     if why is not None:
         return (yield from _bypass(request, key, why, options))
     found = yield Lookup(key)
-    waited: Errand | None = None
+    waited: Forward | None = None
     tries = 0
     while True:
         assert isinstance(found, Found)
         decision = decide(request, found.variants, found.now, options)
         match decision:
             case Fetch(why):
-                errand = Errand(key, why, None, options.withheld)
+                forward = Forward(key, why, None, options.withheld)
             case Serve(entry, reason, refresh):
                 if refresh:
                     yield Later(key, request, entry)
                 if waited is not None:
-                    return errands.collapsed(request, entry, found.now, waited)
-                return errands.from_cache(request, entry, found.now, reason)
+                    return forwards.collapsed(request, entry, found.now, waited)
+                return forwards.from_cache(request, entry, found.now, reason)
             case Refuse(status, reason):
                 return replies.problem(status, reason.text, at=found.now, reason=reason)
             case Revalidate(entry, why):
-                errand = Errand(key, why, entry, options.withheld)
+                forward = Forward(key, why, entry, options.withheld)
             case _:
                 assert_never(decision)
-        if found.goes_alone or not _may_lead(request, errand, waited):
+        if found.is_uncacheable or not _may_lead(request, forward, waited):
             claimed: Result = Claimed.ALONE
         else:
-            claimed = yield Claim(key, request, tries < TRIES_MAX, _known_names(errand, found, waited))
+            claimed = yield Claim(key, request, tries < TRIES_MAX, _known_names(forward, found, waited))
         tries += 1
         match claimed:
             case Found():
-                found, waited = claimed, errand
+                found, waited = claimed, forward
             case Claimed.AGAIN:
                 found = yield Lookup(key)
             case Failure():
-                return errands.instead_of_failure(request, errand, claimed)
+                return forwards.instead_of_failure(request, forward, claimed)
             case _:
-                errand.leads = claimed is Claimed.LEAD
-                errand.collapsed = False if waited is not None or claimed is Claimed.RELEASED else None
-                return (yield from _fetch(request, errand, options))
+                forward.leads = claimed is Claimed.LEAD
+                forward.collapsed = False if waited is not None or claimed is Claimed.RELEASED else None
+                return (yield from _fetch(request, forward, options))
 
 
 def refresh(request: Request, key: bytes, entry: Entry, options: Options) -> Flow:
     """Revalidate an entry that has been served stale, unless somebody else already does."""
     claimed = yield Claim(key, request, wait=False, names=entry.vary)
     if claimed is Claimed.LEAD:
-        yield from _fetch(_plain(request), Errand(key, reasons.STALE, entry, leads=True), options)
+        yield from _fetch(_plain(request), Forward(key, reasons.STALE, entry, leads=True), options)
     return None
 
 
@@ -151,7 +151,7 @@ def _bypass(request: Request, key: bytes, why: Reason, options: Options) -> Flow
             request,
             kept,
             answer.received_at,
-            ours=Ours(
+            ours=ProxyFields(
                 BYPASS,
                 status,
                 why,
@@ -159,28 +159,28 @@ def _bypass(request: Request, key: bytes, why: Reason, options: Options) -> Flow
                 as_received=replies.as_fetched(answer.response, options.withheld, answer.received_at, kept),
             ),
         )
-    return errands.passed_on(request, answer, Errand(key, why, withheld=options.withheld), x_cache=BYPASS)
+    return forwards.passed_on(request, answer, Forward(key, why, withheld=options.withheld), x_cache=BYPASS)
 
 
-def _may_lead(request: Request, errand: Errand, waited: Errand | None) -> bool:
+def _may_lead(request: Request, forward: Forward, waited: Forward | None) -> bool:
     """Say whether what this request fetches could serve others, so that it is worth waiting for one another.
 
     What was waited for and is stale on arrival would be so again: better all at once than one after the other.
     """
-    if waited is not None and errand.entry is not None and errand.entry is not waited.entry:
+    if waited is not None and forward.entry is not None and forward.entry is not waited.entry:
         return False
-    if request.method != b"GET" or errand.why is reasons.CREDENTIALS:
+    if request.method != b"GET" or forward.why is reasons.CREDENTIALS:
         return False
-    if request.bits & RANGE and errand.entry is None:
+    if request.bits & RANGE and forward.entry is None:
         return False
     return not request.bits & CACHE_CONTROL or b"no-store" not in directives_of(request)
 
 
-def _known_names(errand: Errand, found: Found, waited: Errand | None) -> tuple[bytes, ...]:
+def _known_names(forward: Forward, found: Found, waited: Forward | None) -> tuple[bytes, ...]:
     """Return the fields by which it is known who wants the same: those that chose the entry to be validated, or all
     that Vary names under the key, when that was waited for and the answer had another Vary."""
-    if errand.entry is not None and waited is None:
-        return errand.entry.vary
+    if forward.entry is not None and waited is None:
+        return forward.entry.vary
     return all_names(found.variants, found.names) if found.variants else found.names
 
 
@@ -193,21 +193,21 @@ def _plain(request: Request) -> Request:
     )
 
 
-def _fetch(request: Request, errand: Errand, options: Options) -> Flow:
+def _fetch(request: Request, forward: Forward, options: Options) -> Flow:
     """Ask the origin and do with its answer what the rules say."""
-    answer = yield Send(request, _fields_to_send(request, errand))
+    answer = yield Send(request, _fields_to_send(request, forward))
     if isinstance(answer, Failure):
-        if errand.leads:
-            yield Release(errand.key, failure=answer)
-        return errands.instead_of_failure(request, errand, answer)
+        if forward.leads:
+            yield Release(forward.key, failure=answer)
+        return forwards.instead_of_failure(request, forward, answer)
     assert isinstance(answer, Answer)
     if request.method == b"HEAD":
-        return (yield from _head_answered(request, errand, answer, options))
-    step, reply = conclude(request, errand, answer, options)
+        return (yield from _head_answered(request, forward, answer, options))
+    step, reply = conclude(request, forward, answer, options)
     if reply is None:
-        errand.is_unconditional = True
-        return (yield from _fetch(request, errand, options))
-    gone = _disproved(errand, answer.response, step)
+        forward.is_unconditional = True
+        return (yield from _fetch(request, forward, options))
+    gone = _disproved(forward, answer.response, step)
     # Who waits for what will not be stored is let go before the key is forgotten, and does not queue once more.
     for each in (gone, step) if isinstance(step, Record) else (step, gone):
         if each is not None:
@@ -215,70 +215,72 @@ def _fetch(request: Request, errand: Errand, options: Options) -> Flow:
     return reply
 
 
-def _disproved(errand: Errand, response: Response, step: Step | None) -> Forget | None:
+def _disproved(forward: Forward, response: Response, step: Step | None) -> Forget | None:
     """Return the step that forgets what was asked about, if the answer shows that it holds no more (§4.3.3).
 
     That is any answer but 304 and 5xx, unless what it becomes takes the old entry's place.
     """
-    asked = errand.entry
+    asked = forward.entry
     if asked is None or response.status == 304 or response.status >= 500:
         return None
     new = step.entry if isinstance(step, Record) else None
     if new is not None and (new.vary, new.selector) == (asked.vary, asked.selector):
         return None
-    return Forget([errand.key], sparing=new)
+    return Forget([forward.key], sparing=new)
 
 
-def conclude(request: Request, errand: Errand, answer: Answer, options: Options) -> tuple[Step | None, Reply | None]:
+def conclude(request: Request, forward: Forward, answer: Answer, options: Options) -> tuple[Step | None, Reply | None]:
     """Return the step that the answer to a GET makes necessary, if any, and the reply; no reply: ask again, without
     conditions."""
     outcome = absorb(
         request,
-        errand.key,
-        errand.entry,
+        forward.key,
+        forward.entry,
         answer.response,
         requested_at=answer.requested_at,
         received_at=answer.received_at,
         length=answer.length,
         options=options,
     )
-    return settle(request, errand, answer, outcome, options)
+    return settle(request, forward, answer, outcome, options)
 
 
 def settle(
-    request: Request, errand: Errand, answer: Answer, outcome: Outcome, options: Options
+    request: Request, forward: Forward, answer: Answer, outcome: Outcome, options: Options
 ) -> tuple[Step | None, Reply | None]:
     """Do as `conclude`, when it is known what becomes of the answer."""
-    response, asked = answer.response, errand.entry
+    response, asked = answer.response, forward.entry
     match outcome:
         case Keep(entry):
-            return Record(entry), errands.fetched(request, answer, errand, entry)
+            return Record(entry), forwards.fetched(request, answer, forward, entry)
         case Freshen(old, entry, kept, _):
-            ours = errands.confirmed(answer, errand, entry, left_out(response, entry, options), is_stored=kept is entry)
+            ours = forwards.confirmed(
+                answer, forward, entry, left_out(response, entry, options), is_stored=kept is entry
+            )
             return Replace(old, kept), replies.from_entry(request, entry, answer.received_at, ours=ours)
-        case Discard() if response.status == 304 and asked and not errand.is_unconditional and conditions(asked):
+        case Discard() if response.status == 304 and asked and not forward.is_unconditional and conditions(asked):
             return None, None  # a 304 about something that is not stored here is no answer to the client
         case Discard(_, reason, lasting):
-            release = Release(errand.key, lasting=lasting) if errand.leads else None
-            return release, errands.passed_on(request, answer, errand, detail=reason)
+            release = Release(forward.key, lasting=lasting) if forward.leads else None
+            return release, forwards.passed_on(request, answer, forward, detail=reason)
         case ServeStale(entry, reason):
             failure = Failure("http_response_status", reason.text, response.status, answer.received_at)
-            release = Release(errand.key, failure=failure) if errand.leads else None
-            return release, errands.stale_instead(request, entry, errand, answer.received_at, response.status)
+            release = Release(forward.key, failure=failure) if forward.leads else None
+            return release, forwards.stale_instead(request, entry, forward, answer.received_at, response.status)
         case _:
             assert_never(outcome)
 
 
-def _fields_to_send(request: Request, errand: Errand) -> list[Field]:
+def _fields_to_send(request: Request, forward: Forward) -> list[Field]:
     """Return the request's fields with the conditions it goes with.
 
     With a stored entry, or when others wait for a whole representation, ours take the place of the client's, which
     are then evaluated against what is stored.
     """
-    asked = None if errand.is_unconditional else errand.entry
+    asked = None if forward.is_unconditional else forward.entry
     ours = conditions(asked) if asked is not None and request.method == b"GET" else []
     unwanted = frozenset[bytes]()
-    if request.bits & CONDITIONS and (ours or errand.leads):
+    if request.bits & CONDITIONS and (ours or forward.leads):
         unwanted |= _CONDITION_NAMES
     if request.bits & (RANGE | IF_RANGE) and asked is not None:
         unwanted |= _RANGE_NAMES
@@ -286,12 +288,12 @@ def _fields_to_send(request: Request, errand: Errand) -> list[Field]:
     return fields + ours if ours else fields
 
 
-def _head_answered(request: Request, errand: Errand, answer: Answer, options: Options) -> Flow:
+def _head_answered(request: Request, forward: Forward, answer: Answer, options: Options) -> Flow:
     """Pass the answer to a HEAD on, and let it freshen, expire or disprove what GET stored (§4.3.5)."""
-    asked, status = errand.entry, answer.response.status
+    asked, status = forward.entry, answer.response.status
     if asked is not None and status in ERRORS and may_serve_on_error(request, asked, answer.received_at):
-        return errands.stale_instead(request, asked, errand, answer.received_at, status)
-    found = yield Lookup(errand.key)
+        return forwards.stale_instead(request, asked, forward, answer.received_at, status)
+    found = yield Lookup(forward.key)
     assert isinstance(found, Found)
     changes = after_head(
         request,
@@ -303,7 +305,7 @@ def _head_answered(request: Request, errand: Errand, answer: Answer, options: Op
     )
     for old, new in changes:
         yield Replace(old, new)
-    gone = _disproved(errand, answer.response, None)
+    gone = _disproved(forward, answer.response, None)
     if gone is not None and status not in (200, 405):  # 405 is about HEAD; what 200 means has been done
         yield gone
-    return errands.passed_on(request, answer, errand)
+    return forwards.passed_on(request, answer, forward)

@@ -35,7 +35,7 @@ MADE_FOR = f.IF_NONE_MATCH | f.RANGE
 _TAIL = b"%d\r\nX-Cache: " + HIT + b"\r\nCache-Status: " + NAME + b"; hit; ttl=%d\r\n\r\n"
 
 
-class Made:
+class BuiltReply:
     """An answer that is made each time, from what is stored: 304, or 206 with a part of the content."""
 
     __slots__ = ("content", "head", "status")
@@ -46,7 +46,7 @@ class Made:
         self.content = content
 
 
-class Hot:
+class PreparedReply:
     """The only variant of a key, ready to be sent to any plain GET."""
 
     __slots__ = (
@@ -81,7 +81,7 @@ class Hot:
         """What the head says; None before the first hit."""
         self.head = b""
 
-    def answer(self, fields: list[Field], bits: int, now: float) -> "Hot | Made | None":
+    def answer(self, fields: list[Field], bits: int, now: float) -> "PreparedReply | BuiltReply | None":
         """Return what to send, its `head` filled in, or None when the request needs more thought."""
         if bits & self.mask != f.HOST or now >= self.until:
             return self._made(fields, bits, now) if bits & MADE_FOR and now < self.until else None
@@ -92,7 +92,7 @@ class Hot:
             self.head = self.before + _TAIL % (age, self.lifetime - age)
         return self
 
-    def _made(self, fields: list[Field], bits: int, now: float) -> Made | None:
+    def _made(self, fields: list[Field], bits: int, now: float) -> BuiltReply | None:
         """Answer If-None-Match or Range, if nothing else about the request needs thought and it comes to 304 or 206."""
         entry = self.entry
         if bits & ~(MADE_FOR | f.IF_MODIFIED_SINCE) & self.mask != f.HOST or self.status != 200:
@@ -104,7 +104,7 @@ class Hot:
                 self.etag = entry.etag
             if not is_listed(self.etag, combined(fields, b"if-none-match") or b""):
                 return None
-            return Made(304, self.before_in_304 + self._tail(now), b"")
+            return BuiltReply(304, self.before_in_304 + self._tail(now), b"")
         part = resolve(first(fields, b"range") or b"", len(self.content))
         if bits & f.IF_MODIFIED_SINCE or not isinstance(part, tuple):
             return None
@@ -113,7 +113,9 @@ class Hot:
         content = view_of(self.content, part[0], part[1])
         range_ = b"bytes %d-%d/%d" % (part[0], part[1] - 1, len(self.content))
         about = b"Content-Range: %b\r\nContent-Length: %d\r\n%b" % (range_, len(content), self._to_age(206))
-        return Made(206, response_head(206, REASON_PHRASES[206], self.lines_in_206, about + self._tail(now)), content)
+        return BuiltReply(
+            206, response_head(206, REASON_PHRASES[206], self.lines_in_206, about + self._tail(now)), content
+        )
 
     def _to_age(self, status: int) -> bytes:
         """Return our own fields up to where Age stands."""
@@ -124,7 +126,7 @@ class Hot:
         return _TAIL % (age, self.lifetime - age)
 
 
-class HotVariants:
+class PreparedVariants:
     """Several variants of a key, or one with Vary: chosen by the lines of the fields that any Vary names."""
 
     __slots__ = ("_choices", "_hots", "_names", "_number", "_options", "_ranked")
@@ -134,7 +136,7 @@ class HotVariants:
         self._options = options
         self._ranked = sorted(variants, key=precedence, reverse=True)
         """Of those that match, the first is chosen."""
-        self._hots: list[Hot | None] = [None] * (len(variants) + 1)
+        self._hots: list[PreparedReply | None] = [None] * (len(variants) + 1)
         """By the place in `_ranked`, made when they are first asked for; the last one stands for no match."""
         self._choices: dict[tuple[bytes, ...], dict[Selector, int]] = {}
         """By Vary and selector, the place in `_ranked`."""
@@ -147,7 +149,7 @@ class HotVariants:
         """Whether they agree so far on what they vary by that choosing is quickly done."""
         return len(self._choices) <= _CHOICES_MAX and not any(map(is_beyond_fields, self._names))
 
-    def answer(self, fields: list[Field], bits: int, now: float) -> Hot | Made | None:
+    def answer(self, fields: list[Field], bits: int, now: float) -> PreparedReply | BuiltReply | None:
         """Return what to send, or None when the request needs more thought."""
         if bits & (ODD | NOMINATES):
             return None  # a name may stand for one of ours, or a field that is there count as absent
@@ -160,7 +162,7 @@ class HotVariants:
         if hot is None:
             if place == len(self._ranked):
                 return None
-            hot = self._hots[place] = Hot(self._ranked[place], self._options)
+            hot = self._hots[place] = PreparedReply(self._ranked[place], self._options)
         return hot.answer(fields, bits, now)
 
     def _choose(self, said: tuple[Any, ...]) -> int:
@@ -188,7 +190,7 @@ Nothing else goes into the choice, so what is remembered cannot become wrong.
 _place_of: Final = _chosen.get
 
 
-def prepare(variants: Sequence[Entry], options: Options) -> Hot | HotVariants | None:
+def prepare(variants: Sequence[Entry], options: Options) -> PreparedReply | PreparedVariants | None:
     """Return the guard for a key's variants.
 
     None where content is not plain bytes in memory, where more than a request's fields chooses among them, or where
@@ -197,6 +199,6 @@ def prepare(variants: Sequence[Entry], options: Options) -> Hot | HotVariants | 
     if not variants or not all(isinstance(entry.content, bytes) for entry in variants):
         return None
     if len(variants) == 1 and not variants[0].vary:
-        return Hot(variants[0], options)
-    hot = HotVariants(variants, options)
+        return PreparedReply(variants[0], options)
+    hot = PreparedVariants(variants, options)
     return hot if hot.is_simple else None

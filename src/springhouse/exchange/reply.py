@@ -81,7 +81,7 @@ class Reply:
 
 
 @dataclass(slots=True)
-class Ours:
+class ProxyFields:
     """What we say of an answer: X-Cache, Cache-Status, the reason for the log.
 
     `fetched`: the status the origin sent, where Cache-Status leaves it to be taken from the answer (RFC 9211 §2.3);
@@ -152,7 +152,7 @@ def status_of_hit(ttl: int, detail: Reason | None = None) -> bytes:
     return b"%b; hit; ttl=%d%b" % (NAME, ttl, b"; detail=" + detail.name.encode() if detail else b"")
 
 
-def from_entry(request: Request, entry: Entry, now: float, *, ours: Ours) -> Reply:
+def from_entry(request: Request, entry: Entry, now: float, *, ours: ProxyFields) -> Reply:
     """Answer from an entry: all of it, a part, or 304, as the client's own preconditions say."""
     head = ours.as_received if ours.as_received is not None else entry.lines
     if ours.besides:

@@ -32,14 +32,14 @@ class Lookup:
 class Found:
     """What is stored (or arriving and already usable) under a key, at the instant `now`."""
 
-    __slots__ = ("goes_alone", "names", "now", "variants")
+    __slots__ = ("is_uncacheable", "names", "now", "variants")
 
     def __init__(
-        self, variants: tuple[Entry, ...], now: float, *, goes_alone: bool = False, names: tuple[bytes, ...] = ()
+        self, variants: tuple[Entry, ...], now: float, *, is_uncacheable: bool = False, names: tuple[bytes, ...] = ()
     ) -> None:
         self.variants = variants
         self.now = now
-        self.goes_alone = goes_alone
+        self.is_uncacheable = is_uncacheable
         """The key lately proved not shareable: there is nothing to claim."""
         self.names = names
         """What Vary named lately under the key, whether or not something is stored."""

@@ -9,8 +9,8 @@ two together.
 from typing import Final
 
 from springhouse.exchange import reply as replies
-from springhouse.exchange.errands import Errand
 from springhouse.exchange.flow import Flow, respond, settle
+from springhouse.exchange.forwards import Forward
 from springhouse.exchange.reply import MISS, Reply
 from springhouse.exchange.steps import Answer, Claim, Claimed, Found, Send, Step
 from springhouse.http import fields as f
@@ -72,9 +72,9 @@ def concluded(
             reason=kept,
             withheld=options.withheld,
         )
-    errand = Errand(key, reasons.URI_MISS, None, options.withheld, leads)
+    forward = Forward(key, reasons.URI_MISS, None, options.withheld, leads)
     answer = Answer(response, requested_at, received_at, length)
-    return settle(request, errand, answer, outcome_of(kept, response), options)
+    return settle(request, forward, answer, outcome_of(kept, response), options)
 
 
 _about_stored: Final = Memo[int, bytes](
@@ -91,7 +91,7 @@ def taken_up(request: Request, key: bytes, asked_at: float, options: Options, *,
     """Return the flow of a plain request, waiting for the answer to what was sent."""
     flow = respond(request, key, options)
     next(flow)
-    step = flow.send(Found((), asked_at, goes_alone=not leads))
+    step = flow.send(Found((), asked_at, is_uncacheable=not leads))
     if leads:
         assert isinstance(step, Claim)
         step = flow.send(Claimed.LEAD)

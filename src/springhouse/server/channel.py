@@ -25,7 +25,7 @@ from typing import cast
 
 from msgspec import DecodeError, Struct, ValidationError, msgpack
 
-from springhouse.stores.purging import Purge, Receipt
+from springhouse.rules.purging import Purge, Receipt
 
 LENGTH_BYTES = 4
 FRAME_MAX = 64 * 1024 * 1024

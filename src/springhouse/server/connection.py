@@ -187,8 +187,8 @@ class Connection(RequestReader, asyncio.Protocol):
                 record = server.records.get(prefix + self.target)
                 if server.is_behind is not None and server.is_behind():
                     record = None  # another process has purged: what is in memory here may be gone
-                if record is not None and record.hot is not None:
-                    hot = record.hot.answer(self.fields, self.bits, server.clock())
+                if record is not None and record.prepared is not None:
+                    hot = record.prepared.answer(self.fields, self.bits, server.clock())
                     if hot is not None and self._is_for_guard():
                         record.visited = True
                         content = hot.content

@@ -3,8 +3,8 @@
 import os
 import socket
 
-from springhouse.engine.access import by_control
-from springhouse.engine.control import ControlDesk, Identity
+from springhouse.control.access import by_control
+from springhouse.control.purge_api import ControlDesk, Identity
 from springhouse.engine.engine import Engine
 from springhouse.server.listener import Server, ServerLimits
 from springhouse.service import names_of, where

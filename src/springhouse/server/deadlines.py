@@ -21,7 +21,7 @@ SWEEP_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class ClientTimeouts:
     """Seconds a client may take (0: for ever) for a head, between bytes of content, idle, and to take an answer.
 
     `half_close`: how long it may wait for an answer to begin after it has closed its side.
@@ -54,62 +54,62 @@ class Watch:
         self.unsent = 0
 
 
-def look(connection: "Connection", watch: Watch, patience: Patience, now: float) -> None:
+def look(connection: "Connection", watch: Watch, timeouts: ClientTimeouts, now: float) -> None:
     """Close the connection, or answer 408, when the client takes too long."""
     if connection.is_stirred:
         connection.is_stirred = False
         watch.quiet_since = now
-    if _is_stalled(connection, watch, patience, now):
+    if _is_stalled(connection, watch, timeouts, now):
         reset(connection.transport)
     elif connection.has_ended or connection.is_held_back:
-        _look_whether_it_left(connection, watch, patience, now)
+        _look_whether_it_left(connection, watch, timeouts, now)
     elif connection.in_head:
         if watch.head is not connection.fields:
             watch.head, watch.head_since = connection.fields, now
-        elif patience.header and now - watch.head_since >= patience.header:
+        elif timeouts.header and now - watch.head_since >= timeouts.header:
             connection.too_slow("The request's header section took too long to arrive")
     elif connection.is_receiving_content:
-        _look_at_content(connection, watch, patience, now)
+        _look_at_content(connection, watch, timeouts, now)
     elif connection.is_idle:
-        if patience.idle and now - watch.quiet_since >= patience.idle:
+        if timeouts.idle and now - watch.quiet_since >= timeouts.idle:
             connection.close_idle()
         elif connection.fields:
             connection.let_go()
             watch.head = watch.content = None
 
 
-def _look_whether_it_left(connection: "Connection", watch: Watch, patience: Patience, now: float) -> None:
+def _look_whether_it_left(connection: "Connection", watch: Watch, timeouts: ClientTimeouts, now: float) -> None:
     end = end_of(connection.transport.get_extra_info("socket"))
     if end is End.WHOLE:
         reset(connection.transport)
     elif (
         (end is End.HALF or connection.has_ended)
-        and patience.half_close
-        and now - watch.quiet_since >= patience.half_close
+        and timeouts.half_close
+        and now - watch.quiet_since >= timeouts.half_close
         and not connection.has_whole_answer_to_come
     ):
         connection.give_up()
 
 
-def _look_at_content(connection: "Connection", watch: Watch, patience: Patience, now: float) -> None:
+def _look_at_content(connection: "Connection", watch: Watch, timeouts: ClientTimeouts, now: float) -> None:
     if watch.content is not connection.fields:
         watch.content, watch.content_since = connection.fields, now
     elapsed = now - watch.content_since
-    is_slow = elapsed > GRACE_S and connection.content_size < patience.rate * elapsed
-    if (patience.content and now - watch.quiet_since >= patience.content) or is_slow:
+    is_slow = elapsed > GRACE_S and connection.content_size < timeouts.rate * elapsed
+    if (timeouts.content and now - watch.quiet_since >= timeouts.content) or is_slow:
         connection.too_slow("The request's content took too long to arrive")
 
 
-def _is_stalled(connection: "Connection", watch: Watch, patience: Patience, now: float) -> bool:
+def _is_stalled(connection: "Connection", watch: Watch, timeouts: ClientTimeouts, now: float) -> bool:
     """Say whether the client has not taken what was written, at the least rate, for too long."""
-    if not patience.send or not connection.transport.get_write_buffer_size():
+    if not timeouts.send or not connection.transport.get_write_buffer_size():
         watch.unsent = 0
         return False
     unsent = _unsent(connection)
-    if not watch.unsent or watch.unsent - unsent >= patience.rate * SWEEP_S:
+    if not watch.unsent or watch.unsent - unsent >= timeouts.rate * SWEEP_S:
         watch.stalled_since = now
     watch.unsent = unsent
-    return now - watch.stalled_since >= patience.send
+    return now - watch.stalled_since >= timeouts.send
 
 
 if sys.platform == "linux":

@@ -18,7 +18,7 @@ from springhouse.http.memo import KIB, Memo, bound
 from springhouse.observe.accesslog import AccessLog
 from springhouse.server import deadlines, draining
 from springhouse.server.connection import Connection
-from springhouse.server.deadlines import SWEEP_S, Patience, Watch
+from springhouse.server.deadlines import SWEEP_S, ClientTimeouts, Watch
 from springhouse.wire.requests import Limits
 
 _HOSTS: Final = bound("key prefixes", 512 * KIB, "Host values that proved valid, and how keys begin with them")
@@ -34,7 +34,7 @@ class ServerLimits:
     """What clients may do: sizes of requests, seconds to take, connections at once."""
 
     request: Limits = field(default_factory=Limits)
-    patience: Patience = field(default_factory=Patience)
+    timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
     connections: int = 10_000
 
 
@@ -168,7 +168,7 @@ class Server:
         now = loop.time()
         self._sweep = loop.call_later(SWEEP_S, self._look_at_all)  # first: whatever happens, there is a next
         for connection, watch in list(self.connections.items()):
-            deadlines.look(connection, watch, self.limits.patience, now)
+            deadlines.look(connection, watch, self.limits.timeouts, now)
         if (
             self._is_main
             and now - self._collected_at > COLLECT_S

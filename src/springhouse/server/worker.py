@@ -23,9 +23,9 @@ from springhouse.server.channel import (
     Unable,
 )
 from springhouse.server.control import serve_control
-from springhouse.server.fleet import Fleet
 from springhouse.server.listener import BACKLOG, Server
-from springhouse.server.running import drain, limits_of, open_log, reopen_on_hangup, tune_collector
+from springhouse.server.peers import Fleet
+from springhouse.server.single_process import drain, limits_of, open_log, reopen_on_hangup, tune_collector
 from springhouse.service import CannotStore, engine_of, names_of, new_event_loop
 from springhouse.settings import Settings, from_json
 

@@ -21,9 +21,9 @@ from typing import Final
 
 from springhouse.http.memo import MIB, Recent, bound, length_of_key
 from springhouse.rules.entry import Entry
-from springhouse.stores.leasing import Leasing
-from springhouse.stores.memory import MemoryStore
-from springhouse.stores.purging import NEVER_FRESH, Everything, Held, Keys, Purge, Receipt, counted, remaining
+from springhouse.rules.purging import NEVER_FRESH, Everything, Held, Keys, Purge, Receipt, counted, remaining
+from springhouse.stores.leases import Leasing
+from springhouse.stores.memory.records import MemoryStore
 from springhouse.stores.tier import CLOCKS_APART_S, Arriving, Found, Later, Purged, Tier, Told
 
 _ABSENT: Final = bound(
@@ -196,7 +196,7 @@ class LayeredStore:
         now = self._clock()
         if all(entry.received_at - now <= CLOCKS_APART_S for entry in variants):
             return variants
-        self.tier.troubles.report("clock", "the store has responses from after now: a clock is or was wrong")
+        self.tier.errors.report("clock", "the store has responses from after now: a clock is or was wrong")
         purge = Purge(Keys((key,)), NEVER_FRESH)
         self.tier.purge(purge)
         return remaining(variants, purge)
@@ -223,7 +223,7 @@ class LayeredStore:
         self._has_deadline = False
 
     def _report_slowness(self) -> None:
-        self.tier.troubles.report("slow", "the store takes too long to answer; requests go to the origin")
+        self.tier.errors.report("slow", "the store takes too long to answer; requests go to the origin")
 
     def look_behind(self, key: bytes) -> None:
         """Let the next lookup ask the tier, where another process has lately stored or freshened the key."""

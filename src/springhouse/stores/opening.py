@@ -7,10 +7,10 @@ the memory store in front alone.
 from collections.abc import Callable, Sequence
 
 from springhouse.rules.entry import Entry
+from springhouse.rules.purging import Held, Purge
 from springhouse.stores.layered import LayeredStore
-from springhouse.stores.leasing import Leasing
-from springhouse.stores.memory import MemoryStore, Record
-from springhouse.stores.purging import Held, Purge
+from springhouse.stores.leases import Leasing
+from springhouse.stores.memory.records import MemoryStore, Record
 from springhouse.stores.tier import Arriving, Found, Purged, Told
 
 

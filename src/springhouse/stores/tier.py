@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from springhouse.rules.entry import Entry
-from springhouse.stores.leasing import Leasing
-from springhouse.stores.purging import Held, Purge, Receipt
-from springhouse.stores.troubles import Troubles
+from springhouse.rules.purging import Held, Purge, Receipt
+from springhouse.stores.errors import StoreErrors
+from springhouse.stores.leases import Leasing
 
 Found = Callable[[tuple[Entry, ...]], None]
 """Is given the variants under a key, the latest first."""
@@ -86,7 +86,7 @@ class Arriving(StoredContent, Protocol):
 class Tier(Protocol):
     """A slow store."""
 
-    troubles: Troubles
+    errors: StoreErrors
 
     @property
     def leases(self) -> Leasing | None:

@@ -108,7 +108,7 @@ def found_in(store: Tiered, loop: Loop) -> State:
             stamp = int(entry.received_at)
             found[key] = (stamp, entry.fresh_until)
             assert content_of(entry, loop) == content(key, stamp, entry.length or 0), "half a body"
-    assert store.tier.troubles.counts["damaged"] == 0
+    assert store.tier.errors.counts["damaged"] == 0
     return found
 
 

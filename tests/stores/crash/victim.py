@@ -16,8 +16,8 @@ from pathlib import Path
 
 from tests.stores.backends import Loop, Tiered, disk, make_entry, nobody
 
-from springhouse.stores.disk import DiskLimits
-from springhouse.stores.purging import Keys, Purge
+from springhouse.rules.purging import Keys, Purge
+from springhouse.stores.disk.tier import DiskLimits
 
 LIMITS = DiskLimits(inline_max=2_000, whole_max=3_000, budget=60_000_000)
 LENGTHS = [10, 900, 2_500, 50_000, 700_000]
@@ -76,8 +76,8 @@ def main(folder: Path, seed: int, stamp: int) -> None:
                 say(f"purge {key.decode()} {stamp}")
                 store.purge(Purge(Keys((key,))))
         loop.result(lambda answer: store.tier.flush(lambda: answer(None)))
-        if store.tier.troubles.counts:
-            say(f"trouble {dict(store.tier.troubles.counts)}")
+        if store.tier.errors.counts:
+            say(f"trouble {dict(store.tier.errors.counts)}")
         say("done")
 
 

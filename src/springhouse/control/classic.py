@@ -1,0 +1,171 @@
+"""The classic endpoints (`--classic`): /proxy, /cache, /clear-cache, /docs and /openapi.json, on every front end.
+
+The engine asks this desk before it starts an exchange, and never on a hit: what the desk answers is never stored under
+the paths it takes. Fetches for `/proxy` are exchanges of the same engine, with keys and a TTL of their own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+from urllib.parse import parse_qsl
+
+from springhouse.control import api_docs as apidoc
+from springhouse.control.access import by_token_or_here
+from springhouse.control.envelope import Envelope, ExactTtl, Room, answer, failure, send
+from springhouse.engine.driver import Exchange
+from springhouse.engine.engine import Engine
+from springhouse.engine.sinks import Sink
+from springhouse.exchange.flow import respond
+from springhouse.exchange.reply import HIT, MISS, REVALIDATED, STALE, Reply
+from springhouse.http.fields import Field
+from springhouse.http.headers import fields_of, lines_of
+from springhouse.http.messages import Request
+from springhouse.rules.purging import Everything, Purge, Receipt
+from springhouse.upstream.content import RequestContent
+from springhouse.upstream.guard import Rejected, Target, find_target
+from springhouse.upstream.pool import Pool
+from springhouse.upstream.routing import Origin
+
+_GET = frozenset({b"GET", b"HEAD"})
+_METHODS: Final = {
+    b"/proxy": _GET, b"/clear-cache": frozenset({b"GET"}), b"/cache": frozenset({b"DELETE"}),
+    **dict.fromkeys(apidoc.PATHS, _GET),
+}  # fmt: skip
+_CLEARED: Final = b'{"success":true,"message":"Cache cleared successfully"}'
+_WORDS: Final = {STALE: HIT, REVALIDATED: MISS}
+_FIELDS: Final[list[Field]] = [(b"Accept", b"*/*"), (b"Accept-Encoding", b"identity"), (b"User-Agent", b"springhouse")]
+_GUESTS_MAX = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassicOptions:
+    """`ttl`: seconds; `named`: authorities that may be fetched from besides the origin; `token`: who may clear."""
+
+    ttl: int
+    named: tuple[str, ...] = ()
+    allows_private: bool = False
+    token: str = ""
+    has_origin: bool = True
+
+
+class ClassicDesk:
+    """Answers the classic endpoints of an engine."""
+
+    def __init__(
+        self, engine: Engine, options: ClassicOptions, pool_for: Callable[[Origin, bool], Pool], size_max: int
+    ) -> None:
+        """`pool_for` makes the pool of an origin; its second argument says whether addresses are checked."""
+        self.engine = engine
+        self.options = options
+        self._pool_for = pool_for
+        self._room = Room(size_max)
+        self._rules = replace(engine.options, ttl=options.ttl, force_ttl=False, set_cookie="refuse")
+        self._own = engine.beside(ExactTtl(engine.pool, ttl=options.ttl, room=self._room), engine.origin, self._rules)
+        self._guests: dict[tuple[str, bytes], tuple[Engine, Pool]] = {}
+        """By scheme and authority, the one used last at the end."""
+
+    @property
+    def targets(self) -> tuple[bytes, ...]:
+        """What the targets of its requests begin with."""
+        return tuple(_METHODS) if self.options.has_origin else (b"",)
+
+    def takes(self, request: Request) -> bool:
+        """Say whether the request is for the desk, by its path, whatever its method: without an origin, all are."""
+        return request.target.partition(b"?")[0] in _METHODS or not self.options.has_origin
+
+    def handle(self, request: Request, content: RequestContent | None, sink: Sink) -> Exchange:
+        """Answer the request."""
+        path, _, query = request.target.partition(b"?")
+        methods = _METHODS.get(path)
+        if methods is None:
+            reply = answer(404, failure("no_origin", "There is nothing here: the proxy was started without --origin"))
+        elif request.method not in methods:
+            allow = b", ".join(sorted(methods))
+            reply = answer(
+                405, failure("method_not_allowed", f"Only {allow.decode()} is answered here"), (b"Allow", allow)
+            )
+        elif path == b"/proxy":
+            found = self._find(query)
+            if isinstance(found, Target):
+                return self._fetch(found, request, sink)
+            reply = answer(found.status, failure(found.code, found.message))
+        elif path in apidoc.PATHS:
+            media, page = apidoc.page(path)
+            policy = (b"Content-Security-Policy", apidoc.POLICY)
+            reply = answer(200, page, (b"Cache-Control", b"no-cache"), policy, media=media)
+        else:
+            self._clear(request, sink)
+            return Exchange(self.engine, request, b"", None, sink)
+        send(sink, reply, is_head=request.method == b"HEAD")
+        return Exchange(self.engine, request, b"", None, sink)
+
+    def translate(self, reply: Reply) -> Reply:
+        """Return the reply with one of three words in X-Cache: HIT, MISS (confirmed ones, too), BYPASS."""
+        word = _WORDS.get(reply.x_cache)
+        if word is not None:
+            reply.x_cache = word
+            ours = fields_of(reply.ours)
+            reply.ours = lines_of([(name, word if name == b"X-Cache" else value) for name, value in ours])
+        return reply
+
+    def close(self) -> None:
+        """Release the connections to all that was fetched from."""
+        for _, pool in self._guests.values():
+            pool.close()
+        self._guests.clear()
+
+    def _clear(self, request: Request, sink: Sink) -> None:
+        why_not = by_token_or_here(request, self.options.token, self.engine.ports)
+        if why_not is not None:
+            send(sink, answer(403, failure("forbidden", why_not)))
+            return
+
+        def cleared(receipt: Receipt) -> None:
+            uncertain = failure("not_cleared", f"It is not certain that everything was cleared: {receipt.failure}")
+            send(sink, answer(503, uncertain) if receipt.failure else answer(200, _CLEARED))
+
+        self.engine.purge(Purge(Everything()), cleared)
+
+    def _find(self, query: bytes) -> Target | Rejected:
+        try:
+            pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
+        except ValueError:
+            return Rejected(400, "bad_query", "The query is not valid: percent-encode it as UTF-8")
+        urls = [value for name, value in pairs if name == "url"]
+        if len(urls) != 1 or not urls[0]:
+            return Rejected(422, "missing_url", "Say once what to fetch: /proxy?url=products")
+        own = self.engine.origin if self.options.has_origin else None
+        return find_target(urls[0], own, self.options.named)
+
+    def _fetch(self, found: Target, request: Request, sink: Sink) -> Exchange:
+        """Fetch through the cache, as nobody in particular: no client's field or address reaches what is shared."""
+        engine = self._own if found.is_own else self._guest(found)
+        asked = Request(
+            b"GET", found.target, list(_FIELDS), authority=found.origin.authority, scheme=found.origin.scheme.encode()
+        )
+        key = b"proxy-json:" + found.origin.key(asked)
+        exchange = Exchange(engine, asked, key, None, Envelope(sink))
+        exchange.run(respond(asked, key, engine.options), None)
+        return exchange
+
+    def _guest(self, found: Target) -> Engine:
+        """Return the engine for an origin that is not ours; only so many are remembered."""
+        name = (found.origin.scheme, found.origin.authority)
+        guest = self._guests.pop(name, None)
+        if guest is None:
+            pool = self._pool_for(found.origin, not (found.is_named or self.options.allows_private))
+            engine = self.engine.beside(
+                ExactTtl(pool, ttl=self.options.ttl, room=self._room), found.origin, self._rules
+            )
+            guest = engine, pool
+        self._guests[name] = guest
+        self._forget_guests()
+        return guest[0]
+
+    def _forget_guests(self) -> None:
+        for name, (_, pool) in list(self._guests.items())[:-1]:
+            if len(self._guests) <= _GUESTS_MAX:
+                return
+            if not pool.calls:
+                pool.close()
+                del self._guests[name]

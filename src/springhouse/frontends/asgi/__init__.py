@@ -1,0 +1,1 @@
+"""The engine as an ASGI application, and as middleware around one."""

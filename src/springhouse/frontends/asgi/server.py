@@ -1,0 +1,149 @@
+"""uvicorn's HTTP/1.1 protocol with what it lacks: the exact target, a limit of connections, and deadlines for clients.
+
+It has no deadline for a request that never comes to its end, no limit of a head's size, and counts requests where
+connections matter. What is still missing, a least rate and a deadline for taking an answer, is why it listens on
+public addresses only if told to.
+"""
+
+import asyncio
+from math import inf
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from springhouse.frontends.asgi.proxy import TARGET_EXTENSION
+from springhouse.hangups import end_of
+from springhouse.settings import Settings
+
+_CLOSE = b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\n" + _CLOSE
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\n" + _CLOSE
+_HEAD_SLACK = 64 * 1024
+"""How much larger than allowed a head may grow before it is broken off; up to there it is answered with 414 or 431."""
+
+
+class Protocol(HttpToolsProtocol):
+    """A client's connection."""
+
+    def __init__(self, *, settings: Settings, **how: Any) -> None:
+        super().__init__(**how)
+        self.parser.set_dangerous_leniencies(lenient_version=True)  # `on_headers_complete` looks at it
+        self._settings = settings
+        self._head_max = settings.max_header + settings.max_target + _HEAD_SLACK
+        self._head_size = 0
+        self._is_in_head = False
+        self._ends_at = inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._answering: RequestResponseCycle | None = None
+
+    # The connection.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection, or turn it away when there are too many."""
+        super().connection_made(transport)
+        if len(self.connections) > self._settings.max_connections:
+            self.connections.discard(self)  # while it counts, uvicorn answers 503 to all
+            transport.write(_TOO_MANY)
+            transport.close()
+            return
+        self._allow(self._settings.idle_timeout)
+        self._look()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Look after it no more, and tell the request that is being answered, whatever came behind it."""
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+        if self._answering is not None:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    # The parser's news.
+
+    def on_message_begin(self) -> None:
+        """Begin to wait for a head."""
+        super().on_message_begin()
+        self._head_size, self._is_in_head = 0, True
+        self._allow(self._settings.header_timeout)
+
+    def on_url(self, url: bytes) -> None:
+        """Count it."""
+        super().on_url(url)
+        self._count(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count it."""
+        super().on_header(name, value)
+        self._count(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Leave the target as it stood in the request line where `frontends.asgi` looks for it; wait for content.
+
+        What is raised makes uvicorn answer 400.
+        """
+        if not self.parser.get_http_version().startswith("1."):
+            raise ValueError("Only HTTP/1 is spoken here")
+        self._is_in_head = False
+        self._allow(self._settings.body_timeout)
+        self.scope["extensions"] = {TARGET_EXTENSION: self.url}  # type: ignore[dict-item]
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Wait for more."""
+        self._allow(self._settings.body_timeout)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Wait for nothing: the answer is ours to give."""
+        self._ends_at = inf
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait for another request, unless one is still arriving or being answered."""
+        super().on_response_complete()
+        if self._ends_at == inf and self._is_idle:
+            self._allow(self._settings.idle_timeout)
+
+    # Limits.
+
+    def _count(self, *parts: bytes) -> None:
+        self._head_size += sum(map(len, parts))
+        if self._head_size > self._head_max:
+            self.transport.abort()
+
+    def _allow(self, seconds: float) -> None:
+        """Give the client so many seconds from now; 0 for no limit."""
+        self._ends_at = self.loop.time() + seconds if seconds else inf
+
+    def _look(self) -> None:
+        """Break the connection off if its time is over; look again when that may be."""
+        now = self.loop.time()
+        if self.flow.read_paused:
+            self._allow(self._settings.body_timeout)  # it is not the client who is slow
+            if end_of(self.transport.get_extra_info("socket")) is not None:
+                self.transport.abort()  # as if its end had been read
+                return
+        if now >= self._ends_at:
+            self._end()
+            return
+        self._timer = self.loop.call_later(min(max(self._ends_at - now, _TICK_S), _LOOK_S), self._look)
+
+    def _end(self) -> None:
+        if not self._is_idle:  # an answer is on its way, or the application waits for content
+            self.transport.abort()
+            return
+        if self._is_in_head:
+            self.transport.write(_TOO_SLOW)
+        self.transport.close()
+
+    @property
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+
+_TICK_S = 0.05
+_LOOK_S = 1.0

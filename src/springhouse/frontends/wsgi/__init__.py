@@ -1,0 +1,1 @@
+"""The engine as a WSGI application, and as middleware around one."""

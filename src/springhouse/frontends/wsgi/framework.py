@@ -1,0 +1,80 @@
+"""The engine in a Flask application (`--frontend flask`), and around one (`SpringhouseCache`).
+
+It answers in `before_request`, that is, before the decoded path could matter: werkzeug's routing would merge slashes,
+and refuse methods it does not know. The reply goes to the server as it is, without werkzeug's own ideas about fields.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from flask import Flask, request
+from flask import Response as FlaskResponse
+from werkzeug.datastructures import Headers
+
+from springhouse.frontends.front import front_of
+from springhouse.frontends.wsgi.middleware import WSGICache
+from springhouse.frontends.wsgi.proxy import Environ, SpringhouseWSGI, StartResponse, ThreadBridge, head_of
+from springhouse.service import engine_of
+from springhouse.settings import Settings, load
+
+
+def create_app(settings: Settings | None = None, **options: Any) -> Flask:
+    """Return a Flask application that serves an origin through the cache; `options` are settings by name.
+
+    Its own `before_request` functions run first if they are registered with `app.before_request_funcs`; its
+    `after_request` functions see the reply and may change its head. Raises BadSettings.
+    """
+    settings = settings if settings is not None else load(options)
+    cache = SpringhouseWSGI(lambda: engine_of(settings), front_of(settings))
+    app = Flask("springhouse", static_folder=None)
+    app.extensions["springhouse"] = cache
+
+    @app.before_request
+    def answer() -> FlaskResponse:
+        return Through(cache.answer(request.environ))
+
+    return app
+
+
+class Through(FlaskResponse):
+    """A reply on its way: its head may be looked at and changed, its content streams by."""
+
+    default_mimetype = None
+
+    def __init__(self, bridge: ThreadBridge) -> None:
+        assert bridge.reply is not None
+        headers = Headers(head_of(bridge.reply))
+        super().__init__(status=bridge.status, headers=headers, direct_passthrough=True)
+        self._bridge = bridge
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Send head and content."""
+        return self._bridge.send(start_response, self.status, list(self.headers))
+
+
+class SpringhouseCache:
+    """A Flask extension: caches the application it is given. Options are settings by name.
+
+    `ttl` is 0, so that only what the application itself allows is kept. Raises BadSettings.
+    """
+
+    def __init__(self, app: Flask | None = None, settings: Settings | None = None, **options: Any) -> None:
+        self._settings = settings if settings is not None else load({"ttl": 0, **options})
+        self._cache: WSGICache | None = None
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Put the cache around the application."""
+        self._cache = WSGICache(app.wsgi_app, self._settings)
+        app.wsgi_app = self._cache  # type: ignore[method-assign]
+        app.extensions["springhouse"] = self
+
+    def clear(self) -> int:
+        """Forget everything; return how many responses there were."""
+        return self._cache.clear() if self._cache is not None else 0
+
+    def close(self) -> None:
+        """Stop the engine; for tests, and for applications that are made and thrown away."""
+        if self._cache is not None:
+            self._cache.close()

@@ -1,0 +1,145 @@
+"""gunicorn for the Flask front end: one process, a thread per request; docs/decisions/ says why it.
+
+A WSGI environ joins repeated fields and gunicorn adds Date and Server to every reply; here the application is given the
+fields as received, and what the origin said stands.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
+from gunicorn.http.wsgi import Response
+
+from springhouse import control_socket
+from springhouse.binding import CannotListen, listening, listening_on_path
+from springhouse.frontends.front import ServeControl
+from springhouse.frontends.intake import is_worth_logging
+from springhouse.frontends.wsgi.framework import create_app
+from springhouse.frontends.wsgi.proxy import FIELDS_KEY, Environ, SpringhouseWSGI, StartResponse, WSGIApp
+from springhouse.service import where
+from springhouse.settings import BadSettings, Settings
+
+BACKLOG = 2048
+THREADS = 64
+_LINE_MAX = 8190
+
+
+def run(settings: Settings, announce: Callable[[str], None], serve_control: ServeControl) -> None:
+    """Serve with gunicorn until SIGTERM or SIGINT. Raises CannotListen."""
+    if settings.unix_socket is not None:
+        listener = listening_on_path(settings.unix_socket, BACKLOG)
+    else:
+        listener = listening(settings.host, settings.port, BACKLOG)
+        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+    received = threading.local()
+
+    def note(_: object, request: Any) -> None:
+        received.fields = [(n.title().encode("latin-1"), v.encode("latin-1")) for n, v in request.headers]
+
+    options = {
+        "bind": f"fd://{listener.detach()}",
+        "worker_class": "gthread",
+        "workers": 1,
+        "threads": THREADS,
+        "worker_connections": settings.max_connections,
+        "keepalive": int(settings.idle_timeout),
+        "graceful_timeout": int(settings.drain_timeout),
+        "limit_request_line": _LINE_MAX,
+        "limit_request_fields": settings.max_fields + 1,
+        "limit_request_field_size": settings.max_header,
+        "forwarded_allow_ips": "",
+        "secure_scheme_headers": {},
+        "forwarder_headers": "",
+        "control_socket_disable": True,
+        "loglevel": "warning",
+        "logger_class": _Log,
+        "pre_request": note,
+        "post_worker_init": lambda worker: announce(where(settings, settings.port)) if worker.age == 1 else None,
+        "worker_exit": lambda _server, _worker: cache.close(),
+    }
+    app = create_app(settings)
+    cache: SpringhouseWSGI = app.extensions["springhouse"]
+
+    def load() -> WSGIApp:
+        try:
+            cache.thread.running()  # what is wrong with a store shows now
+            if control is not None:
+                listens = control.listener
+                cache.thread.serve_beside(lambda engine: serve_control(engine, listens, settings, settings.port))
+        except (BadSettings, CannotListen) as problem:
+            print(f"springhouse: {problem}", file=sys.stderr, flush=True)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+        return _exact(app, received)
+
+    control = control_socket.opened(where(settings, settings.port))
+    here = os.getpid()  # the worker, which is forked off within `run`, passes by here as well when it ends
+    try:
+        _Gunicorn(options, load).run()
+    except SystemExit as ended:
+        if ended.code == Arbiter.WORKER_BOOT_ERROR and os.getpid() == here:
+            sys.exit(2)  # the worker has said why
+        raise
+    finally:
+        if control is not None:
+            control.close()
+        if settings.unix_socket is not None and os.getpid() == here:
+            settings.unix_socket.unlink(missing_ok=True)
+
+
+class _Gunicorn(BaseApplication):  # type: ignore[misc]
+    """gunicorn with settings of ours, without its command line and files."""
+
+    def __init__(self, options: dict[str, Any], make: Callable[[], WSGIApp]) -> None:
+        self._options = options
+        self._make = make
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._options.items():
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
+
+    def load(self) -> WSGIApp:
+        return self._make()
+
+
+class _Log(Logger):  # type: ignore[misc]
+    """gunicorn's log without what is no news."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.addFilter(is_worth_logging)
+
+
+class _Head(Response):  # type: ignore[misc]
+    """A response that does not speak for the origin."""
+
+    def process_headers(self, headers: list[tuple[str, str]]) -> None:
+        """Take the fields, with the two that gunicorn would put its own in place of."""
+        super().process_headers(headers)
+        self.headers += [field for field in headers if field[0].lower() in ("date", "server")]
+
+    def default_headers(self) -> list[str]:
+        """Return what gunicorn adds to the head, less Server, and less Date where there is one.
+
+        It repeats the version of the request; ours stands here (RFC 9110 §2.5).
+        """
+        lines: list[str] = super().default_headers()
+        lines[0] = f"HTTP/1.1 {self.status}\r\n"
+        has_date = any(name.lower() == "date" for name, _ in self.headers)
+        unwanted = ("Server:", "Date:") if has_date else ("Server:",)
+        return [line for line in lines if not line.startswith(unwanted)]
+
+
+def _exact(app: WSGIApp, received: threading.local) -> WSGIApp:
+    def serve(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        environ[FIELDS_KEY] = received.fields
+        start_response.__self__.__class__ = _Head  # type: ignore[attr-defined]
+        return app(environ, start_response)
+
+    return serve

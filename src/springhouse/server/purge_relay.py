@@ -1,0 +1,89 @@
+"""Purges on their way through the supervisor to all workers, and the answer once they have arrived.
+
+A purge goes to every worker that serves, but for the one that asked. It has arrived when each of them has applied it
+or is dead: a dead worker's memory is gone, and its successor begins with an empty one. Who neither answers nor dies
+in time is killed, since it would go on serving what was purged.
+"""
+
+import asyncio
+from typing import Protocol
+
+from springhouse.rules.purging import Receipt
+from springhouse.server.channel import Answered, Applied, Apply, Ask, Message
+from springhouse.server.peers import APPLY_S, combined
+
+
+class Member(Protocol):
+    """A worker that serves."""
+
+    def send(self, message: Message) -> None:
+        """Send it a message."""
+
+    def kill(self, why: str) -> None:
+        """End it at once; `Broadcasts.left` is called when it has gone."""
+
+
+class _Broadcast:
+    """One purge that was asked for."""
+
+    def __init__(self, asker: Member, number: int, awaited: set[Member]) -> None:
+        self.asker = asker
+        self.number = number
+        """The asker's."""
+        self.awaited = awaited
+        self.receipts: list[Receipt] = []
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Broadcasts:
+    """The workers that serve, and the purges they have not all applied. `seconds`: how long a worker may take."""
+
+    def __init__(self, seconds: float = APPLY_S) -> None:
+        self.members: set[Member] = set()
+        self._seconds = seconds
+        self._open: dict[int, _Broadcast] = {}
+        self._number = 0
+
+    def joined(self, member: Member) -> None:
+        """Note that a worker serves from now on."""
+        self.members.add(member)
+
+    def left(self, member: Member) -> None:
+        """Note that a worker is dead."""
+        self.members.discard(member)
+        for number, broadcast in list(self._open.items()):
+            broadcast.awaited.discard(member)
+            self._see_to(number, broadcast)
+
+    def asked(self, asker: Member, ask: Ask) -> None:
+        """Send a purge on its way."""
+        self._number += 1
+        number = self._number
+        broadcast = self._open[number] = _Broadcast(asker, ask.number, self.members - {asker})
+        broadcast.timer = asyncio.get_running_loop().call_later(self._seconds, self._is_late, broadcast)
+        for member in broadcast.awaited:
+            member.send(Apply(number, ask.purge, ask.dry_run))
+        self._see_to(number, broadcast)
+
+    def applied(self, member: Member, applied: Applied) -> None:
+        """Note that a worker has applied a purge."""
+        broadcast = self._open.get(applied.number)
+        if broadcast is None or member not in broadcast.awaited:
+            return
+        broadcast.awaited.discard(member)
+        broadcast.receipts.append(applied.receipt)
+        self._see_to(applied.number, broadcast)
+
+    def _is_late(self, broadcast: _Broadcast) -> None:
+        broadcast.timer = None
+        for member in list(broadcast.awaited):
+            member.kill(f"did not apply a purge within {self._seconds:g} s and was killed")
+
+    def _see_to(self, number: int, broadcast: _Broadcast) -> None:
+        if broadcast.awaited:
+            return
+        del self._open[number]
+        if broadcast.timer is not None:
+            broadcast.timer.cancel()
+        receipts = broadcast.receipts
+        broadcast.asker.send(Answered(broadcast.number, combined(receipts), len(receipts)))

@@ -1,0 +1,136 @@
+"""Runs the native server in this process until a signal ends it."""
+
+import asyncio
+import gc
+import signal
+import sys
+from collections.abc import Callable
+
+from springhouse import control_socket
+from springhouse.binding import CannotListen
+from springhouse.control_socket import ControlSocket
+from springhouse.engine.engine import Engine
+from springhouse.observe.accesslog import AccessLog
+from springhouse.server.control import serve_control
+from springhouse.server.deadlines import ClientTimeouts
+from springhouse.server.listener import Server, ServerLimits
+from springhouse.server.supervisor import supervise
+from springhouse.service import engine_of, names_of, new_event_loop, request_limits_of, where
+from springhouse.settings import Settings
+
+Announce = Callable[[str], None]
+"""Is told where the server listens, once it does: a URL, or the path of a Unix socket."""
+
+
+def limits_of(settings: Settings) -> ServerLimits:
+    """Return what clients may do."""
+    return ServerLimits(
+        request=request_limits_of(settings),
+        timeouts=ClientTimeouts(
+            header=settings.header_timeout,
+            content=settings.body_timeout,
+            idle=settings.idle_timeout,
+            send=settings.send_timeout,
+            half_close=settings.half_close_timeout,
+            rate=settings.min_rate,
+        ),
+        connections=settings.max_connections,
+    )
+
+
+def run(settings: Settings, announce: Announce) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. Raises CannotListen."""
+    if settings.workers > 1:
+        supervise(settings, lambda port: announce(where(settings, port)))
+        return
+    tune_collector()
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(serve(settings, announce))
+
+
+def tune_collector() -> None:
+    """Let the cyclic collector look less often, and at everything only when nobody waits (`Server` sees to that).
+
+    Requests leave no cycles, and a full look at a large store takes long.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 1_000_000)
+
+
+async def serve(settings: Settings, announce: Announce) -> None:
+    """Serve in the running loop; see `run`."""
+    engine = engine_of(settings)
+    access_log = open_log(settings)
+    server = Server(engine, limits_of(settings), access_log=access_log)
+    control: ControlSocket | None = None
+    try:
+        engine.open()
+        reopen_on_hangup(access_log)
+        port = await _listen(server, settings, engine)
+        control = control_socket.opened(where(settings, port))
+        beside = [await serve_control(engine, control.listener, settings, port)] if control is not None else []
+        announce(where(settings, port))
+        await _signalled()
+        if control is not None:
+            control.remove()
+        await drain(server, settings.drain_timeout, *beside)
+    finally:
+        if control is not None:
+            control.close()
+        engine.close()
+        if access_log is not None:
+            access_log.close()
+
+
+def reopen_on_hangup(access_log: AccessLog | None) -> None:
+    """Let SIGHUP reopen the access log, as log rotation wants it, and do nothing else."""
+    if hasattr(signal, "SIGHUP"):
+        reopen = access_log.reopen if access_log is not None else lambda: None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reopen)
+
+
+async def drain(server: Server, seconds: float, *beside: Server) -> None:
+    """Drain the server, and those beside it, and say how many connections were too late."""
+    late = await server.drain(seconds, *beside)
+    if late:
+        print(f"springhouse: {late} connections were broken off after {seconds:g} s", file=sys.stderr)
+
+
+async def _listen(server: Server, settings: Settings, engine: Engine) -> int:
+    """Listen for clients; return the port, 0 for a Unix socket."""
+    if settings.unix_socket is not None:
+        await server.listen_unix(settings.unix_socket)
+        server.names_of_ours = names_of(settings, settings.port, engine.origin)
+        return 0
+    port = await server.listen(settings.host, settings.port)
+    server.names_of_ours = names_of(settings, port, engine.origin)
+    return port
+
+
+def open_log(settings: Settings) -> AccessLog | None:
+    """Return the access log, if there is to be one. Raises CannotListen."""
+    if not settings.access_log:
+        return None
+    try:
+        return AccessLog(settings.access_log, settings.access_log_format)
+    except OSError as error:
+        raise CannotListen(f"Cannot write the access log {settings.access_log}: {error.strerror}") from None
+
+
+async def _signalled() -> None:
+    """Wait for SIGTERM or SIGINT; a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def first() -> None:
+        stop.set()
+        loop.remove_signal_handler(signal.SIGTERM)
+        loop.remove_signal_handler(signal.SIGINT)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, first)
+        except NotImplementedError:  # Windows: Ctrl-C cancels the runner instead
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+    await stop.wait()

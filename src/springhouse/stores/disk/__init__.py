@@ -1,0 +1,1 @@
+"""Entries on this machine's disk: SQLite, and plain files for large content."""

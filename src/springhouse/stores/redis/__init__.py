@@ -1,0 +1,1 @@
+"""Entries in Redis or Valkey, shared by many machines."""

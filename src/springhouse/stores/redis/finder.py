@@ -1,0 +1,129 @@
+"""What Redis has under a key becomes entries, or is reported as damaged.
+
+Nothing that Redis returns is trusted: the record is checked by the codec, small content against its digests here, large
+content against its digests as it is read. What fails is not found; it is superseded by what is fetched instead.
+"""
+
+from collections.abc import Callable
+from copy import copy
+from math import isfinite
+from typing import Any
+
+from springhouse.rules import purging
+from springhouse.rules.entry import Entry
+from springhouse.stores import digests
+from springhouse.stores.codec import Codec, CodecError
+from springhouse.stores.errors import StoreErrors
+from springhouse.stores.redis.contents import RedisContent, Spawn
+from springhouse.stores.redis.layout import Layout, packed_labels, variant_of
+from springhouse.stores.redis.link import Link
+from springhouse.stores.redis.scripts import LOOKUP
+from springhouse.stores.tier import Found
+
+
+class Finder:
+    """Finds entries.
+
+    `broken` is told the key, variant and body of an entry whose content cannot be had; `saw` each key that was looked
+    up, and how its lease stood at that time: held, or the last token that was given.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        layout: Layout,
+        codec: Codec,
+        *,
+        errors: StoreErrors,
+        spawn: Spawn,
+        broken: Callable[[bytes, bytes, bytes], None],
+        saw: Callable[[bytes, bytes], None],
+    ) -> None:
+        self._link = link
+        self._layout = layout
+        self._codec = codec
+        self._errors = errors
+        self._spawn = spawn
+        self._broken = broken
+        self._saw = saw
+
+    async def find(self, key: bytes) -> list[Entry]:
+        """Return the variants under a key, the latest first; large content is still to be read.
+
+        Raises Away and Refused.
+        """
+        base = self._layout.base(key)
+        found = []
+        reply = await self._link.script(LOOKUP, base, base, key)
+        if isinstance(reply, list) and reply and isinstance(reply[0], bytes):
+            self._saw(key, reply.pop(0))
+        for row in self._latest_first(reply):
+            try:
+                found.append(self._decoded(key, row))
+            except (CodecError, TypeError, ValueError) as error:
+                self._errors.report("damaged", f"a response stored in Redis was damaged: {error}")
+        return found
+
+    def _latest_first(self, reply: Any) -> list[Any]:
+        try:
+            return sorted(reply, key=lambda row: int(row[1]), reverse=True)
+        except (TypeError, ValueError, IndexError) as error:
+            self._errors.report("damaged", f"what Redis has under a key cannot be read: {error}")
+            return []
+
+    def _decoded(self, key: bytes, row: list[bytes]) -> Entry:
+        """Return the entry of a row of LOOKUP. Raises CodecError, TypeError, ValueError."""
+        variant, _, body, soft, record, content, labels = row
+        entry, proof = self._codec.decode(record, key)
+        if labels != packed_labels(entry) or variant != variant_of(entry):
+            raise CodecError("no purge would find it where it stands")
+        length = entry.length or 0
+        if body == b"-":
+            if len(content) != length or digests.digests_of(content) != proof:
+                raise CodecError("its content is not what was stored")
+            entry.content = content
+        else:
+            entry.content = RedisContent(
+                self._layout.base(key) + b"c:" + body,
+                length,
+                proof,
+                link=self._link,
+                spawn=self._spawn,
+                broken=lambda: self._broken(key, variant, body),
+            )
+        if soft != b"-":
+            since = float(soft)
+            if not isfinite(since):
+                raise CodecError("its mark is impossible")
+            entry = purging.stale_from(entry, since)
+        return entry
+
+
+async def read_whole(found: list[Entry], room: int) -> None:
+    """Read large content, as much as there is room for, the latest first; None where it cannot be had.
+
+    The entries are replaced by copies: who would not wait for this reads their content as streams.
+    """
+    for n, entry in enumerate(found):
+        content = entry.content
+        if isinstance(content, RedisContent) and content.length <= room:
+            room -= content.length
+            found[n] = copy(entry)
+            found[n].content = await content.whole()
+
+
+class Answer:
+    """What a lookup is answered with, once: `variants`, as far as they are known by then."""
+
+    __slots__ = ("_done", "is_awaited", "variants")
+
+    def __init__(self, done: Found) -> None:
+        self._done = done
+        self.is_awaited = True
+        self.variants: tuple[Entry, ...] | None = None
+
+    def give(self) -> None:
+        """Call back, if that has not been done."""
+        if self.is_awaited:
+            self.is_awaited = False
+            self._done(self.variants or ())

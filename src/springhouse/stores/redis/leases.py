@@ -1,0 +1,208 @@
+"""A lease for what is cold: of all nodes that miss it, one fetches it and the others wait (decision 0012).
+
+A lease is a key that expires, with a token that is greater than all before it. It is extended while its holder lives;
+when the holder dies it lapses, and the next to ask gets a new one. A holder that was only asleep may then still come
+back with its response: what it puts carries its token, and is refused because a later one was given.
+
+Each lookup notes when it was made, by the server's clock. When a lease of the same variant has ended since, that lookup
+may have missed what came of it: the answer is DONE, look again. Who waits does so for the token that he saw first: when
+another has the lease, that one is over, and it may have been the last of many that come to nothing.
+
+Redis is asked for a lease only when memory has nothing fresh, once for each process. Without Redis everybody fetches.
+"""
+
+import asyncio
+from binascii import hexlify
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+from springhouse.http.memo import MIB, Recent, bound
+from springhouse.rules.entry import Entry
+from springhouse.stores.leases import Acquired, Lease, LockStatus, Waited
+from springhouse.stores.redis.layout import Layout
+from springhouse.stores.redis.link import Away, Link, RedisTimeouts, Refused
+from springhouse.stores.redis.scripts import ACQUIRE, EXTEND, RELEASE
+
+_FIRST_LOOK_S: Final = 0.005
+_SEEN: Final = bound("look-ups in Redis", MIB, "when keys were looked up in Redis")
+
+
+InOrder = Callable[[bytes, Coroutine[Any, Any, None]], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseLimits:
+    """Times in seconds. `lease`: until one lapses that is not extended; `ask`: how long asking for one may take, more
+    than a lookup, for it may save a fetch; `patience`: how long to wait for another's at most; `look`: how often at
+    the least; `alone`: how long nobody waits for a key that is not shareable; `longest`: how long a lease is extended,
+    so that one that is never released does not last for ever."""
+
+    lease: float = 3.0
+    ask: float = 0.25
+    longest: float = 900.0
+    patience: float = 10.0
+    look: float = 0.1
+    alone: float = 120.0
+
+
+class Leases:
+    """The leases of one process. `in_order` does something about a key after all that was asked for it before."""
+
+    def __init__(self, link: Link, layout: Layout, limits: LeaseLimits, *, in_order: InOrder) -> None:
+        self._link = link
+        self._layout = layout
+        self._limits = limits
+        self._in_order = in_order
+        self._held: dict[bytes, dict[bytes, Lease]] = {}
+        """By key and variant."""
+        self._until: dict[Lease, float] = {}
+        """When to extend a lease no longer."""
+        self._seen: Recent[bytes, bytes] = Recent(_SEEN, lambda key, at: len(key) + len(at))
+        """When a key was looked up last, by the server's clock."""
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._keeper: asyncio.Task[None] | None = None
+
+    def saw(self, key: bytes, at: bytes) -> None:
+        """Note when a key was looked up."""
+        self._seen.note(key, at)
+
+    def acquire(self, key: bytes, variant: bytes, done: Acquired, *, since: float) -> LockStatus | None:
+        """Ask for a lease; see Leasing. Not `since` tells what its look-up may have missed, but `saw`."""
+        if variant in self._held.get(key, ()) or not self._link.is_up:
+            return LockStatus.TRANSIENT_ERROR
+        self._spawn(self._acquire(key, variant, done))
+        return None
+
+    def wait(self, key: bytes, variant: bytes, done: Waited) -> Callable[[], object]:
+        """Wait while another node holds a lease; see Leasing."""
+        return self._spawn(self._wait(key, variant, done)).cancel
+
+    def release(self, lease: Lease, told: LockStatus = LockStatus.DONE) -> None:
+        """Give a lease up, once what was put under its key is stored; see Leasing."""
+        self._in_order(lease.key, self._release(lease, told))
+
+    def of(self, entry: Entry) -> Lease | None:
+        """Return the lease that this process has fetched an entry by, or else has for its key; None without any."""
+        held = self._held.get(entry.key, _NONE)
+        return next((lease for lease in held.values() if lease.entry is entry), held.get(b""))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _acquire(self, key: bytes, variant: bytes, done: Acquired) -> None:
+        waiting = [done]
+
+        def lose_patience() -> None:
+            self._link.was_slow()
+            waiting.pop()(LockStatus.TRANSIENT_ERROR)
+
+        timer = RedisTimeouts(self._limits.ask, lose_patience)
+        answer: Lease | LockStatus = LockStatus.TRANSIENT_ERROR
+        try:
+            seen = self._seen.get(key, b"")
+            reply, token = await self._asked(key, variant, int(1000 * self._limits.lease), seen)
+            answer = _VERDICTS.get(reply) or Lease(key, variant, token)
+        except (Away, Refused):
+            pass  # counted where it happened
+        finally:
+            timer.cancel()
+        if isinstance(answer, Lease) and not waiting:
+            await self._release(answer, LockStatus.DONE)
+            return
+        if isinstance(answer, Lease):
+            self._hold(answer)
+        if waiting:
+            waiting.pop()(answer)
+
+    async def _asked(self, key: bytes, variant: bytes, *how: int | bytes) -> tuple[bytes, int]:
+        """Return what ACQUIRE says: a status or b"lease", and the token of whoever has it. Raises Away and Refused."""
+        base = self._layout.base(key)
+        reply = await self._link.script(ACQUIRE, base, base, name_of(key, variant), *how)
+        match reply:
+            case [bytes(word), bytes(token)] if token.isdigit() and (word == b"lease" or word in _VERDICTS):
+                return word, int(token)
+        raise Refused("a script returned what it cannot return")
+
+    def _hold(self, lease: Lease) -> None:
+        self._held.setdefault(lease.key, {})[lease.variant] = lease
+        self._until[lease] = self._loop.time() + self._limits.longest
+        if self._keeper is None:
+            self._keeper = self._spawn(self._keep())
+
+    async def _wait(self, key: bytes, variant: bytes, done: Waited) -> None:
+        until = self._loop.time() + self._limits.patience
+        pause = _FIRST_LOOK_S
+        answer, holder = LockStatus.WAITING, 0
+        while answer is LockStatus.WAITING and self._link.is_up and self._loop.time() < until:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, self._limits.look)
+            try:
+                reply, holder = await self._asked(key, variant, 0, holder)
+            except (Away, Refused):
+                continue  # one that is not answered says nothing
+            answer = _VERDICTS.get(reply, LockStatus.DONE)
+        done(answer if answer is not LockStatus.WAITING else LockStatus.TRANSIENT_ERROR)
+
+    async def _release(self, lease: Lease, told: LockStatus) -> None:
+        self._drop(lease)
+        base = self._layout.base(lease.key)
+        lasts = {LockStatus.GIVE_UP: self._limits.alone, LockStatus.TRANSIENT_ERROR: 2 * self._limits.look}.get(told, 0)
+        try:
+            name = name_of(lease.key, lease.variant)
+            ended = await self._link.script(RELEASE, base, base, name, lease.token, told.value, int(1000 * lasts))
+        except (Away, Refused):
+            return  # it lapses by itself
+        if isinstance(ended, bytes) and ended != b"0":
+            self.saw(lease.key, ended)  # what came of it is known here
+
+    async def _keep(self) -> None:
+        """Extend what is held, as long as anything is."""
+        try:
+            while self._held:
+                await asyncio.sleep(self._limits.lease / 3)
+                for lease in [lease for held in self._held.values() for lease in held.values()]:
+                    await self._extend(lease)
+        finally:
+            self._keeper = None
+
+    def _drop(self, lease: Lease) -> None:
+        self._until.pop(lease, None)
+        held = self._held.get(lease.key, _NONE)
+        if held.get(lease.variant) is lease:
+            del held[lease.variant]
+            if not held:
+                del self._held[lease.key]
+
+    async def _extend(self, lease: Lease) -> None:
+        if self._loop.time() > self._until.get(lease, 0.0):
+            lease.is_lost = True
+            self._drop(lease)
+            return
+        base = self._layout.base(lease.key)
+        try:
+            extended = await self._link.script(
+                EXTEND, base, base, name_of(lease.key, lease.variant), lease.token, int(1000 * self._limits.lease)
+            )
+        except (Away, Refused):
+            return
+        lease.is_lost = lease.is_lost or extended != 1
+
+    async def close(self) -> None:
+        """Wait for nothing any more; what is held lapses."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def name_of(key: bytes, variant: bytes) -> bytes:
+    """Return the name of a lease in Redis."""
+    return b"%b %b" % (key, hexlify(variant)) if variant else key
+
+
+_NONE: Final[dict[bytes, Lease]] = {}
+_VERDICTS: Final = {status.value.encode(): status for status in LockStatus}
