@@ -50,8 +50,8 @@ class PreparedReply:
     """The only variant of a key, ready to be sent to any plain GET."""
 
     __slots__ = (
-        "age", "before", "before_in_304", "born_at", "content", "entry", "etag", "head", "lifetime", "lines_in_206",
-        "mask", "status", "until",
+        "age", "before", "before_in_206", "before_in_304", "born_at", "content", "entry", "etag", "head", "lifetime",
+        "mask", "status", "to_age_in_206", "until",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, options: Options) -> None:
@@ -75,8 +75,8 @@ class PreparedReply:
         self.before_in_304 = b""
         self.etag: bytes | None = None
         """Is set with `before_in_304`, when they are first wanted."""
-        self.lines_in_206 = b""
-        """Is set when it is first wanted."""
+        self.before_in_206 = self.to_age_in_206 = b""
+        """Are set when they are first wanted."""
         self.age: int | None = None
         """What the head says; None before the first hit."""
         self.head = b""
@@ -108,14 +108,17 @@ class PreparedReply:
         part = resolve(first(fields, b"range") or b"", len(self.content))
         if bits & f.IF_MODIFIED_SINCE or not isinstance(part, tuple):
             return None
-        if not self.lines_in_206:
-            self.lines_in_206 = lines_in_206(entry.lines)
-        content = view_of(self.content, part[0], part[1])
-        range_ = b"bytes %d-%d/%d" % (part[0], part[1] - 1, len(self.content))
-        about = b"Content-Range: %b\r\nContent-Length: %d\r\n%b" % (range_, len(content), self._to_age(206))
-        return BuiltReply(
-            206, response_head(206, REASON_PHRASES[206], self.lines_in_206, about + self._tail(now)), content
-        )
+        if not self.before_in_206:
+            self.before_in_206 = response_head(
+                206, REASON_PHRASES[206], lines_in_206(entry.lines), b"Content-Range: bytes "
+            )
+            self.to_age_in_206 = b"\r\n" + self._to_age(206)
+        start, stop = part
+        length = len(self.content)
+        head = b"%b%d-%d/%d\r\nContent-Length: %d%b%b" % (
+            self.before_in_206, start, stop - 1, length, stop - start, self.to_age_in_206, self._tail(now)
+        )  # fmt: skip
+        return BuiltReply(206, head, view_of(self.content, start, stop))
 
     def _to_age(self, status: int) -> bytes:
         """Return our own fields up to where Age stands."""

@@ -10,8 +10,8 @@ _COPIED_MAX = 16 * 1024
 
 def view_of(content: bytes, start: int, stop: int | None) -> bytes | memoryview:
     """Return a part of content: what is large is not copied."""
-    part = memoryview(content)[start:stop]
-    return bytes(part) if len(part) <= _COPIED_MAX else part
+    size = (len(content) if stop is None else stop) - start
+    return content[start:stop] if size <= _COPIED_MAX else memoryview(content)[start:stop]
 
 
 def resolve(value: bytes, length: int) -> tuple[int, int] | bool | None:
