@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that `tests.s
 
 from tests.support.clock import Clock
 from tests.support.origin import Origin
-from tests.support.proxy import Proxy
+from tests.support.proxy import Pace, Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,12 +43,18 @@ def origin() -> Iterator[Origin]:
 
 
 @pytest.fixture
-def serve(origin: Origin, clock: Clock) -> Iterator[Serve]:
+def pace() -> Pace:
+    """Return how often the proxies of a test look at their connections; a test that waits for that overrides it."""
+    return Pace()
+
+
+@pytest.fixture
+def serve(origin: Origin, clock: Clock, pace: Pace) -> Iterator[Serve]:
     """Return a function that starts a proxy in front of the origin; keyword arguments are settings."""
     started: list[Proxy] = []
 
     def start(url: str | None = None, **settings: object) -> Proxy:
-        started.append(Proxy(url or origin.url, **{"clock": clock, **settings}))
+        started.append(Proxy(url or origin.url, **{"clock": clock, "pace": pace, **settings}))
         return started[-1]
 
     yield start

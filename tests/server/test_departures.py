@@ -9,6 +9,7 @@ import pytest
 from tests.support.answers import answer, gated, head, in_parts
 from tests.support.client import KERNEL
 from tests.support.messages import chunked, request
+from tests.support.proxy import BRISK, Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,11 +21,10 @@ FRESH = "max-age=60"
 MIB = 1 << 20
 
 
-@pytest.fixture(autouse=True)
-def _sweep_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("springhouse.server.listener.SWEEP_S", 0.02)
-    monkeypatch.setattr("springhouse.server.deadlines.SWEEP_S", 0.02)
-    monkeypatch.setattr("springhouse.upstream.pool.SWEEP_S", 0.02)
+@pytest.fixture
+def pace() -> Pace:
+    """Look for late connections often, so that short deadlines are noticed."""
+    return BRISK
 
 
 class Silent:

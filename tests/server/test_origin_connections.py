@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.support.answers import answer, gated, head, raw, whole
 from tests.support.messages import request
+from tests.support.proxy import BRISK
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
@@ -125,11 +126,8 @@ def test_an_answer_that_has_begun_is_not_asked_for_again(origin: Origin, proxy: 
     assert origin.count("/a") == 2
 
 
-def test_an_unused_connection_is_closed_after_a_while(
-    origin: Origin, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("springhouse.upstream.pool.SWEEP_S", 0.02)
-    proxy = serve(origin_idle=0.1)
+def test_an_unused_connection_is_closed_after_a_while(origin: Origin, serve: Serve) -> None:
+    proxy = serve(origin_idle=0.1, pace=BRISK)
     origin.otherwise = answer(b"x", cache_control=PASS)
     proxy.get("/a")
     origin.await_that(lambda: origin.open_connections == 0, timeout=3)
@@ -167,9 +165,8 @@ def test_a_place_in_the_queue_is_given_up_with_the_client(origin: Origin, serve:
     assert [seen.target for seen in origin.requests] == ["/first", "/last"]
 
 
-def test_waiting_in_the_queue_has_an_end(origin: Origin, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("springhouse.upstream.pool.SWEEP_S", 0.02)
-    proxy = serve(origin_connections=1, connect_timeout=0.2)
+def test_waiting_in_the_queue_has_an_end(origin: Origin, serve: Serve) -> None:
+    proxy = serve(origin_connections=1, connect_timeout=0.2, pace=BRISK)
     gate = origin.gate()
     origin.on("/first", gated(gate, answer(b"x", cache_control=PASS)))
     first = proxy.connect()

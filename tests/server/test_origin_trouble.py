@@ -13,7 +13,7 @@ import pytest
 from tests.support.answers import answer, echo, gated, head, raw, whole
 from tests.support.client import Broken, quietly
 from tests.support.messages import chunked, request
-from tests.support.proxy import free_port
+from tests.support.proxy import BRISK, Pace, free_port
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 FRESH = "max-age=60"
 
 
-@pytest.fixture(autouse=True)
-def _sweep_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("springhouse.upstream.pool.SWEEP_S", 0.02)
+@pytest.fixture
+def pace() -> Pace:
+    """Look for late connections often, so that short deadlines are noticed."""
+    return BRISK
 
 
 def error_of(got: Answer) -> str:

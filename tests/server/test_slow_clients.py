@@ -9,6 +9,7 @@ import pytest
 from tests.support.answers import answer, echo, gated, head
 from tests.support.client import Broken, quietly
 from tests.support.messages import chunked, request
+from tests.support.proxy import Pace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,11 +18,10 @@ if TYPE_CHECKING:
     from tests.support.origin import Exchange, Origin
 
 
-@pytest.fixture(autouse=True)
-def _sweep_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("springhouse.server.listener.SWEEP_S", 0.02)
-    monkeypatch.setattr("springhouse.server.deadlines.SWEEP_S", 0.02)
-    monkeypatch.setattr("springhouse.server.deadlines.GRACE_S", 0.2)
+@pytest.fixture
+def pace() -> Pace:
+    """Look for late connections often, so that short deadlines are noticed."""
+    return Pace(sweep=0.02, grace=0.2)
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.support.answers import head
 from tests.support.messages import chunked, request
+from tests.support.proxy import BRISK
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
@@ -99,11 +100,10 @@ def test_head_says_what_a_stream_is(origin: Origin, serve: Serve) -> None:
 
 @pytest.mark.parametrize("is_chunked", [True, False])
 def test_a_subscriber_that_closes_is_gone_although_nothing_is_sent(
-    origin: Origin, serve: Serve, monkeypatch: pytest.MonkeyPatch, is_chunked: bool
+    origin: Origin, serve: Serve, is_chunked: bool
 ) -> None:
     """There is no whole answer that one who only sends no more could wait for."""
-    monkeypatch.setattr("springhouse.server.listener.SWEEP_S", 0.02)
-    proxy = serve(ttl=60, half_close_timeout=0.1)
+    proxy = serve(ttl=60, half_close_timeout=0.1, pace=BRISK)
     origin.on("/events", Events(is_chunked=is_chunked))
     for number in range(1, 7):
         subscribe(proxy, b"data: %d\n\n" % number, is_chunked=is_chunked).close()

@@ -11,6 +11,7 @@ import pytest
 from tests.support.answers import answer, echo, gated, head, raw
 from tests.support.client import KERNEL, Client, quietly
 from tests.support.messages import chunked, request
+from tests.support.proxy import BRISK, Pace
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
@@ -244,12 +245,9 @@ def test_content_that_is_refused_is_refused_with_an_upgrade_too(origin: Origin, 
     assert not origin.requests
 
 
-def test_a_tunnel_is_not_idle(origin: Origin, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("springhouse.server.listener.SWEEP_S", 0.02)
-    monkeypatch.setattr("springhouse.upstream.pool.SWEEP_S", 0.02)
-    proxy = serve(
-        idle_timeout=0.1, body_timeout=0.1, first_byte_timeout=0.3, between_bytes_timeout=0.1, total_timeout=0.3
-    )
+def test_a_tunnel_is_not_idle(origin: Origin, serve: Serve) -> None:
+    deadlines = {"idle_timeout": 0.1, "body_timeout": 0.1, "between_bytes_timeout": 0.1}
+    proxy = serve(**deadlines, first_byte_timeout=0.3, total_timeout=0.3, pace=BRISK)
     origin.on("/ws", echoing)
     with proxy.connect() as client:
         assert client.get("/ws", **ASK).status == 101
@@ -288,10 +286,8 @@ def test_a_tunnel_holds_back_whoever_sends_too_fast(origin: Origin, proxy: Proxy
     assert proxy.call(lambda: [call.connection.is_paused for call in proxy.engine.pool.calls]) == [True]
 
 
-def test_a_tunnel_that_is_stuck_goes_with_its_client(
-    origin: Origin, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("springhouse.upstream.pool.LINGER_S", 0.2)
+def test_a_tunnel_that_is_stuck_goes_with_its_client(origin: Origin, serve: Serve) -> None:
+    proxy = serve(pace=Pace(origin_linger=0.2))
     origin.on("/ws", flooding)
     client, _ = stuck(proxy)
     client.reset()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from springhouse.rules.purging import Everything, Groups, Held, Keys, Prefix, Purge, Receipt, Tags
-from springhouse.server import peers as fleets
 from springhouse.server import sockets
 from springhouse.server.channel import (
     FRAME_MAX,
@@ -158,12 +157,11 @@ def test_without_its_supervisor_a_fleet_says_that_it_is_uncertain() -> None:
     assert failures == ["the process that reaches the other workers has ended"] * 2
 
 
-def test_a_supervisor_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleets, "ANSWER_S", 0.01)
+def test_a_supervisor_that_is_silent_is_not_waited_for() -> None:
     failures: list[str] = []
 
     def scenario() -> None:
-        fleet = Fleet(Wire().send)
+        fleet = Fleet(Wire().send, answer_s=0.01)
         fleet.purge(PURGE, lambda receipt, _: failures.append(receipt.failure))
 
     in_loop(scenario)

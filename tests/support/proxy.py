@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from tests.support.client import Address, Client
@@ -15,6 +16,7 @@ from springhouse.server.listener import Server
 from springhouse.server.single_process import limits_of
 from springhouse.service import engine_of, names_of
 from springhouse.settings import Settings
+from springhouse.upstream.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from tests.support.messages import Answer
 
     from springhouse.engine.clock import Clock
+    from springhouse.engine.engine import Engine
+    from springhouse.server.listener import ServerLimits
 
 T = TypeVar("T")
 
@@ -34,25 +38,56 @@ def free_port() -> int:
         return port
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Seconds that are no settings: how often late connections are looked for, and how long some of them are kept.
+
+    None: as it is in production.
+    """
+
+    sweep: float | None = None
+    grace: float | None = None
+    origin_linger: float | None = None
+
+    def set(self, engine: Engine, limits: ServerLimits) -> ServerLimits:
+        """Set the pace of an engine's pool, and return the limits of its server with theirs."""
+        pool, timeouts = engine.pool, limits.timeouts
+        assert isinstance(pool, Pool)
+        origins, clients = (
+            {"sweep": self.sweep, "linger": self.origin_linger},
+            {"sweep": self.sweep, "grace": self.grace},
+        )
+        pool.limits = replace(pool.limits, **_given(origins))
+        return replace(limits, timeouts=replace(timeouts, **_given(clients)))
+
+
+BRISK = Pace(sweep=0.02)
+
+
+def _given(seconds: dict[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in seconds.items() if value is not None}
+
+
 class Proxy:
     """A running proxy. Keyword arguments are settings; the port is a free one."""
 
     def __init__(
-        self, origin: str, *, clock: Clock = wall, loop: LoopFactory = uvloop_or_asyncio, **settings: object
+        self, origin: str, *, clock: Clock = wall, loop: LoopFactory = uvloop_or_asyncio, pace: Pace = Pace(),
+        **settings: object
     ) -> None:  # fmt: skip
         self.settings = Settings(**{"origin": origin, "port": 0, **settings})
         self._thread = LoopThread(loop)
         self._clients: list[Client] = []
         self._is_closed = False
         try:
-            self._thread.run(self._start(clock))
+            self._thread.run(self._start(clock, pace))
         except BaseException:
             self._thread.close()
             raise
 
-    async def _start(self, clock: Clock) -> None:
+    async def _start(self, clock: Clock, pace: Pace) -> None:
         self.engine = engine_of(self.settings, clock)
-        self.server = Server(self.engine, limits_of(self.settings))
+        self.server = Server(self.engine, pace.set(self.engine, limits_of(self.settings)))
         self.engine.open()
         self.address: Address
         if self.settings.unix_socket is not None:

@@ -1,7 +1,8 @@
 """Finds slow clients: one sweep over all connections instead of timers per request.
 
-A connection is looked at every `SWEEP_S` seconds. What must not take too long: a head from its first byte on, content
-from its first byte on (and not slower than the minimum rate), silence between requests, and taking an answer.
+A connection is looked at every `ClientTimeouts.sweep` seconds. What must not take too long: a head from its first byte
+on, content from its first byte on (and not slower than the minimum rate), silence between requests, and taking an
+answer.
 
 A client that closes its connection is not told from one that only sends no more, as `nc -N` does, until something is
 written to it. So one that has closed its side may wait a moment for its answer to begin; then it counts as gone.
@@ -17,15 +18,14 @@ from springhouse.server.writer import reset
 if TYPE_CHECKING:
     from springhouse.server.connection import Connection
 
-SWEEP_S = 0.5
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientTimeouts:
-    """Seconds a client may take (0: for ever) for a head, between bytes of content, idle, and to take an answer.
+    """Seconds a client may take (0: no limit) for a head, between bytes of content, idle, and to take an answer.
 
     `half_close`: how long it may wait for an answer to begin after it has closed its side.
-    `rate`: bytes a second below which content, sent or taken, is too slow; the first 10 seconds do not count.
+    `rate`: bytes a second below which content, sent or taken, is too slow, once `grace` seconds have passed.
+    `sweep`: seconds between two looks at all connections.
     """
 
     header: float = 10.0
@@ -34,9 +34,8 @@ class ClientTimeouts:
     send: float = 60.0
     half_close: float = 1.0
     rate: int = 256
-
-
-GRACE_S = 10.0
+    grace: float = 10.0
+    sweep: float = 0.5
 
 
 class Watch:
@@ -95,7 +94,7 @@ def _look_at_content(connection: "Connection", watch: Watch, timeouts: ClientTim
     if watch.content is not connection.fields:
         watch.content, watch.content_since = connection.fields, now
     elapsed = now - watch.content_since
-    is_slow = elapsed > GRACE_S and connection.content_size < timeouts.rate * elapsed
+    is_slow = elapsed > timeouts.grace and connection.content_size < timeouts.rate * elapsed
     if (timeouts.content and now - watch.quiet_since >= timeouts.content) or is_slow:
         connection.too_slow("The request's content took too long to arrive")
 
@@ -106,7 +105,7 @@ def _is_stalled(connection: "Connection", watch: Watch, timeouts: ClientTimeouts
         watch.unsent = 0
         return False
     unsent = _unsent(connection)
-    if not watch.unsent or watch.unsent - unsent >= timeouts.rate * SWEEP_S:
+    if not watch.unsent or watch.unsent - unsent >= timeouts.rate * timeouts.sweep:
         watch.stalled_since = now
     watch.unsent = unsent
     return now - watch.stalled_since >= timeouts.send

@@ -18,12 +18,11 @@ from springhouse.http.memo import KIB, Memo, bound
 from springhouse.observe.accesslog import AccessLog
 from springhouse.server import deadlines, draining
 from springhouse.server.connection import Connection
-from springhouse.server.deadlines import SWEEP_S, ClientTimeouts, Watch
+from springhouse.server.deadlines import ClientTimeouts, Watch
 from springhouse.wire.requests import Limits
 
 _HOSTS: Final = bound("key prefixes", 512 * KIB, "Host values that proved valid, and how keys begin with them")
 
-LINGER_S = 2.0
 BACKLOG = 4096
 COLLECT_S = 600.0
 """How often, at most, an idle process looks for cyclic garbage."""
@@ -31,11 +30,15 @@ COLLECT_S = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerLimits:
-    """What clients may do: sizes of requests, seconds to take, connections at once."""
+    """What clients may do: sizes of requests, seconds to take, connections at once.
+
+    `linger`: seconds in which a client that is still sending can read its answer before the connection closes.
+    """
 
     request: Limits = field(default_factory=Limits)
     timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
     connections: int = 10_000
+    linger: float = 2.0
 
 
 class Server:
@@ -157,16 +160,18 @@ class Server:
 
     def linger(self, connection: Connection) -> None:
         """Close a connection after a moment in which its client can read the answer."""
-        asyncio.get_running_loop().call_later(LINGER_S, connection.transport.close)
+        asyncio.get_running_loop().call_later(self.limits.linger, connection.transport.close)
 
     def _keep_sweeping(self) -> None:
         if self._sweep is None:
-            self._sweep = asyncio.get_running_loop().call_later(SWEEP_S, self._look_at_all)
+            self._sweep = asyncio.get_running_loop().call_later(self.limits.timeouts.sweep, self._look_at_all)
 
     def _look_at_all(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        self._sweep = loop.call_later(SWEEP_S, self._look_at_all)  # first: whatever happens, there is a next
+        self._sweep = loop.call_later(
+            self.limits.timeouts.sweep, self._look_at_all
+        )  # first: whatever happens, there is a next
         for connection, watch in list(self.connections.items()):
             deadlines.look(connection, watch, self.limits.timeouts, now)
         if (

@@ -32,17 +32,19 @@ class Fleet:
 
     `on_purge`: applies a purge of another worker. It must not wait for a purge of its own that is on its way: the
     other worker may be waiting just so. When it raises, nothing is answered, and the supervisor ends this worker.
+    `answer_s`: seconds that the supervisor may take to answer.
     """
 
-    def __init__(self, send: Callable[[Message], None]) -> None:
+    def __init__(self, send: Callable[[Message], None], answer_s: float = ANSWER_S) -> None:
         self.on_purge: OnPurge | None = None
         self._send = send
+        self._answer_s = answer_s
         self._asked: dict[int, tuple[Spread, asyncio.TimerHandle]] = {}
         self._number = 0
         self._is_alone = False
 
     def purge(self, purge: Purge, done: Spread, *, dry_run: bool = False) -> None:
-        """Have all other workers apply a purge; `done` is called later, within ANSWER_S seconds in any case.
+        """Have all other workers apply a purge; `done` is called later, within `answer_s` seconds in any case.
 
         The receipt's `failure` is not empty when it is uncertain whether all have.
         """
@@ -51,7 +53,7 @@ class Fleet:
             loop.call_soon(done, Receipt(failure=_GONE), 0)
             return
         self._number += 1
-        timer = loop.call_later(ANSWER_S, self._answer, self._number, Receipt(failure=_LATE), 0)
+        timer = loop.call_later(self._answer_s, self._answer, self._number, Receipt(failure=_LATE), 0)
         self._asked[self._number] = done, timer
         self._send(Ask(self._number, purge, dry_run))
 

@@ -25,8 +25,6 @@ from springhouse.upstream.routing import Forwarding, Origin
 from springhouse.upstream.unattended import Unattended
 from springhouse.wire import encode
 
-SWEEP_S = 0.25
-LINGER_S = 5.0
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Turns a host and port into the addresses that may be connected to."""
 IDLE_FOR_UNREPEATABLE_S = 2.0
@@ -38,6 +36,8 @@ class PoolLimits:
     """Seconds to wait (connect, for the head, between content, in total, without a client; 0: for ever), and how much.
 
     `connections`: at most so many at once; `idle`: seconds an unused one is kept; `head`: bytes of an answer's head.
+    `linger`: seconds an origin may take to read what was written before its connection closes.
+    `sweep`: seconds between two comparisons of all deadlines.
     """
 
     connect: float = 5.0
@@ -48,6 +48,8 @@ class PoolLimits:
     connections: int = 1024
     idle: float = 30.0
     head: int = 128 * 1024
+    linger: float = 5.0
+    sweep: float = 0.25
 
 
 class Receiver(Protocol):
@@ -235,7 +237,7 @@ class Pool:
         else:
             self._dispatch(call)
         if self._sweep is None:
-            self._sweep = self._loop.call_later(SWEEP_S, self._check_deadlines)
+            self._sweep = self._loop.call_later(self.limits.sweep, self._check_deadlines)
         return call
 
     def retry(self, call: Call) -> None:
@@ -274,7 +276,7 @@ class Pool:
         """Give a connection that is being closed gently a moment."""
         assert self._loop is not None
         self._let_go.add(connection)
-        self._loop.call_later(LINGER_S, connection.abort)
+        self._loop.call_later(self.limits.linger, connection.abort)
 
     def cancel(self, call: Call) -> None:
         """Drop a call."""
@@ -407,7 +409,9 @@ class Pool:
     def _check_deadlines(self) -> None:
         assert self._loop is not None
         now = self.loop_time()
-        self._sweep = self._loop.call_later(SWEEP_S, self._check_deadlines)  # first: whatever happens, there is a next
+        self._sweep = self._loop.call_later(
+            self.limits.sweep, self._check_deadlines
+        )  # first: whatever happens, there is a next
         for call in list(self.calls):
             is_late = call.deadline_at and call.deadline_at <= now and not call.awaits_client()
             if is_late or (call.ends_at and call.ends_at <= now):
