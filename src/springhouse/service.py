@@ -22,7 +22,7 @@ from springhouse.rules.options import Options
 from springhouse.settings import BadSettings, Settings
 from springhouse.stores.disk.database import Unusable
 from springhouse.stores.disk.leases import LeaseLimits
-from springhouse.stores.disk.tier import DiskLimits, DiskStore
+from springhouse.stores.disk.tier import DiskLimits, DiskTier
 from springhouse.stores.layered import LayeredStore, is_hot_in
 from springhouse.stores.memory.records import MemoryStore
 from springhouse.stores.opening import OpenableStore
@@ -32,7 +32,7 @@ from springhouse.upstream.routing import Forwarding, Origin
 from springhouse.wire.requests import Limits
 
 if TYPE_CHECKING:
-    from springhouse.stores.redis.tier import RedisStore
+    from springhouse.stores.redis.tier import RedisTier
 
 
 def options_of(settings: Settings) -> Options:
@@ -104,7 +104,7 @@ def store_of(settings: Settings, options: Options, clock: Clock) -> Store:
             tier = tier_of(settings, clock)
         except (Unusable, ValueError) as error:
             raise CannotStore(f"--store {settings.store}: {error}") from None
-        if isinstance(tier, DiskStore):
+        if isinstance(tier, DiskTier):
             tier.is_hot_in(is_hot_in(memory))
         return LayeredStore(
             memory,
@@ -118,7 +118,7 @@ def store_of(settings: Settings, options: Options, clock: Clock) -> Store:
     return OpenableStore(memory, make)
 
 
-def tier_of(settings: Settings, clock: Clock = wall) -> "DiskStore | RedisStore":
+def tier_of(settings: Settings, clock: Clock = wall) -> "DiskTier | RedisTier":
     """Return what stands behind memory, opened on the running loop. Raises Unusable and ValueError."""
     secret = settings.store_secret.get_secret_value().encode()
     if _is_on_disk(settings):
@@ -130,11 +130,11 @@ def tier_of(settings: Settings, clock: Clock = wall) -> "DiskStore | RedisStore"
             leases=LeaseLimits(written=_disk_patience(settings)),
         )
         loop = asyncio.get_running_loop()
-        return DiskStore(
+        return DiskTier(
             folder_of(settings), limits, deliver=loop.call_soon_threadsafe, later=loop.call_later, secret=secret
         )
     try:
-        from springhouse.stores.redis.tier import RedisLimits, RedisStore  # noqa: PLC0415 - an extra
+        from springhouse.stores.redis.tier import RedisLimits, RedisTier  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         raise ValueError(f"it needs {error.name}: pip install 'springhouse[redis]'") from None
     redis_limits = RedisLimits(
@@ -142,12 +142,12 @@ def tier_of(settings: Settings, clock: Clock = wall) -> "DiskStore | RedisStore"
     )
     if settings.store_timeout is not None:
         redis_limits = redis_limits.with_patience(settings.store_timeout)
-    return RedisStore(settings.store, redis_limits, prefix=settings.store_prefix, secret=secret, clock=clock)
+    return RedisTier(settings.store, redis_limits, prefix=settings.store_prefix, secret=secret, clock=clock)
 
 
-def _patience_of(tier: "DiskStore | RedisStore", settings: Settings) -> float:
+def _patience_of(tier: "DiskTier | RedisTier", settings: Settings) -> float:
     """Return how long to wait for a tier in any case. Redis loses its own patience before that, and says so."""
-    if isinstance(tier, DiskStore):
+    if isinstance(tier, DiskTier):
         return _disk_patience(settings)
     return tier.limits.link.limit
 

@@ -12,7 +12,7 @@ from springhouse.engine.fill import Fill
 from springhouse.rules.options import Options
 from springhouse.stores.disk.incoming import Incoming
 from springhouse.stores.disk.operations import Then
-from springhouse.stores.disk.tier import DiskLimits, DiskStore
+from springhouse.stores.disk.tier import DiskLimits, DiskTier
 from springhouse.stores.errors import StoreErrors
 from springhouse.stores.layered import LayeredStore
 from springhouse.stores.memory.records import MemoryStore
@@ -57,7 +57,7 @@ class Stores:
         self.folder = folder
         self.loop = Loop()
         limits = DiskLimits(inline_max=200, whole_max=WHOLE_MAX, waiting_max=WAITING_MAX)
-        self.disk = DiskStore(
+        self.disk = DiskTier(
             folder, limits, deliver=self.loop.deliver, later=self.loop.later, errors=StoreErrors(nobody_hears)
         )
         self.memory = MemoryStore(BUDGET, Options())

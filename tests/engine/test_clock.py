@@ -137,7 +137,7 @@ def test_a_process_that_comes_later_believes_nothing_from_the_future(
     first.close()
     clock.put_back(HOUR)
     second = serve(store=f"disk:{tmp_path}")
-    second.call(lambda: second.engine.store.look_behind(_key(origin)))
+    second.call(lambda: second.engine.store.reread(_key(origin)))
     assert second.get("/x", cache_control="only-if-cached").status == 504
     second.close()
     clock.advance(later)

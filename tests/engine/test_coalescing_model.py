@@ -161,7 +161,7 @@ class SlowTier:
         if done is not None:
             done(Receipt())
 
-    def has_news(self) -> bool:
+    def has_foreign_purges(self) -> bool:
         return False
 
 

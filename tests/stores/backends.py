@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
-from springhouse.stores.disk.tier import DiskLimits, DiskStore
+from springhouse.stores.disk.tier import DiskLimits, DiskTier
 from springhouse.stores.errors import StoreErrors
 from springhouse.stores.layered import LayeredStore, is_hot_in
 from springhouse.stores.memory.records import MemoryStore
@@ -109,7 +109,7 @@ class Tiered:
         self.put, self.replace = tier.put, tier.replace
 
     def lookup(self, key: bytes) -> tuple[Entry, ...]:
-        if self.tier.has_news():
+        if self.tier.has_foreign_purges():
             self.news()
         return self.loop.result(lambda done: self.tier.lookup(key, done))
 
@@ -159,9 +159,9 @@ def nobody() -> None:
     """Stands where somebody is told how arriving content gets on."""
 
 
-def disk(folder: Path, loop: Loop, limits: DiskLimits = LIMITS, **more: Any) -> DiskStore:
+def disk(folder: Path, loop: Loop, limits: DiskLimits = LIMITS, **more: Any) -> DiskTier:
     """Open a disk store."""
-    return DiskStore(
+    return DiskTier(
         folder, limits, deliver=loop.deliver, later=loop.later, errors=StoreErrors(lambda text: None), **more
     )
 

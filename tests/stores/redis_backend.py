@@ -17,7 +17,7 @@ from springhouse.stores.errors import StoreErrors
 from springhouse.stores.leases import Lease, LockStatus
 from springhouse.stores.redis.contents import RedisContent
 from springhouse.stores.redis.link import LinkLimits
-from springhouse.stores.redis.tier import RedisLimits, RedisStore
+from springhouse.stores.redis.tier import RedisLimits, RedisTier
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -34,7 +34,7 @@ PATIENT = LinkLimits(patience=5.0, limit=10.0, rest=0.05)
 
 
 class Ferried:
-    """A RedisStore whose callbacks cross from its loop's thread to the test's."""
+    """A RedisTier whose callbacks cross from its loop's thread to the test's."""
 
     def __init__(self, url: str, loop: Loop, limits: RedisLimits, **more: Any) -> None:
         self._ferry = loop
@@ -42,8 +42,8 @@ class Ferried:
         self.said: list[str] = []
         self.errors = StoreErrors(self.said.append)
 
-        async def make() -> RedisStore:
-            return RedisStore(url, limits, errors=self.errors, **more)
+        async def make() -> RedisTier:
+            return RedisTier(url, limits, errors=self.errors, **more)
 
         self.store = self.thread.run(make())
         loop.until(lambda: self.store.is_up and self.store.is_following)
@@ -64,8 +64,8 @@ class Ferried:
         back = None if done is None else lambda receipt: self._ferry.deliver(done, receipt)
         self._tell(lambda: self.store.purge(purge, back, held=held, dry_run=dry_run))
 
-    def has_news(self) -> bool:
-        return self.store.has_news()
+    def has_foreign_purges(self) -> bool:
+        return self.store.has_foreign_purges()
 
     def catch_up(self, done: Any) -> None:
         self._tell(self.store.catch_up, lambda news: self._ferry.deliver(done, news))
@@ -125,12 +125,12 @@ ON_REDIS: dict[str, Callable[[RedisServer | RedisCluster, Path, Loop], Tiered | 
 @asynccontextmanager
 async def node(
     server: RedisServer | RedisCluster | str, limits: RedisLimits | None = None, **more: Any
-) -> AsyncIterator[RedisStore]:
+) -> AsyncIterator[RedisTier]:
     """Open a store in the running loop, and wait until it is connected."""
     said: list[str] = []
     url = server if isinstance(server, str) else server.url
     more = {"clock": lambda: NOW, "errors": StoreErrors(said.append)} | more
-    store = RedisStore(url, limits or RedisLimits(link=PATIENT), **more)
+    store = RedisTier(url, limits or RedisLimits(link=PATIENT), **more)
     try:
         await eventually(lambda: store.is_up and store.is_following, said)
         yield store

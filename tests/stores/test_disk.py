@@ -32,7 +32,7 @@ from springhouse.stores.digests import CHUNK
 from springhouse.stores.disk import database, writer
 from springhouse.stores.disk.database import Unusable
 from springhouse.stores.disk.operations import Then
-from springhouse.stores.disk.tier import DiskLimits, DiskStore
+from springhouse.stores.disk.tier import DiskLimits, DiskTier
 from springhouse.stores.errors import StoreErrors
 
 if TYPE_CHECKING:
@@ -401,7 +401,7 @@ def test_a_corrupt_database_is_set_aside(folder: Path, loop: Loop, how: str) -> 
     store.close()
     spoilt(folder / "entries.sqlite", how)
     store = Tiered(
-        DiskStore(folder, LIMITS, deliver=loop.deliver, later=loop.later, errors=StoreErrors(said.append)), loop
+        DiskTier(folder, LIMITS, deliver=loop.deliver, later=loop.later, errors=StoreErrors(said.append)), loop
     )
     for n in range(200):
         found = store.lookup(b"http://a.test/%d" % n)
@@ -459,7 +459,7 @@ def test_an_older_format_is_brought_up_to_date(folder: Path, loop: Loop, monkeyp
     monkeypatch.setitem(database.MIGRATIONS, now, "CREATE TABLE one(x);")
     monkeypatch.setitem(database.MIGRATIONS, now + 1, "CREATE TABLE two(x);")
     store = Tiered(
-        DiskStore(folder, LIMITS, deliver=loop.deliver, later=loop.later, errors=StoreErrors(said.append)), loop
+        DiskTier(folder, LIMITS, deliver=loop.deliver, later=loop.later, errors=StoreErrors(said.append)), loop
     )
     assert same(store.lookup(KEY), [entry], loop)
     store.close()
@@ -537,7 +537,7 @@ def test_bodies_of_nobody_are_swept_when_the_store_opens(folder: Path, loop: Loo
         (kept.parent / name).write_bytes(b"x")
     said: list[str] = []
     store = Tiered(
-        DiskStore(folder, LIMITS, deliver=loop.deliver, later=loop.later, errors=StoreErrors(said.append)), loop
+        DiskTier(folder, LIMITS, deliver=loop.deliver, later=loop.later, errors=StoreErrors(said.append)), loop
     )
     loop.until(lambda: said)
     assert {path.name for path in bodies(folder)} == {kept.name, "not one of ours"}
@@ -588,7 +588,7 @@ def test_putting_and_finding_go_on_when_the_loop_has_gone(folder: Path) -> None:
     def gone(*_: object) -> None:
         raise RuntimeError("Event loop is closed")
 
-    store = DiskStore(folder, LIMITS, deliver=gone, later=Loop().later, errors=StoreErrors(lambda text: None))
+    store = DiskTier(folder, LIMITS, deliver=gone, later=Loop().later, errors=StoreErrors(lambda text: None))
     store.put(make_entry(KEY))
     store.lookup(KEY, lambda variants: None)
     store.purge(Purge(Prefix(b"http://b")), lambda receipt: None)

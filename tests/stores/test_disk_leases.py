@@ -16,7 +16,7 @@ from springhouse.stores.disk import byte_locks
 from springhouse.stores.disk import leases as disk_leases
 from springhouse.stores.disk.leases import LeaseLimits, Notes
 from springhouse.stores.disk.operations import Then
-from springhouse.stores.disk.tier import DiskLimits, DiskStore
+from springhouse.stores.disk.tier import DiskLimits, DiskTier
 from springhouse.stores.errors import StoreErrors
 from springhouse.stores.leases import Lease, LockStatus
 
@@ -38,7 +38,7 @@ def loop() -> Loop:
     return Loop()
 
 
-def acquired(store: DiskStore, key: bytes, since: float | None = None) -> Lease | LockStatus:
+def acquired(store: DiskTier, key: bytes, since: float | None = None) -> Lease | LockStatus:
     """Ask for a lease, having looked up its key just now or at a certain time."""
     return store.leases.acquire(key, b"", print, since=monotonic() if since is None else since)
 
@@ -237,7 +237,7 @@ def test_a_folder_without_locks_is_used_all_the_same(folder: Path, loop: Loop) -
     folder.mkdir()
     (folder / "leases").write_text("in the way")
     said: list[str] = []
-    store = DiskStore(folder, DiskLimits(), deliver=loop.deliver, later=loop.later, errors=StoreErrors(said.append))
+    store = DiskTier(folder, DiskLimits(), deliver=loop.deliver, later=loop.later, errors=StoreErrors(said.append))
     assert store.leases is None
     assert len(said) == 1
     assert "every process fetches for itself" in said[0]

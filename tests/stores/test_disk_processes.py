@@ -87,7 +87,7 @@ def test_what_was_fetched_before_a_purge_elsewhere_is_not_stored(
     assert loop.result(lambda done: store.tier.lookup(KEY, done)) == ()
     assert loop.result(lambda done: store.tier.lookup(OTHER, done)) != ()
     assert store.news() == [Purge(Keys((KEY,)))]
-    assert not store.tier.has_news()
+    assert not store.tier.has_foreign_purges()
     store.put(make_entry(KEY))
     assert store.lookup(KEY)
     store.close()
@@ -103,7 +103,7 @@ def died_before_it_was_announced(folder: Path) -> None:
 def test_a_purge_of_a_process_that_died_is_announced_by_the_others(folder: Path, loop: Loop) -> None:
     store = Tiered(disk(folder, loop), loop)
     died_before_it_was_announced(folder)
-    loop.until(store.tier.has_news)
+    loop.until(store.tier.has_foreign_purges)
     assert store.news() == [Purge(Keys((KEY,)))]
     store.close()
 
@@ -112,7 +112,7 @@ def test_a_purge_of_a_process_that_died_is_no_news_to_the_next(folder: Path, loo
     disk(folder, loop).close()
     died_before_it_was_announced(folder)
     store = Tiered(disk(folder, loop), loop)
-    assert not store.tier.has_news()
+    assert not store.tier.has_foreign_purges()
     store.put(make_entry(KEY))
     assert store.lookup(KEY)
     store.close()
@@ -157,7 +157,7 @@ def test_a_replaced_database_is_replaced_for_all(folder: Path, loop: Loop) -> No
         store.put(make_entry(b"http://a.test/%d" % id(store), b"x" * IN_FILE))
         assert store.lookup(b"http://a.test/%d" % id(store))
     one.tier._database.renew(one.tier._shared.generation, "the test says so")
-    assert two.tier.has_news()
+    assert two.tier.has_foreign_purges()
     assert two.news() == [Purge(Everything())]
     for store in (one, two):
         assert store.lookup(b"http://a.test/%d" % id(one)) == ()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from springhouse.rules.entry import Entry
     from springhouse.rules.purging import Held
-    from springhouse.stores.tier import Found, News, Purged, Told
+    from springhouse.stores.tier import CaughtUp, LookedUp, OnProgress, Purged
 
 KEY, OTHER = b"http://a.test/1", b"http://a.test/2"
 WHOLE_MAX = 1_000
@@ -43,16 +43,16 @@ class SlowTier:
 
     def __init__(self) -> None:
         self.errors = StoreErrors(lambda text: None)
-        self.lookups: list[tuple[bytes, Found]] = []
+        self.lookups: list[tuple[bytes, LookedUp]] = []
         self.puts: list[Entry] = []
         self.replaced: list[tuple[Entry, Entry]] = []
         self.purges: list[Purge] = []
         self.held: list[Sequence[Held]] = []
         self.news: Sequence[Purge] = ()
-        self.told: list[News] = []
+        self.told: list[CaughtUp] = []
         self.leases = None
 
-    def lookup(self, key: bytes, done: Found) -> None:
+    def lookup(self, key: bytes, done: LookedUp) -> None:
         self.lookups.append((key, done))
 
     def answer(self, *variants: Entry) -> None:
@@ -66,7 +66,7 @@ class SlowTier:
     def replace(self, old: Entry, new: Entry) -> None:
         self.replaced.append((old, new))
 
-    def arrive(self, key: bytes, told: Told, /) -> None:
+    def arrive(self, key: bytes, told: OnProgress, /) -> None:
         return None
 
     def purge(
@@ -75,10 +75,10 @@ class SlowTier:
         self.purges.append(purge)
         self.held.append(held)
 
-    def has_news(self) -> bool:
+    def has_foreign_purges(self) -> bool:
         return bool(self.news)
 
-    def catch_up(self, done: News) -> None:
+    def catch_up(self, done: CaughtUp) -> None:
         self.told.append(done)
 
     def tell(self) -> None:

@@ -13,7 +13,7 @@ from tests.stores.redis_backend import PATIENT, acquired, asked, eventually, nod
 from tests.support.redis_server import keys_without_expiry
 
 from springhouse.stores.disk import leases as disk_leases
-from springhouse.stores.disk.tier import DiskLimits, DiskStore
+from springhouse.stores.disk.tier import DiskLimits, DiskTier
 from springhouse.stores.errors import StoreErrors
 from springhouse.stores.leases import Lease, LockStatus
 from springhouse.stores.redis import leases as redis_leases
@@ -54,10 +54,10 @@ def on_disk(folder: Path) -> Fleet:
 
 
 @asynccontextmanager
-async def disk_node(folder: Path, limits: DiskLimits) -> AsyncIterator[DiskStore]:
+async def disk_node(folder: Path, limits: DiskLimits) -> AsyncIterator[DiskTier]:
     loop = asyncio.get_running_loop()
     said: list[str] = []
-    store = DiskStore(
+    store = DiskTier(
         folder, limits, deliver=loop.call_soon_threadsafe, later=loop.call_later, errors=StoreErrors(said.append)
     )
     try:

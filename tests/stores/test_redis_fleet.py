@@ -19,7 +19,7 @@ from springhouse.stores.redis.tier import RedisLimits
 if TYPE_CHECKING:
     from tests.support.redis_server import RedisServer
 
-    from springhouse.stores.redis.tier import RedisStore
+    from springhouse.stores.redis.tier import RedisTier
 
 KEY, OTHER = b"http://a.test/", b"http://a.test/other"
 LIMITS = RedisLimits(link=PATIENT, log=LogLimits(alive=1.0, every=0.2))
@@ -29,7 +29,7 @@ BESIDE = [Keys((OTHER,)), Prefix(b"http://a.test/o"), Tags((b"u",)), Groups(b"ht
 
 async def fleet(
     stack: AsyncExitStack, server: RedisServer, count: int, limits: RedisLimits = LIMITS
-) -> list[RedisStore]:
+) -> list[RedisTier]:
     prefix = unique()
     return [await stack.enter_async_context(node(server, limits, prefix=prefix)) for _ in range(count)]
 
@@ -48,12 +48,12 @@ def test_all_nodes_know_of_a_purge_when_it_is_answered(shared_redis: RedisServer
             await asked(stores[0].flush)
             receipt = await asked(stores[1].purge, Purge(what, since))
             assert (receipt.keys, receipt.entries, receipt.processes, receipt.failure) == (1, 1, 3, "")
-            assert [store.has_news() for store in stores] == [True, False, True]
+            assert [store.has_foreign_purges() for store in stores] == [True, False, True]
             for store in stores:
                 found = await asked(store.lookup, KEY)
                 assert [entry.fresh_until for entry in found] == ([] if since is None else [since])
             assert await asked(stores[0].catch_up) == [Purge(what, since)]
-            assert not stores[0].has_news()
+            assert not stores[0].has_foreign_purges()
             assert await asked(stores[0].catch_up) == []
 
     asyncio.run(test())
@@ -141,16 +141,16 @@ def test_purges_by_all_at_once_and_fills_between(shared_redis: RedisServer) -> N
         async with AsyncExitStack() as stack:
             stores = await fleet(stack, shared_redis, 3)
             version = 0
-            asked_for: dict[RedisStore, int] = dict.fromkeys(stores, 0)
+            asked_for: dict[RedisTier, int] = dict.fromkeys(stores, 0)
 
-            async def filling(store: RedisStore) -> None:
+            async def filling(store: RedisTier) -> None:
                 while version < 30:
                     mine, epoch = version, asked_for[store]
                     await asyncio.sleep(0.003)  # the fetch
                     if epoch != asked_for[store]:
                         continue  # the engine's own fence
                     store.put(tagged(b"%d" % mine))
-                    if store.has_news():
+                    if store.has_foreign_purges():
                         await asked(store.catch_up)
 
             fills = [asyncio.create_task(filling(store)) for store in stores]
@@ -180,21 +180,21 @@ def test_a_node_that_lost_its_connection_hears_what_it_missed(shared_redis: Redi
                 receipt = await asked(two.purge, purge)
             assert receipt.processes == 1
             awake(one)
-            await eventually(one.has_news)
+            await eventually(one.has_foreign_purges)
             await eventually(lambda: one._log.read == two._log.read)
             assert await asked(one.catch_up) == purges
 
     asyncio.run(test())
 
 
-async def sleeping(store: RedisStore) -> None:
+async def sleeping(store: RedisTier) -> None:
     """Let a node hear nothing, as when its connection has gone, until the others do not count it any more."""
     store._log._reader.cancel()
     await asyncio.gather(store._log._reader, return_exceptions=True)
     await asyncio.sleep(LIMITS.log.alive + 0.1)
 
 
-def awake(store: RedisStore) -> None:
+def awake(store: RedisTier) -> None:
     store._log._reader = asyncio.create_task(store._log._follow())
 
 
@@ -232,7 +232,7 @@ def test_a_log_that_was_lost_is_taken_for_a_purge_of_all(shared_redis: RedisServ
                 await asked(two.purge, Purge(Keys((OTHER,))))
                 assert await asked(one.catch_up) == [Purge(Keys((OTHER,)))]
                 return
-            await eventually(one.has_news)
+            await eventually(one.has_foreign_purges)
             assert await asked(one.catch_up) == [ALL]
             assert one._log.read > before
             receipt = await asked(two.purge, Purge(Keys((OTHER,))))
@@ -250,7 +250,7 @@ def test_redis_that_was_killed_and_lost_all_clears_memories(redis_server: RedisS
             await asked(one.catch_up)
             redis_server.kill()
             redis_server.start()
-            await eventually(one.has_news)
+            await eventually(one.has_foreign_purges)
             assert await asked(one.catch_up) == [ALL]
             await eventually(lambda: two.is_up and two.is_following)
             assert (await asked(two.purge, Purge(Keys((KEY,))))).processes == 2

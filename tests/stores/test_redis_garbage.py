@@ -17,7 +17,7 @@ from springhouse.stores.errors import StoreErrors
 from springhouse.stores.leases import Lease, LockStatus
 from springhouse.stores.redis.link import LinkLimits
 from springhouse.stores.redis.log import LogLimits
-from springhouse.stores.redis.tier import RedisLimits, RedisStore
+from springhouse.stores.redis.tier import RedisLimits, RedisTier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +113,7 @@ HOW = [
 ]  # fmt: skip
 
 
-async def stock(store: RedisStore) -> None:
+async def stock(store: RedisTier) -> None:
     """Store of everything something, so that there is every kind of key."""
     await asked(store.purge, Purge(Keys((SMALL,))))
     await asked(store.purge, Purge(Prefix(b"http://a.test/")))
@@ -126,7 +126,7 @@ async def stock(store: RedisStore) -> None:
     await asked(store.flush)
 
 
-async def put_all(store: RedisStore, with_: bytes) -> None:
+async def put_all(store: RedisTier, with_: bytes) -> None:
     store.put(make_entry(SMALL, with_ * 500, tags=(b"red", b"blue")))
     store.put(make_entry(SMALL, with_ * 500, language=b"de"))
     store.put(make_entry(LARGE, with_ * 600_000, tags=(b"red",)))
@@ -134,14 +134,14 @@ async def put_all(store: RedisStore, with_: bytes) -> None:
     await asked(store.flush)
 
 
-async def contents(store: RedisStore, key: bytes) -> set[bytes]:
+async def contents(store: RedisTier, key: bytes) -> set[bytes]:
     """Return the first bytes of what is found whole."""
     found = await asked(store.lookup, key)
     assert all(isinstance(entry.content, bytes) for entry in found)
     return {bytes(await content_of(entry))[:1] for entry in found}
 
 
-async def becomes_stored(store: RedisStore, entry: Entry) -> bool:
+async def becomes_stored(store: RedisTier, entry: Entry) -> bool:
     """Put an entry, again if that was refused because the log was in disorder; say whether it is found."""
     for _ in range(20):
         await asked(store.catch_up)
@@ -226,7 +226,7 @@ def test_whatever_is_replied_everything_is_answered(reply: bytes) -> None:
         url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         link = LinkLimits(patience=0.2, limit=0.3, rest=0.05)
         log = LogLimits(alive=0.1, every=0.1)
-        store = RedisStore(url, RedisLimits(link=link, log=log, inline_max=2_000), errors=StoreErrors(lambda _: None))
+        store = RedisTier(url, RedisLimits(link=link, log=log, inline_max=2_000), errors=StoreErrors(lambda _: None))
         for _ in range(3):
             store.put(make_entry(SMALL, b"x" * 500, tags=(b"red",)))
             store.put(make_entry(LARGE, b"x" * 5_000))

@@ -16,13 +16,13 @@ from springhouse.stores.redis.tier import RedisLimits
 if TYPE_CHECKING:
     from tests.support.redis_server import RedisServer
 
-    from springhouse.stores.redis.tier import RedisStore
+    from springhouse.stores.redis.tier import RedisTier
 
 KEY = b"http://a.test/"
 SHORT = RedisLimits(link=PATIENT, leases=LeaseLimits(lease=0.3, patience=5.0, look=0.02))
 
 
-async def nodes(stack: AsyncExitStack, server: RedisServer, count: int, limits: RedisLimits) -> list[RedisStore]:
+async def nodes(stack: AsyncExitStack, server: RedisServer, count: int, limits: RedisLimits) -> list[RedisTier]:
     prefix = unique()
     return [await stack.enter_async_context(node(server, limits, prefix=prefix)) for _ in range(count)]
 

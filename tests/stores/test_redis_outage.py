@@ -14,7 +14,7 @@ from springhouse.rules.purging import Everything, Keys, Purge, Tags
 from springhouse.stores.errors import StoreErrors
 from springhouse.stores.redis.contents import RedisContent
 from springhouse.stores.redis.link import LinkLimits
-from springhouse.stores.redis.tier import RedisLimits, RedisStore
+from springhouse.stores.redis.tier import RedisLimits, RedisTier
 
 if TYPE_CHECKING:
     from tests.support.redis_server import RedisServer
@@ -30,7 +30,7 @@ def key(n: int) -> bytes:
 class Load:
     """Clients that put and look up all the time, and note how long they waited and what they found."""
 
-    def __init__(self, store: RedisStore, clients: int) -> None:
+    def __init__(self, store: RedisTier, clients: int) -> None:
         self.waits: list[float] = []
         self.hits = 0
         self._store = store
@@ -208,7 +208,7 @@ def test_a_purge_while_redis_is_away_is_made_up_for(redis_server: RedisServer, w
     asyncio.run(test())
 
 
-def asks_in_vain(store: RedisStore) -> bool:
+def asks_in_vain(store: RedisTier) -> bool:
     if store.is_up:
         store.lookup(KEY, lambda found: None)
     return not store.is_up
@@ -232,11 +232,11 @@ def test_too_many_owed_purges_become_one_of_everything(redis_server: RedisServer
 def test_a_store_that_never_reaches_redis_can_be_used_and_closed() -> None:
     async def test() -> None:
         said: list[str] = []
-        store = RedisStore("redis://127.0.0.1:1", HASTY, errors=StoreErrors(said.append))
+        store = RedisTier("redis://127.0.0.1:1", HASTY, errors=StoreErrors(said.append))
         store.put(make_entry(KEY))
         assert await asked(store.lookup, KEY) == ()
         assert store.arrive(KEY, nobody) is None
-        assert not store.has_news()
+        assert not store.has_foreign_purges()
         assert (await asked(store.purge, Purge(Everything()))).failure
         await asked(store.flush)
         await store.aclose()
@@ -248,7 +248,7 @@ def test_a_store_that_never_reaches_redis_can_be_used_and_closed() -> None:
 def test_closing_without_waiting(redis_server: RedisServer) -> None:
     loop = asyncio.new_event_loop()
 
-    async def opened() -> RedisStore:
+    async def opened() -> RedisTier:
         async with node(redis_server, RedisLimits(link=PATIENT)) as store:
             store.put(make_entry(KEY))
             store.close()

@@ -13,7 +13,7 @@ from springhouse.rules.purging import Everything, Purge, Tags
 from springhouse.stores.digests import CHUNK
 from springhouse.stores.errors import StoreErrors
 from springhouse.stores.redis.layout import Layout, Lifetimes, variant_of
-from springhouse.stores.redis.tier import RedisLimits, RedisStore
+from springhouse.stores.redis.tier import RedisLimits, RedisTier
 
 KEY = b"http://a.test/"
 LARGE = bytes(range(256)) * 4096 * 3
@@ -171,7 +171,7 @@ def spoil(server: RedisServer, prefix: str, suffix: bytes, value: bytes) -> None
 HOSTILE = [b"", b"\x01", b"\x01\x91\xc0", b"\xff" * 50, b"cos\nsystem\n(S'true'\ntR.", b"\x01" + b"\x9b" * 100_000]
 
 
-async def is_missed(store: RedisStore) -> None:
+async def is_missed(store: RedisTier) -> None:
     assert await asked(store.lookup, KEY) == ()
     store.put(make_entry(KEY, b"good"))
     (entry,) = await asked(store.lookup, KEY)
@@ -338,7 +338,7 @@ def test_an_entry_whose_index_was_evicted_is_not_found(shared_redis: RedisServer
 async def refused(url: str, limits: RedisLimits | None = None) -> list[str]:
     """Return what is said about a server that does not let us in."""
     said: list[str] = []
-    store = RedisStore(url, limits or RedisLimits(link=PATIENT), errors=StoreErrors(said.append))
+    store = RedisTier(url, limits or RedisLimits(link=PATIENT), errors=StoreErrors(said.append))
     await eventually(lambda: said)
     assert not store.is_up
     assert await asked(store.lookup, KEY) == ()
@@ -387,7 +387,7 @@ def test_a_store_can_be_used_before_it_is_connected(shared_redis: RedisServer) -
         async with node(shared_redis, prefix=prefix) as store:
             store.put(make_entry(KEY))
             await asked(store.flush)
-        fresh = RedisStore(shared_redis.url, RedisLimits(link=PATIENT), prefix=prefix, clock=lambda: NOW)
+        fresh = RedisTier(shared_redis.url, RedisLimits(link=PATIENT), prefix=prefix, clock=lambda: NOW)
         assert len(await asked(fresh.lookup, KEY)) == 1
         await fresh.aclose()
 

@@ -167,7 +167,7 @@ class Performer:
 
     def _lease_ended(self, status: LockStatus) -> None:
         if self.flow is not None and status is LockStatus.DONE:
-            self.engine.store.look_behind(self.key)
+            self.engine.store.reread(self.key)
             self._land(None)
             self._woken(None)
         else:
@@ -182,7 +182,7 @@ class Performer:
             engine.store.leases.wait(self.key, flight.variant, self._lease_ended)
             return PENDING
         if answer is LockStatus.DONE:
-            engine.store.look_behind(self.key)
+            engine.store.reread(self.key)
             self._land(None)
             return Claimed.AGAIN
         if answer is LockStatus.GIVE_UP:

@@ -10,7 +10,7 @@ from springhouse.rules.entry import Entry
 from springhouse.rules.purging import Held, Purge, Receipt
 from springhouse.stores.leases import Leasing
 from springhouse.stores.memory.records import Record
-from springhouse.stores.tier import Arriving, Found, Purged, Told
+from springhouse.stores.tier import Arriving, LookedUp, OnProgress, Purged
 from springhouse.upstream.content import RequestContent
 from springhouse.upstream.pool import Receiver
 from springhouse.upstream.routing import Forwarding
@@ -81,7 +81,7 @@ class Store(Protocol):
     def leases(self) -> Leasing | None:
         """Who of several processes fetches a key; None where they do not share."""
 
-    def look_behind(self, key: bytes) -> None:
+    def reread(self, key: bytes) -> None:
         """Let the next lookup of a key find what another process has stored."""
 
     def lacks(self, key: bytes) -> bool:
@@ -90,7 +90,7 @@ class Store(Protocol):
     def lookup(self, key: bytes) -> tuple[Entry, ...]:
         """Return what memory has under the key."""
 
-    def find(self, key: bytes, done: Found) -> tuple[Entry, ...] | None:
+    def find(self, key: bytes, done: LookedUp) -> tuple[Entry, ...] | None:
         """Return the variants under a key at once, or None and call `done` with them later."""
 
     def put(self, entry: Entry) -> None:
@@ -103,7 +103,7 @@ class Store(Protocol):
     def whole_max(self) -> int:
         """How large content may be, in bytes, that is put whole; what is larger should `arrive`."""
 
-    def arrive(self, key: bytes, told: Told) -> Arriving | None:
+    def arrive(self, key: bytes, told: OnProgress) -> Arriving | None:
         """Begin to store content behind memory while it arrives; None while that cannot be. See `tier.Tier`.
 
         When it is whole it is put as the content of its entry.

@@ -24,7 +24,7 @@ from springhouse.rules.entry import Entry
 from springhouse.rules.purging import NEVER_FRESH, Everything, Held, Keys, Purge, Receipt, counted, remaining
 from springhouse.stores.leases import Leasing
 from springhouse.stores.memory.records import MemoryStore
-from springhouse.stores.tier import CLOCKS_APART_S, Arriving, Found, Later, Purged, Tier, Told
+from springhouse.stores.tier import CLOCKS_APART_S, Arriving, CallLater, LookedUp, OnProgress, Purged, Tier
 
 _ABSENT: Final = bound(
     "absent keys", 4 * MIB, "keys that the disk or Redis had nothing under, so that they may go to memory"
@@ -43,7 +43,7 @@ class Finding:
     def __init__(self, key: bytes, deadline: float) -> None:
         self.key = key
         self.deadline = deadline
-        self.waiting: list[Found] = []
+        self.waiting: list[LookedUp] = []
         self.purges: list[Purge] = []
         """What was purged since it began."""
         self.must_repeat = False
@@ -58,7 +58,7 @@ class LayeredStore:
         memory: MemoryStore,
         tier: Tier,
         *,
-        later: Later,
+        later: CallLater,
         whole_max: int | None = None,
         patience: float = 1.0,
         clock: Callable[[], float] = time,
@@ -129,11 +129,11 @@ class LayeredStore:
 
     def is_behind(self) -> bool:
         """Say whether memory may hold what another process has purged."""
-        return self.tier.has_news() or self._behind is not None
+        return self.tier.has_foreign_purges() or self._behind is not None
 
     # Lookups.
 
-    def find(self, key: bytes, done: Found) -> tuple[Entry, ...] | None:
+    def find(self, key: bytes, done: LookedUp) -> tuple[Entry, ...] | None:
         """Return the variants under the key if memory has them; else return None, and call `done` with them later."""
         if self.is_behind():
             if self._is_kept_waiting:
@@ -225,7 +225,7 @@ class LayeredStore:
     def _report_slowness(self) -> None:
         self.tier.errors.report("slow", "the store takes too long to answer; requests go to the origin")
 
-    def look_behind(self, key: bytes) -> None:
+    def reread(self, key: bytes) -> None:
         """Let the next lookup ask the tier, where another process has lately stored or freshened the key."""
         self._repeat(key)
         self.memory.forget((key,))
@@ -246,7 +246,7 @@ class LayeredStore:
             self._later(self._patience, self._go_without_news)
         self._behind.append(go_on)
 
-    def _find_again(self, key: bytes, done: Found) -> None:
+    def _find_again(self, key: bytes, done: LookedUp) -> None:
         variants = self.find(key, done)
         if variants is not None:
             done(variants)
@@ -296,7 +296,7 @@ class LayeredStore:
             self.memory.forget((old.key,))  # it was evicted and found again meanwhile: other objects, the same entries
         self.tier.replace(old, new)
 
-    def arrive(self, key: bytes, told: Told) -> Arriving | None:
+    def arrive(self, key: bytes, told: OnProgress) -> Arriving | None:
         """Begin to store content in the tier while it arrives; None while that cannot be. See Tier."""
         return self.tier.arrive(key, told)
 

@@ -11,7 +11,7 @@ from springhouse.rules.purging import Held, Purge
 from springhouse.stores.layered import LayeredStore
 from springhouse.stores.leases import Leasing
 from springhouse.stores.memory.records import MemoryStore, Record
-from springhouse.stores.tier import Arriving, Found, Purged, Told
+from springhouse.stores.tier import Arriving, LookedUp, OnProgress, Purged
 
 
 class OpenableStore:
@@ -73,9 +73,9 @@ class OpenableStore:
         """Who of several processes fetches a key."""
         return self._store.leases
 
-    def look_behind(self, key: bytes) -> None:
+    def reread(self, key: bytes) -> None:
         """Let the next lookup find what another process has stored."""
-        self._store.look_behind(key)
+        self._store.reread(key)
 
     @property
     def _store(self) -> MemoryStore | LayeredStore:
@@ -89,7 +89,7 @@ class OpenableStore:
         """Return what memory has under the key."""
         return self._store.lookup(key)
 
-    def find(self, key: bytes, done: Found) -> tuple[Entry, ...] | None:
+    def find(self, key: bytes, done: LookedUp) -> tuple[Entry, ...] | None:
         """Return the variants under the key at once, or None and call `done` with them later."""
         return self._store.find(key, done)
 
@@ -107,7 +107,7 @@ class OpenableStore:
         """How large content may be that is put whole."""
         return self._store.whole_max
 
-    def arrive(self, key: bytes, told: Told) -> Arriving | None:
+    def arrive(self, key: bytes, told: OnProgress) -> Arriving | None:
         """Begin to store content in the slow part while it arrives; None while that cannot be."""
         return self._store.arrive(key, told)
 

@@ -5,8 +5,8 @@ before the call has returned. A failed lookup is a miss, a failed put is dropped
 is asked and told from the loop's thread only, and keeps that order: a lookup sees all puts and purges asked for
 before it.
 
-Several processes may share one store. `has_news` says, at the cost of reading a number, whether another one has
-purged since; `catch_up` then fetches what. An entry that is put in between may be dropped: it may be one of those.
+Several processes may share one store. `has_foreign_purges` tells, at the cost of reading a number, whether another one
+has purged since; `catch_up` then fetches what. An entry that is put in between may be dropped: it may be one of those.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,20 +17,22 @@ from springhouse.rules.purging import Held, Purge, Receipt
 from springhouse.stores.errors import StoreErrors
 from springhouse.stores.leases import Leasing
 
-Found = Callable[[tuple[Entry, ...]], None]
-"""Is given the variants under a key, the latest first."""
+LookedUp = Callable[[tuple[Entry, ...]], None]
+"""Called with the variants under a key, the latest first."""
 Purged = Callable[[Receipt], None]
 Read = Callable[["bytes | None"], None]
 """Is given some content, None when it cannot be read."""
-News = Callable[[Sequence[Purge]], None]
-Told = Callable[[], None]
+CaughtUp = Callable[[Sequence[Purge]], None]
+"""Called with the purges of other processes that this one had not applied, in order."""
+OnProgress = Callable[[], None]
+"""Called when more of what is arriving has reached the store, or none will."""
 CLOCKS_APART_S = 10.0
 """By how much the clocks of those who share a store may differ. What came later than that has come from a wrong one."""
 BACKLOG_MAX = 4 * 2**20
 """Bytes of one arriving content that may wait to reach its store, if there is room for as many."""
 
 
-class Later(Protocol):
+class CallLater(Protocol):
     """Calls a function on the loop's thread after some seconds: `loop.call_later`."""
 
     def __call__(self, delay: float, call: Callable[[], object], /) -> object: ...
@@ -92,7 +94,7 @@ class Tier(Protocol):
     def leases(self) -> Leasing | None:
         """Who of the processes that share the store fetches a key; None where that is not settled."""
 
-    def lookup(self, key: bytes, done: Found) -> None:
+    def lookup(self, key: bytes, done: LookedUp) -> None:
         """Find the variants under the key. Content is bytes, or StoredContent where it is large."""
 
     def put(self, entry: Entry) -> None:
@@ -101,7 +103,7 @@ class Tier(Protocol):
     def replace(self, old: Entry, new: Entry) -> None:
         """Put a freshened entry in the old one's place; nothing happens when the old one has gone."""
 
-    def arrive(self, key: bytes, told: Told, /) -> Arriving | None:
+    def arrive(self, key: bytes, told: OnProgress, /) -> Arriving | None:
         """Begin to store content that is arriving, for an entry of this key; None while the store cannot.
 
         `told` is called when more of it has reached the store, when it has failed, and a last time after `commit`,
@@ -117,10 +119,10 @@ class Tier(Protocol):
         memories had of it; what of that the store does not have is counted, too.
         """
 
-    def has_news(self) -> bool:
+    def has_foreign_purges(self) -> bool:
         """Say whether other processes have purged since the last `catch_up`. Cheap: asked before every hit."""
 
-    def catch_up(self, done: News) -> None:
+    def catch_up(self, done: CaughtUp) -> None:
         """Fetch the purges of other processes that this one has not been told of, in order."""
 
     def flush(self, done: Callable[[], None]) -> None:

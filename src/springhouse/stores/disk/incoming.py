@@ -12,7 +12,7 @@ from springhouse.rules.entry import Entry
 from springhouse.stores import digests
 from springhouse.stores.disk.files import PartFile, Run
 from springhouse.stores.disk.operations import Desk, Operation, Put, Then
-from springhouse.stores.tier import Read, Told
+from springhouse.stores.tier import OnProgress, Read
 
 PIECE = 256 * 1024
 
@@ -29,7 +29,7 @@ class Incoming:
     def __init__(
         self,
         desk: Desk,
-        told: Told,
+        told: OnProgress,
         *,
         submit: Callable[..., object],
         run: Run,

@@ -25,7 +25,7 @@ from springhouse.http.memo import KIB, Recent, bound
 from springhouse.stores.disk.byte_locks import OFFSET_BITS, ByteLocks, byte_locks
 from springhouse.stores.disk.shared import Identity, identity_of, mapped
 from springhouse.stores.leases import Acquired, Lease, LockStatus, Waited
-from springhouse.stores.tier import Later
+from springhouse.stores.tier import CallLater
 
 _FIRST_LOOK_S: Final = 0.002
 _SLOWER: Final = 1.5
@@ -64,7 +64,7 @@ class DiskLeases:
         folder: Path,
         limits: LeaseLimits,
         *,
-        later: Later,
+        later: CallLater,
         after_writing: AfterWriting,
     ) -> None:
         """Raises OSError when there are no locks in this folder."""

@@ -54,7 +54,16 @@ from springhouse.stores.disk.shared import RETIRED, Shared
 from springhouse.stores.disk.writer import Writer
 from springhouse.stores.errors import StoreErrors
 from springhouse.stores.memory.records import cost_of
-from springhouse.stores.tier import BACKLOG_MAX, CLOCKS_APART_S, Arriving, Found, Later, News, Purged, Told
+from springhouse.stores.tier import (
+    BACKLOG_MAX,
+    CLOCKS_APART_S,
+    Arriving,
+    CallLater,
+    CaughtUp,
+    LookedUp,
+    OnProgress,
+    Purged,
+)
 
 SWEEP_EVERY_S = 600.0
 _ONE_BY_ONE_MAX = 8192
@@ -85,7 +94,7 @@ class DiskLimits:
     leases: LeaseLimits = field(default_factory=LeaseLimits)
 
 
-class DiskStore:
+class DiskTier:
     """A Tier. `deliver` calls a function on the loop's thread: `loop.call_soon_threadsafe`; `later` some seconds later:
     `loop.call_later`."""
 
@@ -95,7 +104,7 @@ class DiskStore:
         limits: DiskLimits,
         *,
         deliver: Deliver,
-        later: Later,
+        later: CallLater,
         secret: bytes = b"",
         errors: StoreErrors | None = None,
     ) -> None:
@@ -129,7 +138,7 @@ class DiskStore:
             self.errors.note(f"the clock was put back since {folder} was used: all there is validated before use")
             self.purge(Purge(Everything(), NEVER_FRESH))
 
-    def _leases(self, folder: Path, later: Later) -> DiskLeases | None:
+    def _leases(self, folder: Path, later: CallLater) -> DiskLeases | None:
         if sys.platform == "win32":
             return None  # one process has the folder
         try:
@@ -175,7 +184,7 @@ class DiskStore:
 
     # Lookups.
 
-    def lookup(self, key: bytes, done: Found) -> None:
+    def lookup(self, key: bytes, done: LookedUp) -> None:
         """Find the variants under the key; see Tier."""
         purges = self._under_way()
         if self._is_closing:
@@ -188,7 +197,7 @@ class DiskStore:
     def _is_to_be_written(self, key: bytes) -> bool:
         return self._last[hash(key) % _PLACES] > self._writer.done
 
-    def _find(self, connection: Connection, key: bytes, done: Found, purges: Sequence[Purge] = ()) -> None:
+    def _find(self, connection: Connection, key: bytes, done: LookedUp, purges: Sequence[Purge] = ()) -> None:
         left: tuple[Entry, ...] = ()
         try:
             found = self._finder.find(connection, key)
@@ -221,7 +230,7 @@ class DiskStore:
         if self._writer.waiting <= self.limits.waiting_max:  # else it will be freshened once more
             self._submit(Replace(old, new, self._seen), old.key)
 
-    def arrive(self, _key: bytes, told: Told, /) -> Arriving | None:
+    def arrive(self, _key: bytes, told: OnProgress, /) -> Arriving | None:
         """Begin to store content that is arriving; see Tier."""
         if self._writer.waiting > self.limits.waiting_max // 2:
             self.errors.report("slow", "the disk is slower than the origin: a large response has to wait in memory")
@@ -271,11 +280,11 @@ class DiskStore:
 
     # Other processes.
 
-    def has_news(self) -> bool:
+    def has_foreign_purges(self) -> bool:
         """Say whether others have purged since the last `catch_up`."""
         return self._shared.purges > self._seen
 
-    def catch_up(self, done: News) -> None:
+    def catch_up(self, done: CaughtUp) -> None:
         """Fetch the purges of other processes; see Tier."""
         if self._is_closing:
             self._deliver(done, _ALL)
@@ -287,7 +296,7 @@ class DiskStore:
         if number == self._seen + 1:
             self._seen = number
 
-    def _catch_up(self, connection: Connection, seen: int, done: News) -> None:
+    def _catch_up(self, connection: Connection, seen: int, done: CaughtUp) -> None:
         last: int = seen
         purges: Sequence[Purge] = _ALL
         try:
@@ -318,7 +327,7 @@ class DiskStore:
                 self._finder.failed(connection, error)
         return max(expected, self._shared.purges), _ALL
 
-    def _caught_up(self, last: int, purges: Sequence[Purge], done: News) -> None:
+    def _caught_up(self, last: int, purges: Sequence[Purge], done: CaughtUp) -> None:
         if last < RETIRED:
             self._seen = max(self._seen, last)
         done(purges)

@@ -30,7 +30,7 @@ from springhouse.rules.purging import (
 from springhouse.rules.variants import with_entry, with_replaced
 from springhouse.stores.memory.eviction import Node, Sieve
 from springhouse.stores.memory.labels import Labels
-from springhouse.stores.tier import Found, Purged, Told
+from springhouse.stores.tier import LookedUp, OnProgress, Purged
 
 _RECORD_BYTES = 620
 _ENTRY_BYTES = 1150
@@ -99,7 +99,7 @@ class MemoryStore:
         """Purge; count what else was `held`, too."""
         done(counted([*self.take(purge, dry_run=dry_run), *held]))
 
-    def look_behind(self, key: bytes) -> None:
+    def reread(self, key: bytes) -> None:
         """Nothing is behind memory."""
 
     def purge_everywhere(self, purge: Purge, done: Purged, *, held: Sequence[Held] = (), dry_run: bool = False) -> None:
@@ -115,7 +115,7 @@ class MemoryStore:
     async def aclose(self) -> None:
         """Nothing to let go of."""
 
-    def find(self, key: bytes, done: Found) -> tuple[Entry, ...] | None:
+    def find(self, key: bytes, done: LookedUp) -> tuple[Entry, ...] | None:
         """Return the variants under the key. A store with a slower tier behind it returns None and calls `done`."""
         return self.lookup(key)
 
@@ -193,7 +193,7 @@ class MemoryStore:
         """All that finds room is held whole."""
         return self.budget
 
-    def arrive(self, _key: bytes, _told: Told) -> None:
+    def arrive(self, _key: bytes, _told: OnProgress) -> None:
         """Nothing stands behind memory to which content could go while it arrives."""
 
     def reserve(self, size: int) -> bool:

@@ -15,7 +15,7 @@ from springhouse.rules.entry import Entry
 from springhouse.stores import digests
 from springhouse.stores.redis.link import Away, Link, Refused
 from springhouse.stores.redis.scripts import CHUNK
-from springhouse.stores.tier import Read, Told
+from springhouse.stores.tier import OnProgress, Read
 
 UNFINISHED_MS: Final = 60_000
 _AT_ONCE: Final = 4
@@ -124,7 +124,7 @@ class ArrivingEnds:
     """Whom arriving content deals with. `settled` is told how many bytes the store need not count any longer, negative:
     how many more. `backlog_max`: bytes that may wait to be written, at least a chunk."""
 
-    told: Told
+    told: OnProgress
     commit: Commit
     settled: Callable[[int], None]
     backlog_max: int

@@ -18,7 +18,7 @@ from springhouse.stores.redis.contents import RedisContent, Spawn
 from springhouse.stores.redis.layout import Layout, packed_labels, variant_of
 from springhouse.stores.redis.link import Link
 from springhouse.stores.redis.scripts import LOOKUP
-from springhouse.stores.tier import Found
+from springhouse.stores.tier import LookedUp
 
 
 class Finder:
@@ -117,7 +117,7 @@ class Answer:
 
     __slots__ = ("_done", "is_awaited", "variants")
 
-    def __init__(self, done: Found) -> None:
+    def __init__(self, done: LookedUp) -> None:
         self._done = done
         self.is_awaited = True
         self.variants: tuple[Entry, ...] | None = None

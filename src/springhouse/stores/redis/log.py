@@ -77,7 +77,7 @@ class PurgeLog:
     # For the store.
 
     @property
-    def has_news(self) -> bool:
+    def has_foreign_purges(self) -> bool:
         """Say whether others have purged what the owner has not been told of."""
         return bool(self._news)
 

@@ -36,7 +36,7 @@ from springhouse.stores.redis.link import Away, Link, LinkLimits, RedisTimeouts,
 from springhouse.stores.redis.log import LogLimits, PurgeLog
 from springhouse.stores.redis.purging import Pending, Purger
 from springhouse.stores.redis.scripts import DROP, PUT
-from springhouse.stores.tier import BACKLOG_MAX, Arriving, Found, News, Purged, Told
+from springhouse.stores.tier import BACKLOG_MAX, Arriving, CaughtUp, LookedUp, OnProgress, Purged
 
 _CLOSING_S = 2.0
 _ASK_TIMES = 5
@@ -65,7 +65,7 @@ class RedisLimits:
         return replace(self, link=link, leases=replace(self.leases, ask=ask))
 
 
-class RedisStore:
+class RedisTier:
     """A Tier. Made and used on the thread of a running event loop; `clock`: the engine's."""
 
     def __init__(
@@ -121,7 +121,7 @@ class RedisStore:
 
     # Lookups.
 
-    def lookup(self, key: bytes, done: Found) -> None:
+    def lookup(self, key: bytes, done: LookedUp) -> None:
         """Find the variants under the key; see Tier."""
         if self._link.is_up:
             self._spawn(self._lookup(key, done))
@@ -129,7 +129,7 @@ class RedisStore:
             self.errors.counts["away"] += 1
             self._loop.call_soon(done, ())
 
-    async def _lookup(self, key: bytes, done: Found) -> None:
+    async def _lookup(self, key: bytes, done: LookedUp) -> None:
         answer = Answer(done)
         before = self._last.get(key)
 
@@ -257,7 +257,7 @@ class RedisStore:
         except (Away, Refused):
             return
 
-    def arrive(self, key: bytes, told: Told, /) -> Arriving | None:
+    def arrive(self, key: bytes, told: OnProgress, /) -> Arriving | None:
         """Begin to store content that is arriving; see Tier."""
         if not self._link.is_up or self._waiting > self.limits.waiting_max // 2:
             return None
@@ -300,11 +300,11 @@ class RedisStore:
             before = list(self._last.values())
         carry_out(purge, done or _ignore, held, before)
 
-    def has_news(self) -> bool:
+    def has_foreign_purges(self) -> bool:
         """Say whether other nodes have purged since the last `catch_up`."""
-        return self._log.has_news
+        return self._log.has_foreign_purges
 
-    def catch_up(self, done: News) -> None:
+    def catch_up(self, done: CaughtUp) -> None:
         """Hand over the purges of other nodes; see Tier."""
         self._loop.call_soon(lambda: done(self._log.take()))
 
