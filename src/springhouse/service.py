@@ -14,6 +14,7 @@ from platformdirs import user_cache_dir
 from springhouse.control.access import Objection, by_token
 from springhouse.control.classic import ClassicDesk, ClassicOptions
 from springhouse.control.purge_api import ControlDesk
+from springhouse.engine.cache import Cache
 from springhouse.engine.clock import Clock, wall
 from springhouse.engine.engine import Engine
 from springhouse.engine.ports import Peers, Store, Upstream
@@ -55,14 +56,13 @@ def engine_of(
 ) -> Engine:  # fmt: skip
     """Return an engine for the settings' origin; see `forwarding_of` for the instance.
 
-    `peers`: the other processes that share the port. Whoever knows them has them apply purges by `Engine.apply`.
+    `peers`: the other processes that share the port. Whoever knows them has them apply purges by `Cache.apply`.
     """
     options = options_of(settings)
     origin = origin_of(settings)
     pool = _pool_of(settings, origin, forwarding_of(settings, instance), clock)
-    store = store_of(settings, options, clock)
-    engine = Engine(store=store, pool=pool, origin=origin, options=options, clock=clock, outbox=pool.outbox)
-    engine.peers = peers
+    cache = Cache(store=store_of(settings, options, clock), clock=clock, peers=peers)
+    engine = Engine(cache, pool, origin, options, pool.outbox)
     engine.add_desk(ControlDesk(engine, _by_token(settings)))
     if settings.classic:
         add_classic(engine, settings)
@@ -189,8 +189,8 @@ def origin_of(settings: Settings) -> Origin:
 def engine_over(settings: Settings, upstream: Upstream, origin: Origin, clock: Clock = wall) -> Engine:
     """Return an engine whose answers come from `upstream`, a wrapped application, under the name `origin`."""
     options = options_of(settings)
-    store = store_of(settings, options, clock)
-    engine = Engine(store=store, pool=upstream, origin=origin, options=options, clock=clock)
+    cache = Cache(store=store_of(settings, options, clock), clock=clock)
+    engine = Engine(cache, upstream, origin, options)
     engine.add_desk(ControlDesk(engine, _by_token(settings)))
     if settings.classic:
         add_classic(engine, settings)
@@ -215,7 +215,7 @@ def add_classic(engine: Engine, settings: Settings) -> None:
     def pool_for(origin: Origin, is_guarded: bool) -> Pool:
         resolve = public_addresses if is_guarded else None
         return Pool(
-            origin, engine.pool.forwarding, _pool_limits_of(settings), wall=engine.clock, tls=tls, resolve=resolve
+            origin, engine.upstream.forwarding, _pool_limits_of(settings), wall=engine.clock, tls=tls, resolve=resolve
         )
 
     options = ClassicOptions(
@@ -223,7 +223,7 @@ def add_classic(engine: Engine, settings: Settings) -> None:
         named=settings.allow_host,
         allows_private=settings.allow_private,
         token=settings.token.get_secret_value(),
-        has_origin=bool(settings.origin) or not isinstance(engine.pool, Pool),
+        has_origin=bool(settings.origin) or not isinstance(engine.upstream, Pool),
     )
     gathered_max = min(settings.max_object, settings.memory // 4)  # it is wrapped in memory
     desk = ClassicDesk(engine, options, pool_for, gathered_max)

@@ -72,7 +72,7 @@ ENGINE = engine_of(Settings(origin="http://a.test"), Clock())
 )
 def test_nothing_is_fresh_longer_than_its_lifetime(steps: list[tuple[str, float]]) -> None:
     engine, clock = ENGINE, ENGINE.clock
-    engine.look_at_clock()
+    engine.cache.look_at_clock()
     engine.store.clear()
     stored: dict[float, tuple[float, int]] = {}
     for what, value in [*steps, *(("ask", n) for n in range(4))]:
@@ -87,9 +87,9 @@ def test_nothing_is_fresh_longer_than_its_lifetime(steps: list[tuple[str, float]
                 clock.put_back(value)
             case "ahead":
                 clock.put_back(-value)
-                engine.look_at_clock()  # a running proxy looks once a second; what comes and goes between is not seen
+                engine.cache.look_at_clock()  # a running proxy looks once a second, and misses what comes and goes
             case _:
-                engine.look_at_clock()
+                engine.cache.look_at_clock()
                 found = engine.store.lookup(b"http://a.test/%d" % value)
                 decision = decide(Request(b"GET", b"/", []), found, clock(), engine.options)
                 if found and isinstance(decision, Serve) and found[0].is_fresh_at(clock()):
@@ -107,7 +107,7 @@ def test_what_was_stored_before_is_validated_before_it_is_used(
     clock.advance(500)
     assert proxy.get("/x").x_cache == "HIT"
     clock.put_back(HOUR)
-    proxy.call(proxy.engine.look_at_clock)
+    proxy.call(proxy.engine.cache.look_at_clock)
     found = proxy.get("/x")
     assert (found.body, found.x_cache) == (b"second", "MISS")
     assert origin.last.get("If-None-Match") == '"1"'
@@ -154,7 +154,7 @@ def test_what_was_under_way_is_not_stored(origin: Origin, serve: Start, clock: C
     client.send(request("GET", "/x"))
     origin.await_requests(1)
     clock.put_back(HOUR)
-    proxy.call(proxy.engine.look_at_clock)
+    proxy.call(proxy.engine.cache.look_at_clock)
     gate.open()
     assert client.answer().body == b"first"
     assert proxy.get("/x").body == b"second"
@@ -166,5 +166,5 @@ def test_nobody_goes_alone_for_longer(origin: Origin, serve: Start, clock: Clock
     proxy.get("/x")
     assert proxy.call(lambda: len(proxy.engine.flights.uncacheable_until)) == 1
     clock.put_back(HOUR)
-    proxy.call(proxy.engine.look_at_clock)
+    proxy.call(proxy.engine.cache.look_at_clock)
     assert proxy.call(lambda: len(proxy.engine.flights.uncacheable_until)) == 0

@@ -17,6 +17,7 @@ from tests.engine.clients import Client
 from tests.support.examples import examples
 from tests.support.heads import NOW, get, ok
 
+from springhouse.engine.cache import Cache
 from springhouse.engine.engine import Engine
 from springhouse.exchange.flow import TRIES_MAX
 from springhouse.exchange.steps import Failure
@@ -181,7 +182,7 @@ class World:
         self.tier = SlowTier() if is_slow else None
         store = LayeredStore(memory, self.tier, later=lambda *_: None) if self.tier is not None else memory
         origin = Origin.parse("http://origin.test")
-        self.engine = Engine(store=store, pool=self, origin=origin, options=OPTIONS, clock=lambda: self.now)
+        self.engine = Engine(Cache(store=store, clock=lambda: self.now), self, origin, OPTIONS)
 
     def send(self, request: Request, fields: list[Field], content: RequestContent | None, receiver: Receiver) -> Call:
         self.calls.append(Call(request, receiver, self.purges, self.now))
@@ -223,7 +224,7 @@ class World:
 
     def purge(self) -> None:
         self.purges += 1
-        self.engine.purge(Purge(Keys((KEY,))), lambda _: None)
+        self.engine.cache.purge(Purge(Keys((KEY,))), lambda _: None)
 
     def settle(self) -> None:
         if self.tier is not None:

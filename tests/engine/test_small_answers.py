@@ -11,6 +11,7 @@ from tests.engine.clients import Client
 from tests.support.examples import examples
 from tests.support.heads import NOW, get, ok
 
+from springhouse.engine.cache import Cache
 from springhouse.engine.engine import Engine
 from springhouse.exchange.steps import Failure
 from springhouse.rules.options import Options
@@ -94,13 +95,8 @@ class Case:
         options = Options()
         self.store = MemoryStore(budget, options)
         self.upstream = Upstream()
-        self.engine = Engine(
-            store=self.store,
-            pool=self.upstream,
-            origin=Origin.parse("http://origin.test"),
-            options=options,
-            clock=lambda: NOW,
-        )
+        cache = Cache(store=self.store, clock=lambda: NOW)
+        self.engine = Engine(cache, self.upstream, Origin.parse("http://origin.test"), options)
         if alone:
             self.engine.flights.remember(KEY, NOW)
         self.readers: list[Reader] = []
@@ -114,7 +110,7 @@ class Case:
         return reader
 
     def purge(self) -> None:
-        self.engine.purge(Purge(Keys((KEY,))), lambda _: None)
+        self.engine.cache.purge(Purge(Keys((KEY,))), lambda _: None)
 
     @property
     def stored(self) -> bytes | None:

@@ -96,8 +96,8 @@ def test_the_fetch_ends_when_every_client_leaves_before_the_head(
         clients[number].reset()
         proxy.await_connections(left)
         assert origin.count("/a") == 1
-        assert (proxy.engine.pool.open == 1) is (left > 0), "it goes on as long as somebody waits"
-    proxy.await_that(lambda: proxy.engine.pool.open == 0)
+        assert (proxy.engine.upstream.open == 1) is (left > 0), "it goes on as long as somebody waits"
+    proxy.await_that(lambda: proxy.engine.upstream.open == 0)
     assert proxy.get("/a").body == b"x" * 100_000
     assert origin.count("/a") == 2
     gate.open()

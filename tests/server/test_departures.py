@@ -87,7 +87,7 @@ def test_who_closes_at_once_takes_nobody_elses_place(
     assert proxy.get("/well").body == b"well"
     assert time.monotonic() - began < 2.5
     proxy.await_connections(0)
-    pool = proxy.engine.pool
+    pool = proxy.engine.upstream
     assert proxy.call(lambda: (len(pool.calls), len(pool.waiting), len(proxy.engine.flights.by_key))) == (0, 0, 0)
     proxy.await_that(lambda: pool.open == len(pool.idle))
 
@@ -181,7 +181,7 @@ def test_an_upload_that_is_held_back_ends_with_its_client(serve: Serve, silent: 
     proxy.await_that(lambda: any(c.is_held_back for c in proxy.server.connections))
     client.reset()
     proxy.await_connections(0)
-    proxy.await_that(lambda: proxy.engine.pool.open == 0)
+    proxy.await_that(lambda: proxy.engine.upstream.open == 0)
 
 
 def test_an_upload_that_waits_for_a_connection_ends_with_its_client(serve: Serve, silent: Silent) -> None:
@@ -191,10 +191,10 @@ def test_an_upload_that_waits_for_a_connection_ends_with_its_client(serve: Serve
     proxy.await_heard_from(first)
     second = proxy.connect()
     second.send(request("POST", "/b", content_length=300_000) + bytes(200_000))
-    proxy.await_that(lambda: len(proxy.engine.pool.waiting) == 1)
+    proxy.await_that(lambda: len(proxy.engine.upstream.waiting) == 1)
     proxy.await_that(lambda: any(c.is_held_back for c in proxy.server.connections))
     second.close()
-    proxy.await_that(lambda: len(proxy.engine.pool.waiting) == 0)
+    proxy.await_that(lambda: len(proxy.engine.upstream.waiting) == 0)
     proxy.await_connections(1)
     first.reset()
 
@@ -222,7 +222,7 @@ def test_a_fetch_without_a_client_ends_when_it_takes_too_long(origin: Origin, se
     client.head()
     client.reset()
     proxy.await_connections(0)
-    assert proxy.engine.pool.open == 1, "it may still become an entry"
+    assert proxy.engine.upstream.open == 1, "it may still become an entry"
     origin.await_that(lambda: origin.open_connections == 0)
     assert proxy.call(lambda: proxy.reserved) == 0
 
@@ -251,7 +251,7 @@ def test_who_had_only_a_condition_or_a_part_leaves_a_fetch_to_itself(origin: Ori
     origin.on("/a", in_parts(b"first ", gate, b"rest", cache_control=FRESH, etag='"x"'))
     assert proxy.get("/a", if_none_match='"x"').status == 304
     assert proxy.get("/a", range="bytes=0-1").body == b"fi"
-    proxy.await_that(lambda: proxy.engine.pool.open == 0)
+    proxy.await_that(lambda: proxy.engine.upstream.open == 0)
     assert origin.count("/a") == 1
     gate.open()
 
@@ -266,9 +266,9 @@ def test_a_fetch_without_a_client_gives_way_to_one_with(origin: Origin, serve: S
         client.head()
         client.reset()
         proxy.await_connections(0)
-    assert proxy.engine.pool.open == 2
+    assert proxy.engine.upstream.open == 2
     assert proxy.get("/well").body == b"well"
-    proxy.await_that(lambda: len(proxy.engine.pool.calls) == 1)
+    proxy.await_that(lambda: len(proxy.engine.upstream.calls) == 1)
     assert list(proxy.engine.flights.by_key) == [proxy.engine.origin.key_prefix(b"") + b"/2"], "the oldest went"
 
 
@@ -281,7 +281,7 @@ def test_a_fetch_that_has_lost_its_client_gives_way_to_one_that_waits_already(or
     client.head()
     waiting = proxy.connect()
     waiting.send(request("GET", "/well"))
-    proxy.await_that(lambda: len(proxy.engine.pool.waiting) == 1)
+    proxy.await_that(lambda: len(proxy.engine.upstream.waiting) == 1)
     client.reset()
     assert waiting.answer().body == b"well"
 
@@ -294,7 +294,7 @@ def test_a_refresh_in_the_background_is_bounded_as_well(origin: Origin, serve: S
     clock.now += 10
     assert proxy.get("/a").x_cache == "STALE"
     origin.await_requests(2)
-    proxy.await_that(lambda: not proxy.engine.pool.calls)
+    proxy.await_that(lambda: not proxy.engine.upstream.calls)
     assert proxy.get("/a").body == b"old"
 
 

@@ -114,7 +114,7 @@ def test_nothing_is_left_behind(proxy: Proxy, origin: Origin) -> None:
             client.close()
             proxy.await_connections(0)
             origin.drop_connections()
-            proxy.await_that(lambda: proxy.engine.pool.open == 0)  # type: ignore[attr-defined]
+            proxy.await_that(lambda: proxy.engine.upstream.open == 0)  # type: ignore[attr-defined]
             end = time.monotonic() + 1.0
             while proxy.call(left) != LINGERS.get(way, []) and time.monotonic() < end:
                 time.sleep(0.01)

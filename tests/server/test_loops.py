@@ -103,7 +103,7 @@ def test_an_origin_that_closes_idle_connections(origin: Origin, proxy: Proxy) ->
     for _ in range(3):
         assert proxy.get("/a").status == 200
         origin.drop_connections()
-        proxy.await_that(lambda: not proxy.engine.pool.idle)
+        proxy.await_that(lambda: not proxy.engine.upstream.idle)
 
 
 def test_a_slow_client_holds_the_origin_back(origin: Origin, proxy: Proxy) -> None:
@@ -126,6 +126,6 @@ def test_clients_that_leave(origin: Origin, proxy: Proxy) -> None:
         proxy.await_heard_from(client)
         client.reset()
     proxy.await_connections(0)
-    proxy.await_that(lambda: proxy.engine.pool.open == 0)
+    proxy.await_that(lambda: proxy.engine.upstream.open == 0)
     gate.open()
     assert len(proxy.get("/a").body) == 100_000

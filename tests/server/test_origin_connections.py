@@ -59,7 +59,7 @@ def test_what_follows_an_answer_unasked_is_no_answer(origin: Origin, proxy: Prox
     for first, body in (("/a", b"a"), ("/late", b"late")):
         for _ in range(5):
             assert proxy.get(first).body == body
-            proxy.await_that(lambda: not proxy.engine.pool.idle)
+            proxy.await_that(lambda: not proxy.engine.upstream.idle)
             assert proxy.get("/b").body == b"b"
 
 
@@ -69,7 +69,7 @@ def test_a_connection_that_the_origin_has_closed_is_replaced(origin: Origin, pro
     for _ in range(3):
         assert proxy.ask(method, "/a").status == 200
         origin.drop_connections()
-        proxy.await_that(lambda: not proxy.engine.pool.idle)
+        proxy.await_that(lambda: not proxy.engine.upstream.idle)
     assert origin.connections == 3
 
 
@@ -206,7 +206,7 @@ def test_what_the_pool_breaks_off_as_it_closes_is_not_sent_again(
     proxy.await_heard()
     origin.await_requests(1 + min(3, limit))
     connections = origin.connections
-    proxy.call(proxy.engine.pool.close)
+    proxy.call(proxy.engine.upstream.close)
     assert [client.answer().status for client in clients] == statuses
-    assert proxy.call(lambda: proxy.engine.pool.open) == 0
+    assert proxy.call(lambda: proxy.engine.upstream.open) == 0
     assert origin.connections == connections

@@ -283,7 +283,7 @@ def test_a_tunnel_holds_back_whoever_sends_too_fast(origin: Origin, proxy: Proxy
     _, sent = stuck(proxy)
     assert sent < KERNEL
     assert sum(proxy.held_back().values()) < 1 << 20
-    assert proxy.call(lambda: [call.connection.is_paused for call in proxy.engine.pool.calls]) == [True]
+    assert proxy.call(lambda: [call.connection.is_paused for call in proxy.engine.upstream.calls]) == [True]
 
 
 def test_a_tunnel_that_is_stuck_goes_with_its_client(origin: Origin, serve: Serve) -> None:
@@ -291,4 +291,4 @@ def test_a_tunnel_that_is_stuck_goes_with_its_client(origin: Origin, serve: Serv
     origin.on("/ws", flooding)
     client, _ = stuck(proxy)
     client.reset()
-    proxy.await_that(lambda: proxy.engine.pool.open == 0)
+    proxy.await_that(lambda: proxy.engine.upstream.open == 0)

@@ -51,7 +51,7 @@ class Pace:
 
     def set(self, engine: Engine, limits: ServerLimits) -> ServerLimits:
         """Set the pace of an engine's pool, and return the limits of its server with theirs."""
-        pool, timeouts = engine.pool, limits.timeouts
+        pool, timeouts = engine.upstream, limits.timeouts
         assert isinstance(pool, Pool)
         origins, clients = (
             {"sweep": self.sweep, "linger": self.origin_linger},
@@ -175,7 +175,7 @@ class Proxy:
         self._is_closed = True
         for client in self._clients:
             client.close()
-        self._settle(lambda: "connecting" if self.engine.pool._connecting else "")
+        self._settle(lambda: "connecting" if self.engine.upstream._connecting else "")
         self._thread.run(self.server.drain(0.0))
         left = self._settle(self._counted)
         self._thread.close()
@@ -198,8 +198,8 @@ class Proxy:
         counted = {
             "connections": len(self.server.connections),
             "flights": len(engine.flights.by_key),
-            "calls": len(engine.pool.calls),
-            "origin connections": engine.pool.open,
+            "calls": len(engine.upstream.calls),
+            "origin connections": engine.upstream.open,
             "bytes reserved": arriving,
         }
         return ", ".join(f"{count} {what}" for what, count in counted.items() if count)

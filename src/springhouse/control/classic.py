@@ -14,6 +14,7 @@ from springhouse.control.access import by_token_or_here
 from springhouse.control.envelope import Envelope, ExactTtl, Room, answer, failure, send
 from springhouse.engine.driver import Exchange
 from springhouse.engine.engine import Engine
+from springhouse.engine.ports import Upstream
 from springhouse.engine.sinks import Sink
 from springhouse.exchange.flow import respond
 from springhouse.exchange.reply import HIT, MISS, REVALIDATED, STALE, Reply
@@ -60,7 +61,7 @@ class ClassicDesk:
         self._pool_for = pool_for
         self._room = Room(size_max)
         self._rules = replace(engine.options, ttl=options.ttl, force_ttl=False, set_cookie="refuse")
-        self._own = engine.beside(ExactTtl(engine.pool, ttl=options.ttl, room=self._room), engine.origin, self._rules)
+        self._own = self._beside(engine.upstream, engine.origin)
         self._guests: dict[tuple[str, bytes], tuple[Engine, Pool]] = {}
         """By scheme and authority, the one used last at the end."""
 
@@ -124,7 +125,7 @@ class ClassicDesk:
             uncertain = failure("not_cleared", f"It is not certain that everything was cleared: {receipt.failure}")
             send(sink, answer(503, uncertain) if receipt.failure else answer(200, _CLEARED))
 
-        self.engine.purge(Purge(Everything()), cleared)
+        self.engine.cache.purge(Purge(Everything()), cleared)
 
     def _find(self, query: bytes) -> Target | Rejected:
         try:
@@ -154,13 +155,15 @@ class ClassicDesk:
         guest = self._guests.pop(name, None)
         if guest is None:
             pool = self._pool_for(found.origin, not (found.is_named or self.options.allows_private))
-            engine = self.engine.beside(
-                ExactTtl(pool, ttl=self.options.ttl, room=self._room), found.origin, self._rules
-            )
-            guest = engine, pool
+            guest = self._beside(pool, found.origin), pool
         self._guests[name] = guest
         self._forget_guests()
         return guest[0]
+
+    def _beside(self, upstream: Upstream, origin: Origin) -> Engine:
+        """Return an engine that shares the cache, and stores for exactly the TTL what `upstream` answers."""
+        exact = ExactTtl(upstream, ttl=self.options.ttl, room=self._room)
+        return Engine(self.engine.cache, exact, origin, self._rules)
 
     def _forget_guests(self) -> None:
         for name, (_, pool) in list(self._guests.items())[:-1]:

@@ -114,7 +114,7 @@ class ControlDesk:
             )
             _send(sink, self._problem(503, uncertain) if receipt.failure else _receipt(receipt, order))
 
-        self.engine.purge(purge, purged, dry_run=order.dry_run)
+        self.engine.cache.purge(purge, purged, dry_run=order.dry_run)
 
     def _problem(self, status: int, detail: str) -> Reply:
         return problem(status, detail, at=self.engine.clock(), x_cache=BYPASS)

@@ -80,11 +80,11 @@ class Exchange(Performer):
         else:
             return False
         self.epoch = engine.fence.epoch
-        self.call = engine.pool.send(request, request.fields, None, self)
+        self.call = engine.upstream.send(request, request.fields, None, self)
         return True
 
     def ask(self, request: Request, fields: list[Field]) -> Call:
-        return self.engine.pool.send(request, fields, self.content_of_request, self)
+        return self.engine.upstream.send(request, fields, self.content_of_request, self)
 
     def _take_up(self, call: Call) -> None:
         """Take the flow up where it waits for the answer to what was sent without it."""
@@ -290,7 +290,7 @@ class Exchange(Performer):
         self._land(None, told=LockStatus.GIVE_UP)
         entry = fill.entry
         if any((old.vary, old.selector) == (entry.vary, entry.selector) for old in self.engine.store.lookup(entry.key)):
-            self.engine.forget(entry.key)  # it is outdated, and its successor will not take its place
+            self.engine.cache.forget(entry.key)  # it is outdated, and its successor will not take its place
 
     def _keep_early(self, event: bytes | Failure | None) -> None:
         if self.early is None:

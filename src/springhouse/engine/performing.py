@@ -252,7 +252,7 @@ class Performer:
                 waiters, flight.waiters = flight.waiters, waiters  # they get what is spared
                 self.engine.flights.note_vary(self.key, step.sparing.vary)
             for purge in purges:
-                self.engine.purge(purge, purged)
+                self.engine.cache.purge(purge, purged)
             if is_latest:
                 self.epoch = fence.epoch  # the purges so far that select it are this exchange's own
             if flight is not None and waiters:
@@ -289,7 +289,7 @@ class Performer:
         if flight is not None:
             self.engine.flights.land(flight, news)
             if flight.lease is not None:
-                self.engine.end_lease(flight, told)
+                self.engine.cache.end_lease(flight, told)
 
     def _abandon_call(self) -> None:
         """Let go of an answer whose content nobody wants."""

@@ -95,7 +95,7 @@ async def work(channel: socket.socket) -> None:
 async def _serve(start: Start, orders: Orders) -> None:
     settings = from_json(start.settings)
     engine = engine_of(settings, instance=start.instance, peers=orders.fleet)
-    orders.fleet.on_purge = engine.apply
+    orders.fleet.on_purge = engine.cache.apply
     access_log = open_log(settings)
     try:
         engine.open()

@@ -147,8 +147,8 @@ class SpringhouseASGI:
             return
         if self._loop is not None:
             self.engine.store.close()
-        if isinstance(self.engine.pool, Pool):
-            self.engine.pool.leave_loop()
+        if isinstance(self.engine.upstream, Pool):
+            self.engine.upstream.leave_loop()
         self.engine.outbox.leave_loop()
         self._loop = loop
         self.engine.open()

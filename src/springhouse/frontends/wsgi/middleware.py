@@ -70,7 +70,7 @@ class WSGICache:
     def clear(self) -> int:
         """Forget everything; return how many responses there were."""
         receipts: SimpleQueue[Receipt] = SimpleQueue()
-        self._front.thread.call(lambda engine: engine.purge(Purge(Everything()), receipts.put))
+        self._front.thread.call(lambda engine: engine.cache.purge(Purge(Everything()), receipts.put))
         return receipts.get().entries
 
     def close(self) -> None:
