@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.frontends.together import Together
+    from tests.support.messages import Answer
     from tests.support.origin import Exchange, Origin
 
 
@@ -418,3 +419,46 @@ def test_who_closes_leaves_nothing_behind(together: Together) -> None:
                 client.head()
     for name in together.proxies:
         together.origins[name].await_that(lambda name=name: at_work[name] == 0, 8)
+
+
+def from_method(method: bytes) -> bytes:
+    return method + request("", "/odd-method")
+
+
+@pytest.mark.parametrize(
+    ("sent", "detail"),
+    [
+        (from_method(b"FOO"), "The method FOO is not one this proxy knows"),
+        (from_method(b"get"), "The method get is not one this proxy knows"),
+        (from_method(b"GETX"), "The method GETX is not one this proxy knows"),
+        (from_method(b"A" * 64), f"The method {'A' * 64} is not one this proxy knows"),
+        (from_method(b"A" * 65), "The method is not one this proxy knows"),
+        (from_method(b"G@T"), "The method is not one this proxy knows"),
+        (from_method(b"G\x80T"), "The method is not one this proxy knows"),
+        (from_method(b""), "The method is not one this proxy knows"),
+        (from_method(b" GET"), "The method is not one this proxy knows"),
+    ],
+)
+def test_odd_methods(together: Together, sent: bytes, detail: str) -> None:
+    def ask(proxy: Process) -> Answer:
+        with Client(proxy.address) as client:
+            client.send(sent)
+            return client.answer()
+
+    reply = together.same(ask)
+    assert (reply.status, json.loads(reply.body)["detail"]) == (501, detail)
+    assert together.count("/odd-method") == 0
+
+
+def test_an_odd_method_behind_a_request(together: Together) -> None:
+    """The refusal comes behind the answers to what was asked before, whenever those come."""
+    gates = together.gates()
+    for name, origin in together.origins.items():
+        origin.on("/before-odd", gated(gates[name], answer(b"before")))
+    for name, proxy in together.proxies.items():
+        with Client(proxy.address) as client:
+            client.send(request("GET", "/before-odd") + from_method(b"FOO"))
+            together.origins[name].await_that(lambda name=name: together.origins[name].count("/before-odd") == 1)
+            gates[name].open()
+            assert (client.answer().body, client.answer().status) == (b"before", 501), name
+    assert together.count("/odd-method") == 0

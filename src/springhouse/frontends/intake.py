@@ -28,6 +28,11 @@ def is_worth_logging(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], BrokenOff))
 
 
+def unknown_method(name: bytes = b"") -> Refusal:
+    """Return the native server's refusal of a method that it does not know; without a name if it is no token."""
+    return Refusal(501, b" ".join(filter(None, (b"The method", name, b"is not one this proxy knows"))).decode())
+
+
 class _Parsed:
     """Stands where a parser would: the request line is known already."""
 
@@ -72,7 +77,7 @@ class Intake(RequestReader):
         self.target = target
         self.is_large = True
         if not is_token(method):
-            return Refusal(501, "The method is not one this proxy knows")
+            return unknown_method()
         if not _TARGET.fullmatch(target):
             return Refusal(400, "The request target is not valid")
         if self.bits & CONTENT_LENGTH and (self.bits & TRANSFER_ENCODING or not self._is_length_valid()):

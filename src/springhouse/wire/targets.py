@@ -41,9 +41,13 @@ def unknown_method_in(data: bytes) -> bytes:
 
     llhttp does not say where it stopped, so this may be another word; it is good for telling the client, not for more.
     """
-    for word in _WORD.findall(data):
-        try:
-            httptools.HttpRequestParser(None).feed_data(word + b" ")
-        except httptools.HttpParserInvalidMethodError:
-            return bytes(word)
-    return b""
+    return next((bytes(word) for word in _WORD.findall(data) if not is_known_method(word)), b"")
+
+
+def is_known_method(method: bytes) -> bool:
+    """Return whether llhttp knows a method: the others are refused where another parser reads them, too."""
+    try:
+        httptools.HttpRequestParser(None).feed_data(method + b" ")
+    except httptools.HttpParserInvalidMethodError:
+        return False
+    return True

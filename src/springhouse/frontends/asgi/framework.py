@@ -90,7 +90,7 @@ def run(settings: Settings, announce: Callable[[str], None], serve_control: Serv
 def _config_of(settings: Settings, app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=partial(Protocol, settings=settings),  # type: ignore[arg-type]
+        http=partial(Protocol, settings=settings, refuse=app.state.springhouse.refuse),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_level="warning",

@@ -62,7 +62,7 @@ class CacheMiddleware:
         self._front.enter_loop()
         admitted = self._front.admit(scope, target_of(scope, keeps_prefix=True))
         if isinstance(admitted, Refusal):
-            await self._front.refuse(scope, admitted, send)
+            await self._front.refuse(scope["method"], admitted, send)
             return
         request = AppRequest(admitted, scope)
         self._upstream.lasting = {name: scope[name] for name in _LASTING if name in scope}

@@ -81,7 +81,7 @@ class SpringhouseASGI:
         self.enter_loop()
         request = self.admit(scope, target)
         if isinstance(request, Refusal):
-            await self.refuse(scope, request, send)
+            await self.refuse(scope["method"], request, send)
         else:
             await self.answer(request, receive, send)
 
@@ -108,9 +108,9 @@ class SpringhouseASGI:
     def _logged(self, sink: "AsgiSink", request: Request | None) -> Sink:
         return sink if self._log is None else Logged(sink, self._log, self.engine.clock, request)
 
-    async def refuse(self, scope: Scope, refusal: Refusal, send: Send) -> None:
+    async def refuse(self, method: str, refusal: Refusal, send: Send) -> None:
         """Answer a request that is not taken."""
-        sink = AsgiSink(scope["method"].encode("latin-1"), self.engine.outbox)
+        sink = AsgiSink(method.encode("latin-1"), self.engine.outbox)
         refuse(self._logged(sink, None), refusal.status, refusal.detail)
         await sink.drain(send)
 

@@ -1,19 +1,26 @@
-"""uvicorn's HTTP/1.1 protocol with what it lacks: the exact target, a limit of connections, and deadlines for clients.
+"""uvicorn's HTTP/1.1 protocol with what it lacks: the exact target, refusals, a limit of connections, and deadlines.
 
-It has no deadline for a request that never comes to its end, no limit of a head's size, and counts requests where
+What llhttp cannot read is refused in the words of the native server, and behind the answers to the requests before it.
+uvicorn has no deadline for a request that never comes to its end, no limit of a head's size, and counts requests where
 connections matter. What is still missing, a least rate and a deadline for taking an answer, is why it listens on
 public addresses only if told to.
 """
 
 import asyncio
+import sys
+from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from springhouse.frontends.asgi.proxy import TARGET_EXTENSION
+from springhouse.frontends.asgi.proxy import TARGET_EXTENSION, Receive, Scope, Send
+from springhouse.frontends.intake import unknown_method
 from springhouse.hangups import end_of
 from springhouse.settings import Settings
+from springhouse.wire.requests import BAD_SYNTAX, Refusal
+from springhouse.wire.targets import unknown_method_in
 
 _CLOSE = b"Content-Length: 0\r\nConnection: close\r\n\r\n"
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\n" + _CLOSE
@@ -22,10 +29,13 @@ _HEAD_SLACK = 64 * 1024
 """How much larger than allowed a head may grow before it is broken off; up to there it is answered with 414 or 431."""
 
 
-class Protocol(HttpToolsProtocol):
-    """A client's connection."""
+Refuse = Callable[[str, Refusal, Send], Awaitable[None]]
 
-    def __init__(self, *, settings: Settings, **how: Any) -> None:
+
+class Protocol(HttpToolsProtocol):
+    """A client's connection. `refuse` answers a request of some method that is not taken."""
+
+    def __init__(self, *, settings: Settings, refuse: Refuse, **how: Any) -> None:
         super().__init__(**how)
         self.parser.set_dangerous_leniencies(lenient_version=True)  # `on_headers_complete` looks at it
         self._settings = settings
@@ -35,6 +45,10 @@ class Protocol(HttpToolsProtocol):
         self._ends_at = inf
         self._timer: asyncio.TimerHandle | None = None
         self._answering: RequestResponseCycle | None = None
+        self._refuse = refuse
+        self._is_refused = False
+        self._unread = b""
+        """What may contain the method of a request that is being read for the first time."""
 
     # The connection.
 
@@ -57,6 +71,50 @@ class Protocol(HttpToolsProtocol):
         if self._answering is not None:
             self._answering.disconnected = True
             self._answering.message_event.set()
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless something that cannot be read has come."""
+        if self._is_refused:
+            return
+        self._unread = b"" if self._is_in_head else data
+        super().data_received(data)
+        self._unread = b""
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what uvicorn could not read; in the middle of a request's content, as uvicorn does."""
+        cycle = self.cycle
+        if not self._is_idle and cycle.more_body:
+            super().send_400_response(msg)
+            return
+        self._is_refused = True
+        self._ends_at = inf
+        refusal = _refusal_of(sys.exc_info()[1], self._unread)
+
+        async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
+            await self._refuse("GET", refusal, send)
+
+        self._answer_last(answer)
+
+    def _answer_last(self, app: Any) -> None:
+        """Let an application give the last answer of this connection, behind those that are still to be given."""
+        is_idle = self._is_idle
+        self.cycle = RequestResponseCycle(
+            scope={"method": "GET"},  # type: ignore[typeddict-item]
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=[],
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=False,
+            on_response=self.on_response_complete,
+        )
+        if is_idle:
+            self._start_asgi_task(self.cycle, app)
+        else:
+            self.pipeline.appendleft((self.cycle, app))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
@@ -143,6 +201,15 @@ class Protocol(HttpToolsProtocol):
     @property
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
+
+
+def _refusal_of(error: BaseException | None, data: bytes) -> Refusal:
+    """Return why what stands in the data is not taken, in the native server's words."""
+    if isinstance(error, httptools.HttpParserInvalidMethodError):
+        return unknown_method(unknown_method_in(data))
+    if isinstance(error, httptools.HttpParserCallbackError):
+        return Refusal(400, BAD_SYNTAX)
+    return Refusal(400, f"{BAD_SYNTAX}: {error}")
 
 
 _TICK_S = 0.05

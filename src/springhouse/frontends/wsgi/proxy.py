@@ -133,6 +133,12 @@ class SpringhouseWSGI:
         assert bridge.reply is not None
         return bridge.send(start_response, bridge.status, head_of(bridge.reply))
 
+    def refuse(self, environ: Environ, start_response: StartResponse, refusal: Refusal) -> Iterator[bytes]:
+        """Answer a request that is not taken."""
+        bridge = self.answer(environ, refusal)
+        assert bridge.reply is not None
+        return bridge.send(start_response, bridge.status, head_of(bridge.reply))
+
     def close(self) -> None:
         """Stop the engine."""
         self.thread.close()

@@ -8,21 +8,29 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
+from gunicorn.http.errors import InvalidRequestMethod
 from gunicorn.http.wsgi import Response
+from gunicorn.util import write_nonblock
+from gunicorn.workers.gthread import ThreadWorker
 
 from springhouse import control_socket
 from springhouse.binding import CannotListen, listening, listening_on_path
+from springhouse.engine.clock import wall
+from springhouse.exchange.reply import problem
 from springhouse.frontends.front import ServeControl
-from springhouse.frontends.intake import is_worth_logging
+from springhouse.frontends.intake import is_worth_logging, unknown_method
 from springhouse.frontends.wsgi.framework import create_app
 from springhouse.frontends.wsgi.proxy import FIELDS_KEY, Environ, SpringhouseWSGI, StartResponse, WSGIApp
 from springhouse.service import where
 from springhouse.settings import BadSettings, Settings
+from springhouse.wire.encode import response_head
+from springhouse.wire.targets import is_known_method, unknown_method_in
 
 BACKLOG = 2048
 THREADS = 64
@@ -43,7 +51,7 @@ def run(settings: Settings, announce: Callable[[str], None], serve_control: Serv
 
     options = {
         "bind": f"fd://{listener.detach()}",
-        "worker_class": "gthread",
+        "worker_class": _Worker,
         "workers": 1,
         "threads": THREADS,
         "worker_connections": settings.max_connections,
@@ -52,6 +60,7 @@ def run(settings: Settings, announce: Callable[[str], None], serve_control: Serv
         "limit_request_line": _LINE_MAX,
         "limit_request_fields": settings.max_fields + 1,
         "limit_request_field_size": settings.max_header,
+        "permit_unconventional_http_method": True,  # `_exact` knows which methods are known
         "forwarded_allow_ips": "",
         "secure_scheme_headers": {},
         "forwarder_headers": "",
@@ -74,7 +83,7 @@ def run(settings: Settings, announce: Callable[[str], None], serve_control: Serv
         except (BadSettings, CannotListen) as problem:
             print(f"springhouse: {problem}", file=sys.stderr, flush=True)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
-        return _exact(app, received)
+        return _exact(app, cache, received)
 
     control = control_socket.opened(where(settings, settings.port))
     here = os.getpid()  # the worker, which is forked off within `run`, passes by here as well when it ends
@@ -108,6 +117,22 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]
         return self._make()
 
 
+class _Worker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's worker, which refuses a method that is no token in the words of the native server."""
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answer what gunicorn could not read; it closes the connection then."""
+        if not isinstance(exc, InvalidRequestMethod):
+            super().handle_error(req, client, addr, exc)
+            return
+        refusal = unknown_method()
+        reply = problem(refusal.status, refusal.detail, at=wall())
+        assert isinstance(reply.content, bytes)
+        more = b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(reply.content), reply.content)
+        with suppress(OSError):
+            write_nonblock(client, response_head(reply.status, reply.phrase, reply.all_fields, more))
+
+
 class _Log(Logger):  # type: ignore[misc]
     """gunicorn's log without what is no news."""
 
@@ -136,10 +161,13 @@ class _Head(Response):  # type: ignore[misc]
         return [line for line in lines if not line.startswith(unwanted)]
 
 
-def _exact(app: WSGIApp, received: threading.local) -> WSGIApp:
+def _exact(app: WSGIApp, cache: SpringhouseWSGI, received: threading.local) -> WSGIApp:
     def serve(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         environ[FIELDS_KEY] = received.fields
         start_response.__self__.__class__ = _Head  # type: ignore[attr-defined]
+        method = environ["REQUEST_METHOD"].encode("latin-1")
+        if not is_known_method(method):
+            return cache.refuse(environ, start_response, unknown_method(unknown_method_in(method + b" ")))
         return app(environ, start_response)
 
     return serve
