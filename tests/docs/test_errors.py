@@ -63,7 +63,7 @@ CASES: dict[int, list[bytes]] = {
     505: [b"GET / HTTP/2.0\r\n" + HOST + b"\r\n", b"GET / HTTP/0.9\r\n" + HOST + b"\r\n"],
 }
 ELSEWHERE = {408, 503, 508}
-"""Seen below and in `tests/server/test_forwarding.py`."""
+"""Seen below and in `tests/scenarios/test_forwarding.py`."""
 
 
 def rows(heading: str) -> list[list[str]]:
