@@ -178,7 +178,7 @@ def test_transcript(row: Row) -> None:
 def test_a_hit_has_an_age_and_the_stored_fields() -> None:
     reply = check(HITS[0])
     assert reply.fields == ENTRY.fields
-    assert reply.ours == (
+    assert reply.proxy_lines == (
         b"Via: 1.1 springhouse\r\nAge: 9\r\nX-Cache: HIT\r\nCache-Status: springhouse; hit; ttl=51\r\n"
     )
     assert (reply.content, reply.length, reply.start, reply.stop) == (ENTRY, 7, 0, None)

@@ -139,7 +139,7 @@ def test_nobody_waits_for_what_could_not_serve_others(about: str, request_: obje
 
 
 def test_a_waiter_gets_an_age() -> None:
-    assert b"\r\nAge: 2\r\n" in check(ROWS[0]).ours
+    assert b"\r\nAge: 2\r\n" in check(ROWS[0]).proxy_lines
 
 
 def test_what_the_leader_failed_with_is_shared() -> None:

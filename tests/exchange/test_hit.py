@@ -18,6 +18,7 @@ from springhouse.http.fields import HOST, REPEATED, Field
 from springhouse.http.headers import bits_of
 from springhouse.http.messages import Request
 from springhouse.rules import reasons
+from springhouse.rules.answer import Answer
 from springhouse.rules.decisions import Serve
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
@@ -82,7 +83,7 @@ def stores(draw: st.DrawFn) -> tuple[tuple[Entry, ...], Options]:
         response = ok(*draw(st.lists(st.sampled_from(RESPONSE_FIELDS), min_size=1, max_size=5)),
                       status=draw(st.sampled_from([200, 200, 200, 204, 301, 404])))  # fmt: skip
         at = NOW + draw(st.sampled_from([0, 0.25, 3]))
-        entry = keep(draw(requests), KEY, response, requested_at=at - 0.5, received_at=at, length=None, options=options)
+        entry = keep(draw(requests), KEY, Answer(response, at - 0.5, at), options)
         if isinstance(entry, Entry):
             entry.content = b"" if response.status == 204 else b"content of %d" % i * draw(st.sampled_from([1, 2000]))
             entry.length = len(entry.content)
@@ -150,17 +151,17 @@ def test_the_guard_agrees_with_the_rules(
         return
     for request, elapsed in asked:
         now = NOW + elapsed
-        hot = guard.answer(request.fields, request.bits, now)
-        event("answers" if hot else "leaves it to the rules")
-        if hot is None:
+        prepared = guard.answer(request.fields, request.bits, now)
+        event("answers" if prepared else "leaves it to the rules")
+        if prepared is None:
             continue
         assert never_from_cache(request) is None
         decision = decide(request, variants, now, options)
         assert isinstance(decision, Serve)
         assert decision.reason is reasons.FRESH
         assert not decision.refresh
-        assert (hot.head + hot.content) == written_slowly(request, variants, now, options)
-        assert hot.status == (hot.status if isinstance(hot, BuiltReply) else decision.entry.status)
+        assert (prepared.head + prepared.content) == written_slowly(request, variants, now, options)
+        assert prepared.status == (prepared.status if isinstance(prepared, BuiltReply) else decision.entry.status)
 
 
 PLAIN = REQUEST_FIELDS[:11]
@@ -194,12 +195,12 @@ def test_the_guard_answers_304_where_the_rules_do(
     entry = stored("Cache-Control: max-age=60", f"ETag: {tag}", *told, status=status)
     request = request_of([*fields(*(f"If-None-Match: {value}" for value in named)), *more])
     guard = prepare((entry,), BARE)
-    hot = guard.answer(request.fields, request.bits, NOW + elapsed) if guard is not None else None
-    event(type(hot).__name__)
-    if hot is not None:
-        assert isinstance(hot, BuiltReply)
-        assert hot.status == 304
-        assert hot.head == written_slowly(request, (entry,), NOW + elapsed, BARE)
+    prepared = guard.answer(request.fields, request.bits, NOW + elapsed) if guard is not None else None
+    event(type(prepared).__name__)
+    if prepared is not None:
+        assert isinstance(prepared, BuiltReply)
+        assert prepared.status == 304
+        assert prepared.head == written_slowly(request, (entry,), NOW + elapsed, BARE)
 
 
 RANGES = [
@@ -229,11 +230,11 @@ def test_the_guard_answers_206_where_the_rules_do(
     entry = stored("Cache-Control: max-age=60", *told, status=status)
     request = request_of([*fields(*(f"Range: {value}" for value in ranges)), *more])
     guard = prepare((entry,), BARE)
-    hot = guard.answer(request.fields, request.bits, NOW + elapsed) if guard is not None else None
-    event(str(hot.status if hot is not None else None))
-    if hot is not None:
-        assert isinstance(hot, BuiltReply)
-        assert hot.head + hot.content == written_slowly(request, (entry,), NOW + elapsed, BARE)
+    prepared = guard.answer(request.fields, request.bits, NOW + elapsed) if guard is not None else None
+    event(str(prepared.status if prepared is not None else None))
+    if prepared is not None:
+        assert isinstance(prepared, BuiltReply)
+        assert prepared.head + prepared.content == written_slowly(request, (entry,), NOW + elapsed, BARE)
 
 
 def test_the_guard_cuts_a_part_out() -> None:
@@ -267,12 +268,12 @@ def test_the_guard_chooses_among_variants(lines: list[str], selector: bytes | No
     assert isinstance(guard, PreparedVariants)
     request = request_of(fields(*lines))
     for _ in range(2):  # the second time from what it remembers
-        hot = guard.answer(request.fields, request.bits, NOW)
-        assert (hot is None) is (selector is None)
-        if hot is not None:
+        prepared = guard.answer(request.fields, request.bits, NOW)
+        assert (prepared is None) is (selector is None)
+        if prepared is not None:
             chosen = next(entry for entry in VARIED if entry.selector == (selector,))
-            assert hot.content is chosen.content
-            assert hot is guard.answer(request.fields, request.bits, NOW)
+            assert prepared.content is chosen.content
+            assert prepared is guard.answer(request.fields, request.bits, NOW)
 
 
 MASKED = [
@@ -316,9 +317,9 @@ def test_values_are_remembered_with_their_names() -> None:
     guard = prepare(variants, BARE)
     assert guard is not None
     for entry, line in zip(variants, ("A: 1", "B: 1"), strict=True):
-        hot = guard.answer(fields(line), HOST, NOW)
-        assert hot is not None
-        assert hot.content is entry.content
+        prepared = guard.answer(fields(line), HOST, NOW)
+        assert prepared is not None
+        assert prepared.content is entry.content
 
 
 @pytest.mark.parametrize(("elapsed", "answers"), [(0, True), (59.99, True), (60, False), (61, False)])
@@ -349,6 +350,6 @@ def test_a_clock_that_steps_back_does_not_lose_the_head() -> None:
     guard = prepare((LASTING,), BARE)
     assert guard is not None
     for elapsed in (-1.5, 0, -1.5, -0.5, 3):
-        hot = guard.answer([], HOST, NOW + elapsed)
-        assert hot is not None
-        assert hot.head == written_slowly(request_of([]), (LASTING,), NOW + elapsed, BARE).removesuffix(b"content")
+        prepared = guard.answer([], HOST, NOW + elapsed)
+        assert prepared is not None
+        assert prepared.head == written_slowly(request_of([]), (LASTING,), NOW + elapsed, BARE).removesuffix(b"content")

@@ -21,6 +21,7 @@ from tests.support.heads import BARE, KEY, NOW, fields, get, ok, stored
 from springhouse.exchange.hit import PreparedVariants, prepare
 from springhouse.http.fields import HOST, Field
 from springhouse.http.messages import Request
+from springhouse.rules.answer import Answer
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
 from springhouse.rules.storing import keep
@@ -78,10 +79,8 @@ class Sequences(RuleBasedStateMachine):
         self.count += 1
         client, vary = data.draw(clients(self.varied)), data.draw(st.sampled_from([self.varied[:1], self.varied]))
         lines = [f"Vary: {', '.join(vary)}", f"Cache-Control: {directive}"]
-        entry = keep(
-            client, key, ok("Cache-Control: max-age=60", *lines), requested_at=NOW + at, received_at=NOW + at,
-            length=None, options=self.options,
-        )  # fmt: skip
+        answer = Answer(ok("Cache-Control: max-age=60", *lines), NOW + at, NOW + at)
+        entry = keep(client, key, answer, self.options)
         if isinstance(entry, Entry):
             entry.content = b"content of %d" % self.count
             entry.length = len(entry.content)

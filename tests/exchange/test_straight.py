@@ -13,9 +13,10 @@ from tests.support.examples import examples
 from tests.support.heads import KEY, NOW, fields, get, ok
 
 from springhouse.exchange.flow import respond
-from springhouse.exchange.steps import Answer, Claim, Claimed, Failure, Found, Lookup, Result, Send, Step
-from springhouse.exchange.straight import concluded, is_plain, may_lead, taken_up
+from springhouse.exchange.steps import Claim, Claimed, Failure, Found, Lookup, Result, Send, Step
+from springhouse.exchange.straight import is_plain, may_lead, take_answer, taken_up
 from springhouse.http.messages import Request, Response
+from springhouse.rules.answer import Answer
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
 
@@ -76,7 +77,7 @@ def in_words(ending: tuple[list[str], Reply | None]) -> tuple[object, ...]:
     steps, reply = ending
     assert reply is not None
     content = reply.content if isinstance(reply.content, bytes) else type(reply.content)
-    return (*steps, reply.status, reply.phrase, reply.fields, reply.ours, content, reply.length, reply.x_cache,
+    return (*steps, reply.status, reply.phrase, reply.fields, reply.proxy_lines, content, reply.length, reply.x_cache,
             reply.reason, reply.start, reply.stop, reply.must_close)  # fmt: skip
 
 
@@ -109,8 +110,7 @@ def agreed(
     assert step.fields is request.fields
     answer = Answer(response, NOW, NOW + delay, length)
     ending = ends(flow, answer)
-    kept, reply = concluded(request, KEY, response, length, requested_at=NOW, received_at=NOW + delay, options=options,
-                            leads=leads)  # fmt: skip
+    kept, reply = take_answer(request, KEY, answer, options, leads=leads)
     names = [] if kept is None else ["Record" if isinstance(kept, Entry) else type(kept).__name__]
     assert in_words((names, reply)) == in_words(ending)
     taken = ends(taken_up(request, KEY, NOW, options, leads=leads), answer)

@@ -8,7 +8,6 @@ from tests.support.heads import BARE, KEY, NOW, get, ok, stored, table
 
 from springhouse.exchange.flow import respond
 from springhouse.exchange.steps import (
-    Answer,
     Claim,
     Claimed,
     Failure,
@@ -25,6 +24,7 @@ from springhouse.exchange.steps import (
 )
 from springhouse.http.fields import IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE, bit_of
 from springhouse.http.headers import fields_of
+from springhouse.rules.answer import Answer
 
 if TYPE_CHECKING:
     from springhouse.exchange.flow import Flow
@@ -125,7 +125,7 @@ def check(row: Row, options: Options = BARE) -> Reply:
     """Play a row and compare its reply."""
     reply, _ = play(respond(row.request, KEY, options), row.script)
     assert reply is not None
-    ours = {name.decode(): value.decode() for name, value in fields_of(reply.ours)}
+    ours = {name.decode(): value.decode() for name, value in fields_of(reply.proxy_lines)}
     assert (reply.status, ours["X-Cache"], ours.get("Cache-Status"), reply.reason) == (
         row.status, row.x_cache, row.cache_status, row.reason,
     ), row.anchor  # fmt: skip

@@ -21,7 +21,9 @@ RIGHT = "Bearer secret"
 def asked_by(peer: str = "127.0.0.1", host: str = "localhost:8000", **fields: str) -> Request:
     """Return a request to clear."""
     pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()]
-    return Request(b"DELETE", b"/cache", pairs, authority=host.encode(), peer=peer)
+    request = Request(b"DELETE", b"/cache", pairs, authority=host.encode())
+    request.peer = peer
+    return request
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "10.0.0.1", ""])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.support.heads import BARE, KEY, NOW, date, fields, get, head, ok, stored, table
 
 from springhouse.http.messages import Request, Response
+from springhouse.rules.answer import Answer
 from springhouse.rules.decisions import Freshen
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
@@ -18,7 +19,7 @@ LATER = NOW + 1000
 
 
 def freshen(entry: Entry, response: Response, request: Request, options: Options) -> Freshen:
-    outcome = absorb(request, KEY, entry, response, requested_at=LATER, received_at=LATER, length=None, options=options)
+    outcome = absorb(request, KEY, Answer(response, LATER, LATER), options, asked_about=entry)
     assert isinstance(outcome, Freshen)
     return outcome
 
@@ -101,7 +102,7 @@ def test_tags_last_until_others_come() -> None:
 
 def after(entry: Entry, response: Response, request: Request, options: Options = BARE) -> Entry | None:
     """Return what a HEAD makes of an entry, None where it leaves it alone."""
-    changes = after_head(request, [entry], response, requested_at=LATER, received_at=LATER, options=options)
+    changes = after_head(request, [entry], Answer(response, LATER, LATER), options)
     assert all(old is entry for old, _ in changes)
     return changes[0][1] if changes else None
 

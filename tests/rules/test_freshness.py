@@ -9,6 +9,7 @@ from tests.support.heads import BARE, KEY, NOW, date, get, ok, stored, table
 
 from springhouse.http.directives import SECONDS_MAX
 from springhouse.http.messages import Request
+from springhouse.rules.answer import Answer
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
 from springhouse.rules.storing import keep
@@ -130,7 +131,7 @@ def test_age(about: str, at: int | None, age: str | None, delay: int, initial: i
     lines = ["Cache-Control: max-age=60", TAG]
     lines += [] if at is None else [f"Date: {date(at)}"]
     lines += [] if age is None else [f"Age: {line}" for line in age.split("\n")]
-    entry = keep(get(), KEY, ok(*lines), requested_at=NOW - delay, received_at=NOW, length=None, options=BARE)
+    entry = keep(get(), KEY, Answer(ok(*lines), NOW - delay, NOW), BARE)
     assert isinstance(entry, Entry)
     assert entry.age_at(NOW) == initial, anchor
     assert entry.age_at(NOW + 5.9) == initial + 5, "current_age = corrected_initial_age + resident_time"
@@ -158,7 +159,7 @@ def test_fresh_while_the_lifetime_exceeds_the_age(elapsed: float, fresh: bool) -
 def test_instants_and_durations_agree(age: int, dated: int, max_age: int, delay: float, elapsed: float) -> None:
     """What is compared when served is what §4.2 and §4.2.3 compute."""
     lines = [f"Cache-Control: max-age={max_age}", f"Date: {date(dated)}", f"Age: {age}", TAG]
-    entry = keep(get(), KEY, ok(*lines), requested_at=NOW - delay, received_at=NOW, length=None, options=BARE)
+    entry = keep(get(), KEY, Answer(ok(*lines), NOW - delay, NOW), BARE)
     assert isinstance(entry, Entry)
     lifetime = min(max_age, SECONDS_MAX)
     current = max(0, -dated, min(age, SECONDS_MAX) + delay) + elapsed

@@ -8,6 +8,7 @@ from tests.support.heads import BARE, KEY, NOW, date, get, ok, table
 from springhouse.http.fields import CONTENT_LENGTH
 from springhouse.http.messages import Request, Response
 from springhouse.rules import reasons as r
+from springhouse.rules.answer import Answer
 from springhouse.rules.decisions import Discard, Keep
 from springhouse.rules.options import Options
 from springhouse.rules.reasons import Reason
@@ -261,16 +262,8 @@ def test_store(
     about: str, request_: Request, response: Response, options: Options, reason: Reason, anchor: str
 ) -> None:
     length = response.value(b"content-length", CONTENT_LENGTH)
-    outcome = absorb(
-        request_,
-        KEY,
-        None,
-        response,
-        requested_at=NOW,
-        received_at=NOW,
-        length=None if length is None else int(length),
-        options=options,
-    )
+    answer = Answer(response, NOW, NOW, None if length is None else int(length))
+    outcome = absorb(request_, KEY, answer, options)
     assert isinstance(outcome, Keep | Discard), about
     assert outcome.reason is reason, f"{about} ({anchor})"
     assert isinstance(outcome, Keep) is (reason is r.STORED)
@@ -296,6 +289,6 @@ LASTING = [
 
 @pytest.mark.parametrize(("request_", "response", "lasting"), LASTING)
 def test_lasting(request_: Request, response: Response, lasting: bool) -> None:
-    outcome = absorb(request_, KEY, None, response, requested_at=NOW, received_at=NOW, length=None, options=BARE)
+    outcome = absorb(request_, KEY, Answer(response, NOW, NOW), BARE)
     assert isinstance(outcome, Discard)
     assert outcome.lasting is lasting

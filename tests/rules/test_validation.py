@@ -7,6 +7,7 @@ from tests.support.heads import BARE, KEY, NOW, date, fields, get, ok, stored, t
 
 from springhouse.http.messages import Request, Response
 from springhouse.rules import reasons as r
+from springhouse.rules.answer import Answer
 from springhouse.rules.decisions import Discard, Freshen, Keep, Outcome, ServeStale
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
@@ -25,7 +26,7 @@ def answered(
 ) -> Outcome:
     """Return what an answer, received `at` seconds after NOW, makes of the entry that was asked about."""
     at += NOW
-    return absorb(request, KEY, entry, response, requested_at=at, received_at=at, length=None, options=options)
+    return absorb(request, KEY, Answer(response, at, at), options, asked_about=entry)
 
 
 def not_modified(*lines: str) -> Response:
@@ -138,9 +139,7 @@ def test_freshness_begins_anew(about: str, answered_: list[str], lifetime: int, 
 
 def test_a_304_may_be_late() -> None:
     entry = stored(F, TAG)
-    outcome = absorb(
-        PLAIN, KEY, entry, not_modified(), requested_at=NOW, received_at=NOW + 4, length=None, options=BARE
-    )
+    outcome = absorb(PLAIN, KEY, Answer(not_modified(), NOW, NOW + 4), BARE, asked_about=entry)
     assert isinstance(outcome, Freshen)
     assert outcome.entry.age_at(NOW + 4) == 4, "§4.2.3: counted from the request"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from springhouse.http.messages import Request, Response
+from springhouse.rules.answer import Answer
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
 from springhouse.rules.storing import keep
@@ -65,8 +66,8 @@ def stored(
     key: bytes = KEY,
 ) -> Entry:
     """Return the entry that a response with these fields, asked for and received `at`, becomes."""
-    response = ok(*lines, status=status)
-    entry = keep(request or get(), key, response, requested_at=at, received_at=at, length=len(content), options=options)
+    answer = Answer(ok(*lines, status=status), at, at, len(content))
+    entry = keep(request or get(), key, answer, options)
     assert isinstance(entry, Entry), entry
     entry.content = content
     return entry

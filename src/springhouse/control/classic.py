@@ -105,8 +105,8 @@ class ClassicDesk:
         word = _WORDS.get(reply.x_cache)
         if word is not None:
             reply.x_cache = word
-            ours = fields_of(reply.ours)
-            reply.ours = lines_of([(name, word if name == b"X-Cache" else value) for name, value in ours])
+            ours = fields_of(reply.proxy_lines)
+            reply.proxy_lines = lines_of([(name, word if name == b"X-Cache" else value) for name, value in ours])
         return reply
 
     def close(self) -> None:
@@ -141,9 +141,8 @@ class ClassicDesk:
     def _fetch(self, found: Target, request: Request, sink: Sink) -> Exchange:
         """Fetch through the cache, as nobody in particular: no client's field or address reaches what is shared."""
         engine = self._own if found.is_own else self._guest(found)
-        asked = Request(
-            b"GET", found.target, list(_FIELDS), authority=found.origin.authority, scheme=found.origin.scheme.encode()
-        )
+        asked = Request(b"GET", found.target, list(_FIELDS), authority=found.origin.authority)
+        asked.scheme = found.origin.scheme.encode()
         key = b"proxy-json:" + found.origin.key(asked)
         exchange = Exchange(engine, asked, key, None, Envelope(sink))
         exchange.run(respond(asked, key, engine.options), None)

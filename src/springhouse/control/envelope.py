@@ -323,7 +323,7 @@ class Envelope:
         inner = self._reply
         if inner is not None:
             reply.x_cache, reply.reason = inner.x_cache, inner.reason
-            reply.ours = lines_of([field for field in fields_of(inner.ours) if field[0] in _KEPT])
+            reply.proxy_lines = lines_of([field for field in fields_of(inner.proxy_lines) if field[0] in _KEPT])
         return reply
 
 

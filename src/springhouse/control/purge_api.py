@@ -19,7 +19,7 @@ from springhouse.control.access import Objection
 from springhouse.engine.driver import Exchange
 from springhouse.engine.engine import Engine
 from springhouse.engine.sinks import Sink
-from springhouse.exchange.reply import BYPASS, Reply, about, problem
+from springhouse.exchange.reply import BYPASS, Reply, problem, proxy_lines
 from springhouse.http.headers import first
 from springhouse.http.messages import REASON_PHRASES, Request
 from springhouse.rules.purging import Everything, Keys, Prefix, Purge, Receipt, Selection, Tags
@@ -187,7 +187,7 @@ def _receipt(receipt: Receipt, order: Order) -> Reply:
 def _json(value: dict[str, object]) -> Reply:
     body = json.encode(value)
     fields = [(b"Content-Type", b"application/json"), (b"Cache-Control", b"no-store")]
-    return Reply(200, REASON_PHRASES[200], fields, about(BYPASS), body + b"\n", len(body) + 1, BYPASS, None)
+    return Reply(200, REASON_PHRASES[200], fields, proxy_lines(BYPASS), body + b"\n", len(body) + 1, BYPASS, None)
 
 
 def _send(sink: Sink, reply: Reply) -> None:

@@ -14,12 +14,13 @@ from springhouse.engine.recordings import Reader, Recording
 from springhouse.engine.sinks import CONTENT_PIECE, NOWHERE, Sink
 from springhouse.engine.stored import MemoryReader, StoredReader
 from springhouse.exchange.reply import BYPASS, VIA, Reply, Source, date_field, problem
-from springhouse.exchange.steps import Answer, Failure
-from springhouse.exchange.straight import concluded, is_plain, may_lead, taken_up
+from springhouse.exchange.steps import Failure
+from springhouse.exchange.straight import is_plain, may_lead, take_answer, taken_up
 from springhouse.http.fields import Field
 from springhouse.http.headers import lines_of
 from springhouse.http.messages import Request, Response
 from springhouse.http.ranges import view_of
+from springhouse.rules.answer import Answer
 from springhouse.rules.entry import Entry
 from springhouse.stores.leases import LockStatus
 from springhouse.stores.tier import StoredContent
@@ -242,19 +243,11 @@ class Exchange(Performer):
             return
         self.has_answer = True
         now = engine.clock()
+        answer = Answer(response, call.requested_at, now, length)
         if self.flow is not None:
-            self.run(self.flow, Answer(response, call.requested_at, now, length))
+            self.run(self.flow, answer)
             return
-        step, reply = concluded(
-            self.request,
-            self.key,
-            response,
-            length,
-            requested_at=call.requested_at,
-            received_at=now,
-            options=engine.options,
-            leads=self.flight is not None,
-        )
+        step, reply = take_answer(self.request, self.key, answer, engine.options, leads=self.flight is not None)
         if isinstance(step, Entry):
             self.take_in(step, now)
         elif step is not None:

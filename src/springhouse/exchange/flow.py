@@ -16,7 +16,6 @@ from springhouse.exchange import reply as replies
 from springhouse.exchange.forwards import Forward
 from springhouse.exchange.reply import BYPASS, ProxyFields, Reply
 from springhouse.exchange.steps import (
-    Answer,
     Claim,
     Claimed,
     Failure,
@@ -34,6 +33,7 @@ from springhouse.exchange.steps import (
 from springhouse.http.fields import CACHE_CONTROL, EXPECT, IF_RANGE, MAX_FORWARDS, PRAGMA, RANGE, Field
 from springhouse.http.messages import Request, Response
 from springhouse.rules import reasons
+from springhouse.rules.answer import Answer
 from springhouse.rules.decisions import Discard, Fetch, Freshen, Keep, Outcome, Refuse, Revalidate, Serve, ServeStale
 from springhouse.rules.entry import Entry
 from springhouse.rules.invalidation import invalidated
@@ -83,7 +83,7 @@ def respond(request: Request, key: bytes, options: Options) -> Flow:
                 if refresh:
                     yield Later(key, request, entry)
                 if waited is not None:
-                    return forwards.collapsed(request, entry, found.now, waited)
+                    return forwards.from_collapsed(request, entry, found.now, waited)
                 return forwards.from_cache(request, entry, found.now, reason)
             case Refuse(status, reason):
                 return replies.problem(status, reason.text, at=found.now, reason=reason)
@@ -130,36 +130,22 @@ def _bypass(request: Request, key: bytes, why: Reason, options: Options) -> Flow
             reason=reasons.ORIGIN_FAILED,
         )
     assert isinstance(answer, Answer)
-    kept = keep_for_get(
-        request,
-        key,
-        answer.response,
-        requested_at=answer.requested_at,
-        received_at=answer.received_at,
-        length=answer.length,
-        options=options,
-    )
+    forward = Forward(key, why, withheld=options.withheld)
+    kept = keep_for_get(request, key, answer, options)
     gone = invalidated(request, key, answer.response)
     if gone:
         yield Forget(gone, groups_to_invalidate(answer.response), kept)
-    if kept is not None:
-        yield Record(kept)
-        status = replies.status_of_forward(
-            why, kept.status, kept.status, stored=True, ttl=kept.ttl_at(answer.received_at)
-        )
-        return replies.from_entry(
-            request,
-            kept,
-            answer.received_at,
-            ours=ProxyFields(
-                BYPASS,
-                status,
-                why,
-                is_from_cache=False,
-                as_received=replies.as_fetched(answer.response, options.withheld, answer.received_at, kept),
-            ),
-        )
-    return forwards.passed_on(request, answer, Forward(key, why, withheld=options.withheld), x_cache=BYPASS)
+    if kept is None:
+        return forwards.passed_on(request, answer, forward, x_cache=BYPASS)
+    yield Record(kept)
+    proxy_fields = ProxyFields(
+        BYPASS,
+        forward.cache_status(kept.status, kept.status, stored=True, ttl=kept.ttl_at(answer.received_at)),
+        why,
+        is_from_cache=False,
+        as_received=replies.as_fetched(answer.response, options.withheld, answer.received_at, kept),
+    )
+    return replies.from_entry(request, kept, answer.received_at, proxy_fields)
 
 
 def _may_lead(request: Request, forward: Forward, waited: Forward | None) -> bool:
@@ -188,9 +174,9 @@ def _plain(request: Request) -> Request:
     """Return the request as a GET for the whole representation, without what the client wants for itself."""
     bits = request.bits & ~(CONDITIONS | RANGE | IF_RANGE | CACHE_CONTROL | PRAGMA | EXPECT | MAX_FORWARDS)
     fields = [f for f in request.fields if f[0].lower() not in _ONLY_FOR_THE_CLIENT]
-    return Request(
-        b"GET", request.target, fields, bits=bits, authority=request.authority, scheme=request.scheme, peer=request.peer
-    )
+    plain = Request(b"GET", request.target, fields, bits=bits, authority=request.authority)
+    plain.scheme, plain.peer = request.scheme, request.peer
+    return plain
 
 
 def _fetch(request: Request, forward: Forward, options: Options) -> Flow:
@@ -203,7 +189,8 @@ def _fetch(request: Request, forward: Forward, options: Options) -> Flow:
     assert isinstance(answer, Answer)
     if request.method == b"HEAD":
         return (yield from _head_answered(request, forward, answer, options))
-    step, reply = conclude(request, forward, answer, options)
+    outcome = absorb(request, forward.key, answer, options, asked_about=forward.entry)
+    step, reply = carry_out(request, forward, answer, outcome, options)
     if reply is None:
         forward.is_unconditional = True
         return (yield from _fetch(request, forward, options))
@@ -229,35 +216,21 @@ def _disproved(forward: Forward, response: Response, step: Step | None) -> Forge
     return Forget([forward.key], sparing=new)
 
 
-def conclude(request: Request, forward: Forward, answer: Answer, options: Options) -> tuple[Step | None, Reply | None]:
-    """Return the step that the answer to a GET makes necessary, if any, and the reply; no reply: ask again, without
-    conditions."""
-    outcome = absorb(
-        request,
-        forward.key,
-        forward.entry,
-        answer.response,
-        requested_at=answer.requested_at,
-        received_at=answer.received_at,
-        length=answer.length,
-        options=options,
-    )
-    return settle(request, forward, answer, outcome, options)
-
-
-def settle(
+def carry_out(
     request: Request, forward: Forward, answer: Answer, outcome: Outcome, options: Options
 ) -> tuple[Step | None, Reply | None]:
-    """Do as `conclude`, when it is known what becomes of the answer."""
+    """Return the step that the outcome makes necessary, if any, and the reply.
+
+    No reply: the origin must be asked again, without conditions.
+    """
     response, asked = answer.response, forward.entry
     match outcome:
         case Keep(entry):
-            return Record(entry), forwards.fetched(request, answer, forward, entry)
+            return Record(entry), forwards.from_fetched(request, answer, forward, entry)
         case Freshen(old, entry, kept, _):
-            ours = forwards.confirmed(
-                answer, forward, entry, left_out(response, entry, options), is_stored=kept is entry
-            )
-            return Replace(old, kept), replies.from_entry(request, entry, answer.received_at, ours=ours)
+            besides = left_out(response, entry, options)
+            proxy_fields = forwards.confirmed(answer, forward, entry, besides, is_stored=kept is entry)
+            return Replace(old, kept), replies.from_entry(request, entry, answer.received_at, proxy_fields)
         case Discard() if response.status == 304 and asked and not forward.is_unconditional and conditions(asked):
             return None, None  # a 304 about something that is not stored here is no answer to the client
         case Discard(_, reason, lasting):
@@ -278,14 +251,14 @@ def _fields_to_send(request: Request, forward: Forward) -> list[Field]:
     are then evaluated against what is stored.
     """
     asked = None if forward.is_unconditional else forward.entry
-    ours = conditions(asked) if asked is not None and request.method == b"GET" else []
+    own = conditions(asked) if asked is not None and request.method == b"GET" else []
     unwanted = frozenset[bytes]()
-    if request.bits & CONDITIONS and (ours or forward.leads):
+    if request.bits & CONDITIONS and (own or forward.leads):
         unwanted |= _CONDITION_NAMES
     if request.bits & (RANGE | IF_RANGE) and asked is not None:
         unwanted |= _RANGE_NAMES
     fields = [f for f in request.fields if f[0].lower() not in unwanted] if unwanted else request.fields
-    return fields + ours if ours else fields
+    return fields + own if own else fields
 
 
 def _head_answered(request: Request, forward: Forward, answer: Answer, options: Options) -> Flow:
@@ -295,15 +268,7 @@ def _head_answered(request: Request, forward: Forward, answer: Answer, options: 
         return forwards.stale_instead(request, asked, forward, answer.received_at, status)
     found = yield Lookup(forward.key)
     assert isinstance(found, Found)
-    changes = after_head(
-        request,
-        found.variants,
-        answer.response,
-        requested_at=answer.requested_at,
-        received_at=answer.received_at,
-        options=options,
-    )
-    for old, new in changes:
+    for old, new in after_head(request, found.variants, answer, options):
         yield Replace(old, new)
     gone = _disproved(forward, answer.response, None)
     if gone is not None and status not in (200, 405):  # 405 is about HEAD; what 200 means has been done

@@ -31,7 +31,7 @@ NEEDS_THOUGHT = (
     | f.IF_RANGE | f.IF_MATCH | f.IF_NONE_MATCH | f.IF_MODIFIED_SINCE | f.IF_UNMODIFIED_SINCE | f.CDN_LOOP
     | NOMINATES
 )  # fmt: skip
-MADE_FOR = f.IF_NONE_MATCH | f.RANGE
+BUILT_FOR = f.IF_NONE_MATCH | f.RANGE
 _TAIL = b"%d\r\nX-Cache: " + HIT + b"\r\nCache-Status: " + NAME + b"; hit; ttl=%d\r\n\r\n"
 
 
@@ -84,7 +84,7 @@ class PreparedReply:
     def answer(self, fields: list[Field], bits: int, now: float) -> "PreparedReply | BuiltReply | None":
         """Return what to send, its `head` filled in, or None when the request needs more thought."""
         if bits & self.mask != f.HOST or now >= self.until:
-            return self._made(fields, bits, now) if bits & MADE_FOR and now < self.until else None
+            return self._build(fields, bits, now) if bits & BUILT_FOR and now < self.until else None
         age = int(now - self.born_at)
         if age != self.age:
             age = max(0, age)
@@ -92,10 +92,10 @@ class PreparedReply:
             self.head = self.before + _TAIL % (age, self.lifetime - age)
         return self
 
-    def _made(self, fields: list[Field], bits: int, now: float) -> BuiltReply | None:
+    def _build(self, fields: list[Field], bits: int, now: float) -> BuiltReply | None:
         """Answer If-None-Match or Range, if nothing else about the request needs thought and it comes to 304 or 206."""
         entry = self.entry
-        if bits & ~(MADE_FOR | f.IF_MODIFIED_SINCE) & self.mask != f.HOST or self.status != 200:
+        if bits & ~(BUILT_FOR | f.IF_MODIFIED_SINCE) & self.mask != f.HOST or self.status != 200:
             return None
         if bits & f.IF_NONE_MATCH:
             if not self.before_in_304:
@@ -132,14 +132,14 @@ class PreparedReply:
 class PreparedVariants:
     """Several variants of a key, or one with Vary: chosen by the lines of the fields that any Vary names."""
 
-    __slots__ = ("_choices", "_hots", "_names", "_number", "_options", "_ranked")
+    __slots__ = ("_choices", "_names", "_number", "_options", "_prepared", "_ranked")
 
     def __init__(self, variants: Sequence[Entry], options: Options) -> None:
         self._number = next(_numbers)
         self._options = options
         self._ranked = sorted(variants, key=precedence, reverse=True)
         """Of those that match, the first is chosen."""
-        self._hots: list[PreparedReply | None] = [None] * (len(variants) + 1)
+        self._prepared: list[PreparedReply | None] = [None] * (len(variants) + 1)
         """By the place in `_ranked`, made when they are first asked for; the last one stands for no match."""
         self._choices: dict[tuple[bytes, ...], dict[Selector, int]] = {}
         """By Vary and selector, the place in `_ranked`."""
@@ -161,12 +161,12 @@ class PreparedVariants:
         place = _place_of(said)
         if place is None:
             place = self._choose(said)
-        hot = self._hots[place]
-        if hot is None:
+        prepared = self._prepared[place]
+        if prepared is None:
             if place == len(self._ranked):
                 return None
-            hot = self._hots[place] = PreparedReply(self._ranked[place], self._options)
-        return hot.answer(fields, bits, now)
+            prepared = self._prepared[place] = PreparedReply(self._ranked[place], self._options)
+        return prepared.answer(fields, bits, now)
 
     def _choose(self, said: tuple[Any, ...]) -> int:
         none = len(self._ranked)
@@ -203,5 +203,5 @@ def prepare(variants: Sequence[Entry], options: Options) -> PreparedReply | Prep
         return None
     if len(variants) == 1 and not variants[0].vary:
         return PreparedReply(variants[0], options)
-    hot = PreparedVariants(variants, options)
-    return hot if hot.is_simple else None
+    prepared = PreparedVariants(variants, options)
+    return prepared if prepared.is_simple else None

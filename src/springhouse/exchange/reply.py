@@ -6,7 +6,6 @@ one order (Via, Age, X-Cache, Cache-Status), so that a head kept ready for hits 
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
 
 from msgspec import json
 
@@ -14,9 +13,9 @@ from springhouse.http import dates
 from springhouse.http import fields as f
 from springhouse.http.fields import Field, bit_of
 from springhouse.http.headers import fields_of, lines_of
-from springhouse.http.memo import KIB, Memo, bound
 from springhouse.http.messages import REASON_PHRASES, Request, Response, may_have_content
 from springhouse.http.structured import text
+from springhouse.rules.answer import Answer
 from springhouse.rules.entry import VIA_1_0, Entry
 from springhouse.rules.freshness import age_value
 from springhouse.rules.preconditions import NotModified, Part, Unsatisfiable, Whole, select
@@ -51,14 +50,14 @@ class Reply:
     """A head and its content.
 
     `content`: the bytes, an Entry (its content, from `start` up to `stop`), or a Source. `length`: bytes of content
-    if known. `head` are the message's own fields, without framing, in a list or as lines (`headers.lines_of`); `ours`
-    follow them, as lines (`about`). `x_cache` and `reason` also go to the log.
+    if known. `head` are the message's own fields, without framing, in a list or as lines (`headers.lines_of`);
+    `proxy_lines` follow them. `x_cache` and `reason` also go to the log.
     """
 
     status: int
     phrase: bytes
     head: list[Field] | bytes
-    ours: bytes
+    proxy_lines: bytes
     content: bytes | Entry | Source
     length: int | None
     x_cache: bytes
@@ -76,8 +75,8 @@ class Reply:
 
     @property
     def all_fields(self) -> list[Field]:
-        """The message's own fields, then ours."""
-        return self.fields + fields_of(self.ours)
+        """The message's own fields, then those of this proxy."""
+        return self.fields + fields_of(self.proxy_lines)
 
 
 @dataclass(slots=True)
@@ -101,50 +100,12 @@ class ProxyFields:
     in_304: frozenset[bytes] = frozenset()
 
 
-def about(x_cache: bytes, cache_status: bytes = b"", *, age: int | None = None, via: bytes = _VIA_LINE) -> bytes:
-    """Return our own fields, as lines; those without a value are left out."""
+def proxy_lines(x_cache: bytes, cache_status: bytes = b"", *, age: int | None = None, via: bytes = _VIA_LINE) -> bytes:
+    """Return the fields that this proxy adds to an answer, as lines; those without a value are left out."""
     lines = via if age is None else b"%bAge: %d\r\n" % (via, age)
     if not cache_status:
         return b"%bX-Cache: %b\r\n" % (lines, x_cache)
     return b"%bX-Cache: %b\r\nCache-Status: %b\r\n" % (lines, x_cache, cache_status)
-
-
-def status_of_forward(
-    why: Reason,
-    fetched: int,
-    answered: int,
-    stored: bool = False,
-    collapsed: bool | None = None,
-    ttl: int | None = None,
-    detail: Reason | None = None,
-) -> bytes:
-    """Return the Cache-Status of a request that went to the origin (RFC 9211 §2): why, what came, what became of it."""
-    return _forwards[why, fetched, answered, stored, collapsed, ttl, detail]
-
-
-_Forward = tuple[Reason, int, int, bool, bool | None, int | None, Reason | None]
-
-
-def _status_of_forward(forward: _Forward) -> bytes:
-    why, fetched, answered, stored, collapsed, ttl, detail = forward
-    parts = [NAME, b"fwd=" + why.token.encode()]
-    if fetched != answered:
-        parts.append(b"fwd-status=%d" % fetched)
-    if stored:
-        parts.append(b"stored")
-    if collapsed is not None:
-        parts.append(b"collapsed" if collapsed else b"collapsed=?0")
-    if ttl is not None:
-        parts.append(b"ttl=%d" % ttl)
-    detail = detail or why
-    if detail.name != why.token:
-        parts.append(b"detail=" + detail.name.encode())
-    return b"; ".join(parts)
-
-
-_forwards: Final[Memo[_Forward, bytes]] = Memo(
-    bound("Cache-Status", 512 * KIB, "what it says of requests that went to the origin"), _status_of_forward
-)
 
 
 def status_of_hit(ttl: int, detail: Reason | None = None) -> bytes:
@@ -152,18 +113,18 @@ def status_of_hit(ttl: int, detail: Reason | None = None) -> bytes:
     return b"%b; hit; ttl=%d%b" % (NAME, ttl, b"; detail=" + detail.name.encode() if detail else b"")
 
 
-def from_entry(request: Request, entry: Entry, now: float, *, ours: ProxyFields) -> Reply:
+def from_entry(request: Request, entry: Entry, now: float, proxy_fields: ProxyFields) -> Reply:
     """Answer from an entry: all of it, a part, or 304, as the client's own preconditions say."""
-    head = ours.as_received if ours.as_received is not None else entry.lines
-    if ours.besides:
-        head = entry.fields + ours.besides
-    reply = Reply(entry.status, entry.reason, head, b"", entry, entry.length, ours.x_cache, ours.reason)
+    head = proxy_fields.as_received if proxy_fields.as_received is not None else entry.lines
+    if proxy_fields.besides:
+        head = entry.fields + proxy_fields.besides
+    reply = Reply(entry.status, entry.reason, head, b"", entry, entry.length, proxy_fields.x_cache, proxy_fields.reason)
     match select(request, entry, now):
         case Whole():
             pass
         case NotModified():
             reply.status, reply.phrase = 304, REASON_PHRASES[304]
-            reply.head = kept_in_304(reply.fields, ours.in_304)
+            reply.head = kept_in_304(reply.fields, proxy_fields.in_304)
             reply.content, reply.length = Source.NOTHING, None
         case Part(start, stop, length):
             reply.status, reply.phrase = 206, REASON_PHRASES[206]
@@ -173,11 +134,12 @@ def from_entry(request: Request, entry: Entry, now: float, *, ours: ProxyFields)
             reply.status, reply.phrase = 416, REASON_PHRASES[416]
             reply.head = [(b"Content-Range", b"bytes */%d" % length), date_field(now)]
             reply.content, reply.length = b"", 0
-    cache_status, age = ours.cache_status, entry.age_at(now)
-    if ours.fetched and reply.status != ours.fetched:
-        cache_status = b"%b; fwd-status=%d" % (cache_status, ours.fetched)
-    has_age = ours.is_from_cache or (age and ours.as_received is None)
-    reply.ours = about(ours.x_cache, cache_status, age=age if has_age else None, via=via_of(entry, reply.status))
+    cache_status, age = proxy_fields.cache_status, entry.age_at(now)
+    if proxy_fields.fetched and reply.status != proxy_fields.fetched:
+        cache_status = b"%b; fwd-status=%d" % (cache_status, proxy_fields.fetched)
+    has_age = proxy_fields.is_from_cache or (age and proxy_fields.as_received is None)
+    via = via_of(entry, reply.status)
+    reply.proxy_lines = proxy_lines(proxy_fields.x_cache, cache_status, age=age if has_age else None, via=via)
     if request.method == b"HEAD":
         reply.content = Source.NOTHING
     elif not may_have_content(request.method, reply.status):
@@ -192,9 +154,9 @@ def via_of(entry: Entry, status: int) -> bytes:
     return _VIA_1_0_LINE if status in (304, 416) else b""
 
 
-def without_via(ours: bytes) -> bytes:
-    """Return our own fields without Via, for a head that has it already."""
-    return ours.removeprefix(_VIA_LINE)
+def without_via(lines: bytes) -> bytes:
+    """Return `proxy_lines` without Via, for a head that has it already."""
+    return lines.removeprefix(_VIA_LINE)
 
 
 def kept_in_304(fields: list[Field], also: frozenset[bytes] = frozenset()) -> list[Field]:
@@ -257,18 +219,11 @@ def date_field(at: float) -> Field:
 
 
 def from_origin(
-    request: Request,
-    response: Response,
-    length: int | None,
-    *,
-    received_at: float,
-    x_cache: bytes,
-    ours: bytes,
-    reason: Reason | None,
-    withheld: int = 0,
+    request: Request, answer: Answer, lines: bytes, reason: Reason | None, *, x_cache: bytes = MISS, withheld: int = 0
 ) -> Reply:
-    """Pass an answer on as it arrives."""
-    passed = as_received(response, withheld, received_at)
+    """Pass an answer on as it arrives. `lines`: the `proxy_lines`; `withheld`: bits of fields to leave out."""
+    response = answer.response
+    passed = as_received(response, withheld, answer.received_at)
     has_content = may_have_content(request.method, response.status)
     if response.status == 101:
         has_content = True  # the bytes of the new protocol
@@ -277,9 +232,9 @@ def from_origin(
         response.status,
         response.reason,
         passed,
-        without_via(ours) if response.is_http_1_0 else ours,
+        without_via(lines) if response.is_http_1_0 else lines,
         Source.ORIGIN if has_content else Source.NOTHING,
-        length if has_content or request.method == b"HEAD" else None,
+        answer.length if has_content or request.method == b"HEAD" else None,
         x_cache,
         reason,
     )
@@ -298,4 +253,4 @@ def problem(
         (b"Proxy-Status", proxy_status),
         date_field(at),
     ]
-    return Reply(status, title, fields, about(x_cache), body, len(body), x_cache, reason)
+    return Reply(status, title, fields, proxy_lines(x_cache), body, len(body), x_cache, reason)

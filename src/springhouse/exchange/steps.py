@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from springhouse.http.fields import Field
-from springhouse.http.messages import Request, Response
+from springhouse.http.messages import Request
+from springhouse.rules.answer import Answer
 from springhouse.rules.entry import Entry
 
 
@@ -79,18 +80,6 @@ class Send:
     def __init__(self, request: Request, fields: list[Field]) -> None:
         self.request = request
         self.fields = fields
-
-
-class Answer:
-    """The origin's answer: its head, when it was asked for and received, the length of its content if known."""
-
-    __slots__ = ("length", "received_at", "requested_at", "response")
-
-    def __init__(self, response: Response, requested_at: float, received_at: float, length: int | None) -> None:
-        self.response = response
-        self.requested_at = requested_at
-        self.received_at = received_at
-        self.length = length
 
 
 @dataclass(slots=True)

@@ -1,89 +1,71 @@
 """The straight way: of a plain GET under whose key nothing is stored, and which either leads or goes alone.
 
 The flow would find nothing, send the request on as it is and wait for the answer. Where that can be foretold, it is
-done without the flow, and what becomes of the answer is concluded as in the flow. A guard, never a second rule book,
-like `exchange.hit`: when no answer comes, the flow is taken up where it would wait for one. A property test holds the
-two together.
+done without the flow, and the answer is handled by the same functions. A guard, never a second rule book, like
+`exchange.hit`: when no answer comes, the flow is taken up where it would wait for one. A property test holds the two
+together.
 """
 
 from typing import Final
 
 from springhouse.exchange import reply as replies
-from springhouse.exchange.flow import Flow, respond, settle
+from springhouse.exchange.flow import Flow, carry_out, respond
 from springhouse.exchange.forwards import Forward
 from springhouse.exchange.reply import MISS, Reply
-from springhouse.exchange.steps import Answer, Claim, Claimed, Found, Send, Step
+from springhouse.exchange.steps import Claim, Claimed, Found, Send, Step
 from springhouse.http import fields as f
 from springhouse.http.memo import KIB, Memo, bound
-from springhouse.http.messages import Request, Response
+from springhouse.http.messages import Request
 from springhouse.rules import reasons
+from springhouse.rules.answer import Answer
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
 from springhouse.rules.storing import keep
 from springhouse.rules.validation import CONDITIONS, outcome_of
 
-NEEDS_THOUGHT = f.UPGRADE | f.CACHE_CONTROL | f.PRAGMA | f.IF_MATCH | f.IF_UNMODIFIED_SINCE
+_NEEDS_THOUGHT = f.UPGRADE | f.CACHE_CONTROL | f.PRAGMA | f.IF_MATCH | f.IF_UNMODIFIED_SINCE
 
 
 def is_plain(request: Request) -> bool:
-    """Say whether the flow would send the request on if nothing is stored under its key; as it is, if it goes alone."""
-    return request.method == b"GET" and not request.bits & NEEDS_THOUGHT and not request.has_content
+    """Return whether the flow would send the request on, as it is if it goes alone, when nothing is stored."""
+    return request.method == b"GET" and not request.bits & _NEEDS_THOUGHT and not request.has_content
 
 
 def may_lead(request: Request) -> bool:
-    """Say whether the flow would claim the key for a plain request, and send it on as it is when it leads."""
+    """Return whether the flow would claim the key for a plain request, and send it on as it is when it leads."""
     return not request.bits & (CONDITIONS | f.RANGE)
 
 
-def concluded(
-    request: Request,
-    key: bytes,
-    response: Response,
-    length: int | None,
-    *,
-    requested_at: float,
-    received_at: float,
-    options: Options,
-    leads: bool,
+def take_answer(
+    request: Request, key: bytes, answer: Answer, options: Options, *, leads: bool
 ) -> tuple[Entry | Step | None, Reply | None]:
     """Return the entry to record, or the step that the answer to a plain request makes necessary; and the reply.
 
     Nearly all misses come along here. Where the answer is kept or forbids storing outright, nothing is made that only
     the flow needs.
     """
-    kept = keep(
-        request, key, response, requested_at=requested_at, received_at=received_at, length=length, options=options
-    )
+    response = answer.response
+    kept = keep(request, key, answer, options)
     if isinstance(kept, Entry):
         if leads and kept.status == 200:
+            received_at = answer.received_at
             head = replies.as_fetched(response, options.withheld, received_at, kept)
-            ours = _about_stored(kept.ttl_at(received_at))
+            lines = _lines_of_stored(kept.ttl_at(received_at))
             if response.is_http_1_0:
-                ours = replies.without_via(ours)
-            return kept, Reply(200, kept.reason, head, ours, kept, length, MISS, reasons.URI_MISS)
+                lines = replies.without_via(lines)
+            return kept, Reply(200, kept.reason, head, lines, kept, answer.length, MISS, reasons.URI_MISS)
     elif kept is reasons.NO_STORE and not leads:
-        return None, replies.from_origin(
-            request,
-            response,
-            length,
-            received_at=received_at,
-            x_cache=MISS,
-            ours=_ABOUT_NO_STORE,
-            reason=kept,
-            withheld=options.withheld,
-        )
+        return None, replies.from_origin(request, answer, _LINES_OF_NO_STORE, kept, withheld=options.withheld)
     forward = Forward(key, reasons.URI_MISS, None, options.withheld, leads)
-    answer = Answer(response, requested_at, received_at, length)
-    return settle(request, forward, answer, outcome_of(kept, response), options)
+    return carry_out(request, forward, answer, outcome_of(kept, response), options)
 
 
-_about_stored: Final = Memo[int, bytes](
-    bound("stored fields of ours", 256 * KIB, "what we say of a response that was stored, by its lifetime"),
-    lambda ttl: replies.about(MISS, replies.status_of_forward(reasons.URI_MISS, 200, 200, stored=True, ttl=ttl)),
+_MISSED: Final = Forward(b"", reasons.URI_MISS)
+_lines_of_stored: Final = Memo[int, bytes](
+    bound("fields of a stored miss", 256 * KIB, "the fields added to an answer that was stored, by its lifetime"),
+    lambda ttl: replies.proxy_lines(MISS, _MISSED.cache_status(200, 200, stored=True, ttl=ttl)),
 ).__getitem__
-
-
-_ABOUT_NO_STORE = replies.about(MISS, replies.status_of_forward(reasons.URI_MISS, 0, 0, detail=reasons.NO_STORE))
+_LINES_OF_NO_STORE: Final = replies.proxy_lines(MISS, _MISSED.cache_status(0, 0, detail=reasons.NO_STORE))
 """The same for any status: Cache-Status leaves it to be taken from the answer."""
 
 

@@ -33,9 +33,9 @@ class AppRequest(Request):
     def __init__(self, request: Request, surroundings: Any) -> None:
         super().__init__(
             request.method, request.target, request.fields, bits=request.bits, authority=request.authority,
-            scheme=request.scheme, minor_version=request.minor_version, has_content=request.has_content,
-            peer=request.peer,
+            has_content=request.has_content,
         )  # fmt: skip
+        self.scheme, self.minor_version, self.peer = request.scheme, request.minor_version, request.peer
         self.surroundings = surroundings
         self.error: BaseException | None = None
 

@@ -39,7 +39,8 @@ class Request:
     """The head of a request.
 
     `target` is the request target as the client sent it, in origin form (or `*`); `authority` what it addressed
-    (Host, RFC 9112 §3.3), lower-case; `bits` the OR of its fields' bits; `has_content` whether a body follows.
+    (Host, RFC 9112 §3.3), lower-case; `bits` the OR of its fields' bits; `has_content` whether a body follows. Whoever
+    received it sets the rest: the `peer` it came from, the `scheme` and the minor version that it came by.
     """
 
     __slots__ = ("authority", "bits", "fields", "has_content", "method", "minor_version", "peer", "scheme", "target")
@@ -52,20 +53,17 @@ class Request:
         *,
         bits: int | None = None,
         authority: bytes = b"",
-        scheme: bytes = b"http",
-        minor_version: int = 1,
         has_content: bool = False,
-        peer: str = "",
     ) -> None:
         self.method = method
         self.target = target
         self.fields = fields
         self.bits = headers.bits_of(fields) if bits is None else bits
         self.authority = authority
-        self.scheme = scheme
-        self.minor_version = minor_version
         self.has_content = has_content
-        self.peer = peer
+        self.scheme = b"http"
+        self.minor_version = 1
+        self.peer = ""
 
     def __repr__(self) -> str:
         return f"<Request {self.method.decode()} {self.target.decode('latin-1')}>"

@@ -8,6 +8,7 @@ from springhouse.http.fields import AGE, AUTHORIZATION, COOKIE, DATE, EXPIRES, L
 from springhouse.http.headers import combined, members, values
 from springhouse.http.messages import Request, Response
 from springhouse.rules import reasons
+from springhouse.rules.answer import Answer
 from springhouse.rules.options import Options
 from springhouse.rules.policy import Policy, is_disowned
 from springhouse.rules.reasons import Reason
@@ -29,21 +30,15 @@ class Lifespan:
 
 
 def lifespan(
-    request: Request,
-    response: Response,
-    policy: Policy,
-    *,
-    requested_at: float,
-    received_at: float,
-    options: Options,
-    may_give: bool,
+    request: Request, answer: Answer, policy: Policy, options: Options, *, may_give: bool
 ) -> Lifespan | Reason:
     """Return the lifespan of a response, or the reason why nothing explicit or heuristic gives it one (§4.2.1).
 
     `may_give`: what `may_give_ttl` said.
     """
+    response, received_at = answer.response, answer.received_at
     date = date_of(response, received_at)
-    initial = initial_age(response, date, requested_at=requested_at, received_at=received_at)
+    initial = initial_age(answer, date)
     born_at = received_at - initial
     # A TTL of ours runs from receipt, whatever age the response came with.
     if may_give and options.force_ttl and response.status == 200:
@@ -74,9 +69,10 @@ def without_freshness(request: Request, response: Response, policy: Policy, opti
     return reasons.SET_COOKIE if response.bits & SET_COOKIE else reasons.NO_FRESHNESS
 
 
-def initial_age(response: Response, date: int, *, requested_at: float, received_at: float) -> float:
+def initial_age(answer: Answer, date: int) -> float:
     """Return corrected_initial_age (§4.2.3): the larger of what Date and what Age plus the delay say."""
-    corrected = received_at - requested_at if received_at > requested_at else 0.0
+    response, received_at = answer.response, answer.received_at
+    corrected = received_at - answer.requested_at if received_at > answer.requested_at else 0.0
     if response.bits & AGE:
         corrected += age_value(response) or 0
     apparent = int(received_at) - date

@@ -17,6 +17,7 @@ from springhouse.http.fields import (
 from springhouse.http.messages import Request, Response
 from springhouse.rules import keys, labels, reasons, variants
 from springhouse.rules import policy as policies
+from springhouse.rules.answer import Answer
 from springhouse.rules.entry import VIA_1_0, Entry
 from springhouse.rules.freshness import Lifespan, explicit_lifetime, lifespan, may_give_ttl, without_freshness
 from springhouse.rules.options import Options
@@ -27,20 +28,9 @@ from springhouse.rules.statuses import UNDERSTOOD, refusal_of
 from springhouse.rules.streams import is_stream
 
 
-def keep(
-    request: Request,
-    key: bytes,
-    response: Response,
-    *,
-    requested_at: float,
-    received_at: float,
-    length: int | None,
-    options: Options,
-) -> Entry | Reason:
-    """Return the entry that the response to a GET becomes, or the reason why it may not be stored.
-
-    `length`: bytes of its content, None while that is not known.
-    """
+def keep(request: Request, key: bytes, answer: Answer, options: Options) -> Entry | Reason:
+    """Return the entry that the answer to a GET becomes, or the reason why it may not be stored."""
+    response, length = answer.response, answer.length
     policy = policies.of(response)
     if forbids_storing(policy, options):  # the most frequent refusal, before anything is computed
         return reasons.MALFORMED if policy.is_vetoed else reasons.NO_STORE
@@ -52,19 +42,18 @@ def keep(
         return reasons.STREAM
     if length is not None and options.max_object is not None and length > options.max_object:
         return reasons.TOO_LARGE
-    span = lifespan(
-        request, response, policy, requested_at=requested_at, received_at=received_at, options=options, may_give=given
-    )
+    span = lifespan(request, answer, policy, options, may_give=given)
     if isinstance(span, Reason):
         return span
     if request.bits & AUTHORIZATION and not span.given and not policy.shareable:
         return reasons.AUTHORIZATION  # a TTL of ours may be for everybody; what the origin timed is not
+    received_at = answer.received_at
     entry = Entry(key, response.status, response.reason, stored_fields(response, policy, received_at, options))
     entry.is_redacted = bool(policy.withheld)
     if response.bits & VARY:
         entry.vary = variants.names(response)
         entry.selector = variants.selector(request, entry.vary)
-    entry.requested_at, entry.received_at = requested_at, received_at
+    entry.requested_at, entry.received_at = answer.requested_at, received_at
     entry.date = span.date
     entry.length = length
     entry.authorized = bool(request.bits & AUTHORIZATION)
@@ -78,20 +67,12 @@ def keep(
     return without_freshness(request, response, policy, options) if span.guessed else reasons.NOT_REUSABLE
 
 
-def keep_for_get(
-    request: Request,
-    key: bytes,
-    response: Response,
-    *,
-    requested_at: float,
-    received_at: float,
-    length: int | None,
-    options: Options,
-) -> Entry | None:
-    """Return the entry for later GETs that the response to a POST becomes (RFC 9110 §9.3.3), usually None.
+def keep_for_get(request: Request, key: bytes, answer: Answer, options: Options) -> Entry | None:
+    """Return the entry for later GETs that the answer to a POST becomes (RFC 9110 §9.3.3), usually None.
 
     Only with explicit freshness and a Content-Location that names the POST's own target.
     """
+    response, received_at = answer.response, answer.received_at
     if request.method != b"POST" or response.status != 200 or not response.bits & CONTENT_LOCATION:
         return None
     if request.bits & OVERRIDING:
@@ -104,9 +85,7 @@ def keep_for_get(
     # Vary would compare the fields of a POST with those of a GET: such a response is not worth the doubt.
     if variants.names(response):
         return None
-    kept = keep(
-        request, key, response, requested_at=requested_at, received_at=received_at, length=length, options=options
-    )
+    kept = keep(request, key, answer, options)
     return kept if isinstance(kept, Entry) else None
 
 

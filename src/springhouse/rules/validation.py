@@ -21,6 +21,7 @@ from springhouse.http.fields import (
 from springhouse.http.headers import first, names_of
 from springhouse.http.messages import Request, Response
 from springhouse.rules import reasons
+from springhouse.rules.answer import Answer
 from springhouse.rules.decisions import Discard, Freshen, Keep, Outcome, ServeStale
 from springhouse.rules.entry import Entry
 from springhouse.rules.freshness import date_of, initial_age
@@ -55,36 +56,23 @@ def conditions(entry: Entry) -> list[Field]:
 
 
 def absorb(
-    request: Request,
-    key: bytes,
-    asked_about: Entry | None,
-    response: Response,
-    *,
-    requested_at: float,
-    received_at: float,
-    length: int | None,
-    options: Options,
+    request: Request, key: bytes, answer: Answer, options: Options, *, asked_about: Entry | None = None
 ) -> Outcome:
-    """Say what becomes of the origin's answer to a GET (§4.3.3).
+    """Return what becomes of the origin's answer to a GET (§4.3.3).
 
-    `asked_about` is the entry whose validators went along, None when the request went without any of ours. `length`:
-    bytes of the answer's content, None while that is not known.
+    `asked_about`: the entry whose validators went along, None when the request went without any of ours.
     """
+    response = answer.response
     if asked_about is not None:
         if response.status == 304 and is_about(response, asked_about):
-            return _validated(
-                request, asked_about, response, requested_at=requested_at, received_at=received_at, options=options
-            )
-        if response.status in ERRORS and may_serve_on_error(request, asked_about, received_at):
+            return _validated(request, asked_about, answer, options)
+        if response.status in ERRORS and may_serve_on_error(request, asked_about, answer.received_at):
             return ServeStale(asked_about, reasons.STALE_IF_ERROR)
-    kept = keep(
-        request, key, response, requested_at=requested_at, received_at=received_at, length=length, options=options
-    )
-    return outcome_of(kept, response)
+    return outcome_of(keep(request, key, answer, options), response)
 
 
 def outcome_of(kept: Entry | Reason, response: Response) -> Keep | Discard:
-    """Say what becomes of an answer that is about nothing stored, of which `kept` is the entry or why there is none."""
+    """Return what becomes of an answer that is about nothing stored. `kept`: its entry, or why there is none."""
     if isinstance(kept, Entry):
         return Keep(kept, reasons.STORED)
     return Discard(response, kept, lasting=kept not in _PECULIAR and response.status < 500)
@@ -102,26 +90,18 @@ def may_serve_on_error(request: Request, entry: Entry, now: float) -> bool:
     return entry.fresh_until < until > now
 
 
-def _validated(
-    request: Request,
-    entry: Entry,
-    response: Response,
-    *,
-    requested_at: float,
-    received_at: float,
-    options: Options,
-) -> Freshen:
+def _validated(request: Request, entry: Entry, answer: Answer, options: Options) -> Freshen:
     """Return what a 304 about the entry makes of it. What may not be stored reaches the one client that asked."""
     may_store = b"no-store" not in directives_of(request)
     if may_store:
-        fresh = freshened(entry, response, request, requested_at=requested_at, received_at=received_at, options=options)
+        fresh = freshened(request, entry, answer, options)
         if fresh is not None:
             return Freshen(entry, fresh, fresh, reasons.VALIDATED)
-    updated = Response(entry.status, _updated(entry, response), reason=entry.reason)
-    date = date_of(updated, received_at)
+    received_at = answer.received_at
+    updated = _updated(entry, answer)
     once = copy(entry)
-    once.fields = stored_fields(updated, NO_POLICY, received_at, options)
-    once.born_at = received_at - initial_age(updated, date, requested_at=requested_at, received_at=received_at)
+    once.fields = stored_fields(updated.response, NO_POLICY, received_at, options)
+    once.born_at = received_at - initial_age(updated, date_of(updated.response, received_at))
     return Freshen(entry, once, spoiled(entry) if may_store else entry, reasons.VALIDATED)
 
 
@@ -133,34 +113,18 @@ def left_out(response: Response, entry: Entry, options: Options) -> list[Field]:
     return [field for field in response.end_to_end(options.withheld) if field[0].lower() not in known]
 
 
-def freshened(
-    entry: Entry,
-    response: Response,
-    request: Request,
-    *,
-    requested_at: float,
-    received_at: float,
-    options: Options,
-) -> Entry | None:
+def freshened(request: Request, entry: Entry, answer: Answer, options: Options) -> Entry | None:
     """Return the entry as updated by a 304 or a HEAD (§3.2), None where what it becomes may not be stored."""
-    as_response = Response(entry.status, _updated(entry, response), reason=entry.reason)
-    as_response.is_http_1_0 = response.is_http_1_0
-    fresh = keep(
-        _as_stored(request, entry),
-        entry.key,
-        as_response,
-        requested_at=requested_at,
-        received_at=received_at,
-        length=None,
-        options=options,
-    )
+    updated = _updated(entry, answer)
+    updated.response.is_http_1_0 = answer.response.is_http_1_0
+    fresh = keep(_as_stored(request, entry), entry.key, updated, options)
     if not isinstance(fresh, Entry):
         return None
     # A new Vary is about fields of the request it answers; those of the request that was stored are not known.
     fresh.selector = entry.selector if fresh.vary == entry.vary else selector(request, fresh.vary)
     fresh.content, fresh.length = entry.content, entry.length
     fresh.authorized = entry.authorized
-    if not response.bits & TAGS:
+    if not answer.response.bits & TAGS:
         fresh.tags = entry.tags  # perhaps not among the stored fields
     return fresh
 
@@ -189,15 +153,17 @@ def is_about(response: Response, entry: Entry) -> bool:
     return tag is None
 
 
-def _updated(entry: Entry, response: Response) -> list[Field]:
-    """Return the stored fields, each replaced by the response's of the same name (§3.2)."""
+def _updated(entry: Entry, answer: Answer) -> Answer:
+    """Return the answer that would have become the entry, each field replaced by the new ones of its name (§3.2)."""
+    response = answer.response
     replaced = {name.lower() for name, _ in response.fields} - _NEVER_UPDATED
     # A 304 without Date was made when it was received (RFC 9110 §6.6.1).
     replaced.add(b"date")
     age = [f for f in response.fields if f[0].lower() == b"age"]
     new = [f for f in response.fields if f[0].lower() in replaced]
     fields = entry.fields[:-1] if entry.has_our_via else entry.fields
-    return [f for f in fields if f[0].lower() not in replaced] + new + age
+    fields = [f for f in fields if f[0].lower() not in replaced] + new + age
+    return Answer(Response(entry.status, fields, reason=entry.reason), answer.requested_at, answer.received_at)
 
 
 def _as_stored(request: Request, entry: Entry) -> Request:
@@ -210,15 +176,10 @@ _CLIENT_ONLY = RANGE | IF_RANGE | CONDITIONS
 
 
 def after_head(
-    request: Request,
-    entries: Sequence[Entry],
-    response: Response,
-    *,
-    requested_at: float,
-    received_at: float,
-    options: Options,
+    request: Request, entries: Sequence[Entry], answer: Answer, options: Options
 ) -> list[tuple[Entry, Entry]]:
     """Return (old, new) for the entries that a 200 to HEAD updates or makes stale (§4.3.5)."""
+    response = answer.response
     if response.status != 200 or b"no-store" in directives_of(request):
         return []
     changes = []
@@ -227,9 +188,7 @@ def after_head(
             continue
         fresh = None
         if _is_same(response, entry):
-            fresh = freshened(
-                entry, response, request, requested_at=requested_at, received_at=received_at, options=options
-            )
+            fresh = freshened(request, entry, answer, options)
         changes.append((entry, fresh or spoiled(entry)))
     return changes
 

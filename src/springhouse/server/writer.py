@@ -102,7 +102,7 @@ class ReplyWriter:
         self.reply = reply
         self.is_started = True
         status, length = reply.status, reply.length
-        more = reply.ours
+        more = reply.proxy_lines
         self._is_until_close = False
         self._has_content = may_have_content(self._method, status)
         if length is not None:
@@ -142,7 +142,7 @@ class ReplyWriter:
         """Write a 101; what follows is no HTTP."""
         self._has_content = True
         self.keeps_alive = False
-        self._out = encode.response_head(reply.status, reply.phrase, reply.head, reply.ours + b"\r\n")
+        self._out = encode.response_head(reply.status, reply.phrase, reply.head, reply.proxy_lines + b"\r\n")
         self.flush()
         self._owner.switched()
 

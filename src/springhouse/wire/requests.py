@@ -276,9 +276,9 @@ class RequestReader:
         method: bytes = self.parser.get_method()
         bits = self.bits
         if bits & HOST_FRAMING_OR_UPGRADE == HOST and self.is_http_1_1() and self._is_plain(method):
-            return Request(
-                method, self.target, self.fields, bits=bits, authority=self.host.lower(), scheme=scheme, peer=peer
-            )
+            request = Request(method, self.target, self.fields, bits=bits, authority=self.host.lower())
+            request.scheme, request.peer = scheme, peer
+            return request
         minor = 1 if self.is_http_1_1() else self._minor_version()
         if minor is None or not self._is_within_limits():
             return None
@@ -296,17 +296,10 @@ class RequestReader:
         if bits & UPGRADE and not self.wants_upgrade:
             bits &= ~UPGRADE
             fields = [field for field in fields if field[0].lower() != b"upgrade"]
-        return Request(
-            method,
-            target,
-            fields,
-            bits=bits,
-            authority=authority,
-            scheme=scheme,
-            minor_version=minor,
-            has_content=self._has_content(),
-            peer=peer,
-        )
+        has_content = self._has_content()
+        request = Request(method, target, fields, bits=bits, authority=authority, has_content=has_content)
+        request.scheme, request.peer, request.minor_version = scheme, peer, minor
+        return request
 
     def is_http_1_1(self) -> bool:
         """Say whether the head is one of HTTP/1.1: what keeps its connection without saying so is, and is not asked."""
