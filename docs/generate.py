@@ -97,7 +97,7 @@ def statuses_table() -> str:
     rows: dict[statuses.Rule, list[str]] = {}
     for status, rule in statuses.RULES.items():
         rows.setdefault(rule, []).append(str(status))
-    rows[statuses.OTHERS] = ["any other of 200 to 599"]
+    rows[statuses.UNKNOWN] = ["any other of 200 to 599"]
     rows[statuses.NOT_FINAL] = ["below 200, above 599"]
     lines = [
         f"| {', '.join(which)} | {rule.storable.value} | {rule.why} | {rule.section} |" for rule, which in rows.items()

@@ -61,7 +61,7 @@ MISSES = [
         200, "MISS", "springhouse; fwd=uri-miss; detail=request-no-store", r.REQUEST_NO_STORE, "§5.2.1.5"),
     Row("an entry that is not for credentials", get("Authorization: x"),
         [("lookup", found(ENTRY)), ("send", answer(ok(F)))], 200, "MISS",
-        "springhouse; fwd=request; detail=authorization", r.AUTHORIZATION, "§3.5"),
+        "springhouse; fwd=request; detail=authorization", r.AUTHORIZED, "§3.5"),
     Row("conditions of the client's, as leader", get('If-None-Match: "9"'),
         [("lookup", found()), ("claim", LEAD), ("send", answer(ok(F, 'ETag: "9"'))), ("record", None)], 304, "MISS",
         "springhouse; fwd=uri-miss; stored; ttl=60; fwd-status=200", r.URI_MISS, "§4.3.2"),

@@ -34,7 +34,7 @@ ROWS = [
     Row("If-Match", get('If-Match: "1"'), [("send", answer(ok(F)))], 200, "BYPASS",
         "springhouse; fwd=request; detail=precondition", r.PRECONDITION, "§4.3.2"),
     Row("Upgrade", get("Upgrade: websocket"), [("send", answer(ok("Upgrade: websocket", status=101)))], 101, "BYPASS",
-        "springhouse; fwd=bypass; detail=upgrade", r.UPGRADE, "RFC 9110 §7.8"),
+        "springhouse; fwd=bypass; detail=upgrade", r.PROTOCOL_UPGRADE, "RFC 9110 §7.8"),
     Row("conditions of a POST are the origin's", get('If-None-Match: "1"', method=b"POST"),
         [('send | If-None-Match: "1"', answer(ok(F, 'ETag: "1"', "Content-Location: /"))), ("forget /", None),
          ("record", None)], 200, "BYPASS", "springhouse; fwd=method; stored; ttl=60", r.METHOD, "§4.3.2"),

@@ -37,7 +37,7 @@ def spellings(name: bytes) -> list[bytes]:
     ]
 
 
-NAMES = list(dict.fromkeys(spelled for name in unkeyed.NAMES for spelled in spellings(name)))
+NAMES = list(dict.fromkeys(spelled for name in unkeyed.UNKEYED_NAMES for spelled in spellings(name)))
 PARTS = [NAMES[at : at + FIELDS_AT_ONCE] for at in range(0, len(NAMES), FIELDS_AT_ONCE)]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from springhouse.http.directives import SECONDS_MAX, delta_seconds, names, parse, seconds
+from springhouse.http.directives import SECONDS_MAX, delta_seconds, listed_names, parse_directives, seconds
 
 PARSED = [
     # value, directives, anchor
@@ -27,7 +27,7 @@ PARSED = [
 
 @pytest.mark.parametrize(("value", "expected", "anchor"), PARSED)
 def test_parse(value: bytes | None, expected: dict[bytes, bytes | None], anchor: str) -> None:
-    assert parse(value) == expected, anchor
+    assert parse_directives(value) == expected, anchor
 
 
 FIELD_NAMES = [
@@ -41,8 +41,8 @@ FIELD_NAMES = [
 
 @pytest.mark.parametrize(("value", "argument"), FIELD_NAMES)
 def test_repeated_private_is_read_restrictively(value: bytes, argument: bytes | None) -> None:
-    assert parse(value)[b"private"] == argument
-    assert parse(value.replace(b"private", b"no-cache"))[b"no-cache"] == argument
+    assert parse_directives(value)[b"private"] == argument
+    assert parse_directives(value.replace(b"private", b"no-cache"))[b"no-cache"] == argument
 
 
 SECONDS = [
@@ -73,12 +73,12 @@ def test_delta_seconds(argument: bytes | None, expected: int | None) -> None:
 
 
 def test_seconds_that_make_no_sense_are_zero_and_absent_ones_none() -> None:
-    directives = parse(b"max-age=nonsense, s-maxage, min-fresh=-1, max-stale=9")
+    directives = parse_directives(b"max-age=nonsense, s-maxage, min-fresh=-1, max-stale=9")
     assert [seconds(directives, name) for name in (b"max-age", b"s-maxage", b"min-fresh", b"max-stale", b"x")] == [
         0, 0, 0, 9, None,
     ]  # fmt: skip
 
 
 def test_names() -> None:
-    assert names(b"Set-Cookie, x-a ,, b c, Y") == (b"set-cookie", b"x-a", b"y")
-    assert names(None) == names(b"") == ()
+    assert listed_names(b"Set-Cookie, x-a ,, b c, Y") == (b"set-cookie", b"x-a", b"y")
+    assert listed_names(None) == listed_names(b"") == ()

@@ -55,9 +55,9 @@ def test_lookups_know_no_case_and_strip() -> None:
     assert headers.first([(b"A", b"\t 1 \t")], b"a") == b"1"
     assert headers.first(SECTION, b"absent") is None
     assert headers.values(SECTION, b"cache-control") == [b"a", b"c"]
-    assert headers.combined(SECTION, b"cache-control") == b"a, c"
-    assert headers.combined(SECTION, b"x-other") == b"b"
-    assert headers.combined(SECTION, b"absent") is None
+    assert headers.combined_value(SECTION, b"cache-control") == b"a, c"
+    assert headers.combined_value(SECTION, b"x-other") == b"b"
+    assert headers.combined_value(SECTION, b"absent") is None
 
 
 def test_bits_of() -> None:

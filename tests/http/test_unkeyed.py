@@ -7,7 +7,11 @@ import pytest
 from springhouse.http import fields as f
 from springhouse.http import unkeyed
 
-GROUPS = [(unkeyed.ABOUT_CLIENT, f.FORWARDING), (unkeyed.OVERRIDING, f.OVERRIDING), (unkeyed.UNWANTED, f.UNWANTED)]
+GROUPS = [
+    (unkeyed.ABOUT_CLIENT_NAMES, f.FORWARDING),
+    (unkeyed.OVERRIDING_NAMES, f.OVERRIDING),
+    (unkeyed.UNWANTED_NAMES, f.UNWANTED),
+]
 ROWS = [(name, bit) for group, bit in GROUPS for name in group]
 
 

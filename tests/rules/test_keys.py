@@ -14,16 +14,16 @@ TARGETS = st.from_regex(rb"/[!-~]{0,6}", fullmatch=True) | st.just(b"*") | st.sa
 
 @given(st.lists(st.tuples(SCHEMES, AUTHORITIES, TARGETS), min_size=2, max_size=2, unique=True))
 def test_different_requests_have_different_keys(asked: list[tuple[bytes, bytes, bytes]]) -> None:
-    assert keys.of(*asked[0]) != keys.of(*asked[1])
+    assert keys.key_of(*asked[0]) != keys.key_of(*asked[1])
 
 
 @given(SCHEMES, AUTHORITIES, TARGETS)
 def test_a_key_is_the_uri(scheme: bytes, authority: bytes, target: bytes) -> None:
-    assert keys.of(scheme, authority, target) == scheme + b"://" + authority + target
+    assert keys.key_of(scheme, authority, target) == scheme + b"://" + authority + target
 
 
 @given(st.from_regex(rb"/[a-z/.?]{0,6}", fullmatch=True), st.binary(max_size=12))
 def test_no_reference_names_a_key_of_another_origin(target: bytes, reference: bytes) -> None:
-    key = keys.of(b"http", b"a.test", target)
+    key = keys.key_of(b"http", b"a.test", target)
     other = keys.same_origin(key, reference)
     assert other is None or other.startswith(b"http://a.test/")

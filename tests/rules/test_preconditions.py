@@ -6,7 +6,7 @@ from tests.support.heads import NOW, date, get, head, stored, table
 
 from springhouse.http.messages import Request
 from springhouse.rules.entry import Entry
-from springhouse.rules.preconditions import WHOLE, NotModified, Part, Selection, Unsatisfiable, select
+from springhouse.rules.preconditions import WHOLE, Evaluation, NotModified, Part, Unsatisfiable, select
 
 F, TAG, D = "Cache-Control: max-age=60", 'ETag: "1"', f"Date: {date()}"
 LM, SINCE = f"Last-Modified: {date(-100)}", f"If-Modified-Since: {date(-100)}"
@@ -79,5 +79,5 @@ IF_RANGE = [
 
 
 @table("about request_ entry selection anchor", CONDITIONS + RANGES + IF_RANGE)
-def test_select(about: str, request_: Request, entry: Entry, selection: Selection, anchor: str) -> None:
+def test_select(about: str, request_: Request, entry: Entry, selection: Evaluation, anchor: str) -> None:
     assert select(request_, entry, NOW + 5) == selection, anchor

@@ -158,7 +158,7 @@ NEVER = [
     ("a method nobody knows", get(method=b"PROPFIND"), r.METHOD),
     ("methods have case", get(method=b"get"), r.METHOD),
     ("GET with content", get(has_content=True), r.CONTENT),
-    ("Upgrade", get("Upgrade: websocket"), r.UPGRADE),
+    ("Upgrade", get("Upgrade: websocket"), r.PROTOCOL_UPGRADE),
     ("If-Match", get('If-Match: "1"'), r.PRECONDITION),
     ("If-Unmodified-Since", get("If-Unmodified-Since: x"), r.PRECONDITION),
     ("If-None-Match", get('If-None-Match: "1"'), None),

@@ -38,7 +38,7 @@ F = "Cache-Control: max-age=60"
     ],
 )
 def test_names(lines: list[str], names: tuple[bytes, ...]) -> None:
-    assert variants.names(ok(*lines)) == names
+    assert variants.vary_names(ok(*lines)) == names
 
 
 MATCHED = [

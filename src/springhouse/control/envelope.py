@@ -19,7 +19,7 @@ from springhouse.exchange.reply import HIT, STALE, Reply, Source
 from springhouse.exchange.steps import Failure
 from springhouse.http.fields import Field
 from springhouse.http.headers import fields_of, first, lines_of
-from springhouse.http.memo import MIB, bound, count
+from springhouse.http.memo import MIB, bound, register
 from springhouse.http.messages import REASON_PHRASES, Request, Response
 from springhouse.upstream.content import Pausable, RequestContent
 from springhouse.upstream.pool import Receiver
@@ -50,7 +50,7 @@ class Room:
         self.item_max = item_max
         """Bytes that one answer may have."""
         self.size = 0
-        count(self)
+        register(self)
 
     def take(self, size: int) -> bool:
         """Count bytes that are held from now on; False if there is no room for them."""

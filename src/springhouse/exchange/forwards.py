@@ -7,7 +7,7 @@ from springhouse.exchange import reply as replies
 from springhouse.exchange.reply import HIT, MISS, NAME, REVALIDATED, STALE, ProxyFields, Reply
 from springhouse.exchange.steps import Failure
 from springhouse.http.fields import Field
-from springhouse.http.headers import names_of
+from springhouse.http.headers import lower_names
 from springhouse.http.memo import KIB, Memo, bound
 from springhouse.http.messages import Request
 from springhouse.rules import reasons
@@ -114,7 +114,7 @@ def confirmed(answer: Answer, forward: Forward, entry: Entry, besides: list[Fiel
         reasons.VALIDATED,
         is_from_cache=False,
         besides=besides,
-        in_304=names_of(answer.response.fields),
+        in_304=lower_names(answer.response.fields),
     )
 
 

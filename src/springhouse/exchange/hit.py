@@ -17,7 +17,7 @@ from springhouse.exchange.reply import HIT, NAME, kept_in_304, lines_in_206, via
 from springhouse.http import fields as f
 from springhouse.http.etags import is_listed
 from springhouse.http.fields import NOMINATES, ODD, Field
-from springhouse.http.headers import combined, first
+from springhouse.http.headers import combined_value, first
 from springhouse.http.memo import MIB, Memo, bound
 from springhouse.http.messages import REASON_PHRASES, Request, may_have_content
 from springhouse.http.ranges import resolve, view_of
@@ -59,7 +59,7 @@ class PreparedReply:
         if not entry.shareable:
             credentials |= f.AUTHORIZATION
         if entry.given_ttl:
-            credentials = 0 if options.ttl_despite_credentials else f.AUTHORIZATION | f.COOKIE
+            credentials = 0 if options.ttl_despite_credentials else f.CREDENTIAL_FIELDS
         self.entry = entry
         self.mask = NEEDS_THOUGHT | f.HOST | credentials
         self.until = 0.0 if entry.no_cache or entry.invalidated else entry.fresh_until
@@ -102,7 +102,7 @@ class PreparedReply:
                 kept = kept_in_304(entry.fields)
                 self.before_in_304 = response_head(304, REASON_PHRASES[304], kept, self._to_age(304))
                 self.etag = entry.etag
-            if not is_listed(self.etag, combined(fields, b"if-none-match") or b""):
+            if not is_listed(self.etag, combined_value(fields, b"if-none-match") or b""):
                 return None
             return BuiltReply(304, self.before_in_304 + self._tail(now), b"")
         part = resolve(first(fields, b"range") or b"", len(self.content))

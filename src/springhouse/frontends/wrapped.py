@@ -22,7 +22,7 @@ class WrappedOrigin(Origin):
 
     def key(self, request: Request) -> bytes:
         """Return the request's cache key."""
-        return keys.of(request.scheme, request.authority or self.authority, request.target)
+        return keys.key_of(request.scheme, request.authority or self.authority, request.target)
 
 
 class AppRequest(Request):

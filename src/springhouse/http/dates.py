@@ -23,7 +23,7 @@ _FORMS = tuple(
 )
 
 
-def parse(value: bytes | None, now: float) -> int | None:
+def parse_date(value: bytes | None, now: float) -> int | None:
     """Return the seconds since 1970 an HTTP-date stands for, None when it is none of the three forms.
 
     Matched without regard to case; any zone but GMT is invalid (RFC 9111 §4.2). `now` settles the century of a

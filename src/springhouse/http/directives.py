@@ -45,7 +45,9 @@ def _read(value: bytes | None) -> Directives:
     return found
 
 
-parse: Final = Memo(bound("Cache-Control", 512 * KIB, "its values, and the directives in them"), _read).__getitem__
+parse_directives: Final = Memo(
+    bound("Cache-Control", 512 * KIB, "its values, and the directives in them"), _read
+).__getitem__
 """Read a Cache-Control value, skipping what is no directive. The result is shared: it is not to be changed."""
 
 
@@ -60,7 +62,7 @@ def is_well_formed(value: bytes) -> bool:
 
 def cautious(value: bytes | None) -> Directives:
     """Return the directives of a value; of one that is not well-formed, also the restrictions found anywhere in it."""
-    found = parse(value)
+    found = parse_directives(value)
     if not value or is_well_formed(value):
         return found
     return {**found, **dict.fromkeys(restrictions(value))}
@@ -85,6 +87,6 @@ def seconds(directives: Directives, name: bytes) -> int | None:
     return delta_seconds(directives[name]) or 0
 
 
-def names(argument: bytes | None) -> tuple[bytes, ...]:
+def listed_names(argument: bytes | None) -> tuple[bytes, ...]:
     """Return the lower-case field names in the argument of `private` or `no-cache`; () without an argument."""
     return tuple(n.lower() for n in members(argument or b"") if is_token(n))

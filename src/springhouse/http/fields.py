@@ -59,9 +59,9 @@ ODD: Final = 1 << 41
 """Not in the table, but of signs that many an origin reads as `-`: another name for one that Vary may list."""
 
 _UNKEYED: Final = {
-    **dict.fromkeys(unkeyed.ABOUT_CLIENT, FORWARDING),
-    **dict.fromkeys(unkeyed.OVERRIDING, OVERRIDING),
-    **dict.fromkeys(unkeyed.UNWANTED, UNWANTED),
+    **dict.fromkeys(unkeyed.ABOUT_CLIENT_NAMES, FORWARDING),
+    **dict.fromkeys(unkeyed.OVERRIDING_NAMES, OVERRIDING),
+    **dict.fromkeys(unkeyed.UNWANTED_NAMES, UNWANTED),
 }
 _FAMILIES: Final = [(name[:-1], bit) for name, bit in _UNKEYED.items() if name.endswith(b"*")]
 
@@ -123,6 +123,9 @@ BITS: Final[dict[bytes, int]] = {
 NOMINATES: Final = 1 << 37
 """Not a field either: Connection lists more than one of its two usual options."""
 PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"Keep-Alive", b"close", b"Close"})
+
+CREDENTIAL_FIELDS: Final = AUTHORIZATION | COOKIE
+"""A request with one of these may be answered for one user alone."""
 
 SINGLETONS: Final = HOST | CONTENT_LENGTH | TRANSFER_ENCODING
 """A repetition of one of these makes a request ambiguous; it is refused (RFC 9112 §3.2, §6.3)."""

@@ -29,7 +29,7 @@ _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _NOT_PASSED = CONNECTION_SPECIFIC | MADE_ANEW
 
 
-class Layout:
+class FieldLayout:
     """What the names of a header section say, whatever the values are.
 
     `bits`: the OR of their bits, with REPEATED when a singleton occurs twice; `places`: by bit, where the only field
@@ -59,15 +59,15 @@ class Layout:
         return self.bits if all(value in PLAIN_CONNECTION for _, value in lines) else self.bits | NOMINATES
 
 
-_layouts: Final[Memo[tuple[bytes, ...], Layout]] = Memo(
+_layouts: Final[Memo[tuple[bytes, ...], FieldLayout]] = Memo(
     bound("header layouts", 2 * MIB, "the names in the header sections of responses, and what they say"),
-    Layout,
+    FieldLayout,
     item_max=8 * KIB,
 )
 _name_of = itemgetter(0)
 
 
-def layout_of(fields: Sequence[Field]) -> Layout:
+def layout_of(fields: Sequence[Field]) -> FieldLayout:
     """Return the layout of a header section. Those met before are remembered: an origin has few."""
     return _layouts[tuple(map(_name_of, fields))]
 
@@ -121,7 +121,7 @@ def values(fields: Iterable[Field], name: bytes) -> list[bytes]:
     return [value.strip(b" \t") for n, value in fields if len(n) == size and n.lower() == name]
 
 
-def combined(fields: Iterable[Field], name: bytes) -> bytes | None:
+def combined_value(fields: Iterable[Field], name: bytes) -> bytes | None:
     """Return the values of that lower-case name as one list (§5.2), None when there is no such field."""
     size = len(name)
     found = [value.strip(b" \t") for n, value in fields if len(n) == size and n.lower() == name]
@@ -130,7 +130,7 @@ def combined(fields: Iterable[Field], name: bytes) -> bytes | None:
     return b", ".join(found) if found else None
 
 
-def names_of(fields: Iterable[Field]) -> frozenset[bytes]:
+def lower_names(fields: Iterable[Field]) -> frozenset[bytes]:
     """Return the lower-case names of the fields."""
     return frozenset([name.lower() for name, _ in fields])
 
@@ -181,7 +181,7 @@ def end_to_end(fields: Sequence[Field], bits: int, also: int = 0) -> list[Field]
 
 def nominated_by_connection(fields: Iterable[Field]) -> bytes:
     """Return the options that Connection lists, lower-case, each between two commas, for `is_nominated`."""
-    return b",%b," % (combined(fields, b"connection") or b"").lower().translate(None, b" \t")
+    return b",%b," % (combined_value(fields, b"connection") or b"").lower().translate(None, b" \t")
 
 
 def is_nominated(name: bytes, nominated: bytes) -> bool:

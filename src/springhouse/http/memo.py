@@ -64,7 +64,7 @@ class Counted(Protocol):
 _memories: Final[WeakSet[Counted]] = WeakSet()
 
 
-def count(memory: Counted) -> None:
+def register(memory: Counted) -> None:
     """Let `held` count a memory as long as it exists."""
     _memories.add(memory)
 
@@ -114,7 +114,7 @@ class Memo(dict[K, V]):
         self._item_max = item_max
         self.size = 0
         """Bytes of what was learnt."""
-        count(self)
+        register(self)
 
     __hash__ = object.__hash__  # type: ignore[assignment]
 
@@ -154,7 +154,7 @@ class Recent(OrderedDict[K, V]):
         self.bound = bound
         self.size = 0
         self._weigh = weigh
-        count(self)
+        register(self)
 
     __hash__ = object.__hash__  # type: ignore[assignment]
 

@@ -101,7 +101,7 @@ class Response:
         if not self.bits & bit:
             return None
         place = self._layout.places[bit]
-        return headers.combined(self.fields, name) if place is None else self.fields[place][1].strip(b" \t")
+        return headers.combined_value(self.fields, name) if place is None else self.fields[place][1].strip(b" \t")
 
     def end_to_end(self, also: int = 0) -> list[Field]:
         """Return a list of the fields that may be forwarded, without those made anew and those with bits in `also`."""

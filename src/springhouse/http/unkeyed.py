@@ -26,7 +26,7 @@ def is_of_words(name: bytes) -> bool:
     return _WORDS.fullmatch(name) is not None
 
 
-ABOUT_CLIENT: Final = (
+ABOUT_CLIENT_NAMES: Final = (
     # RFC 7239, and the forms it had before.
     b"forwarded*",
     # Nearly every framework, unasked or once it is told to trust proxies: Django, Rails and Rack, Symfony and Laravel,
@@ -54,7 +54,7 @@ ABOUT_CLIENT: Final = (
 )  # fmt: skip
 """What a proxy says of its client, and of how the client addressed it: taken from trusted proxies only."""
 
-OVERRIDING: Final = (
+OVERRIDING_NAMES: Final = (
     # Another target: Symfony and Drupal (CVE-2018-14773), Zend Framework, IIS with ARR or ISAPI_Rewrite.
     b"x-original-url", b"x-original-uri", b"x-original-path", b"x-rewrite*", b"x-http-destinationurl",
     # Another part of the target is the path: gunicorn (`forwarder_headers`), mod_wsgi, uWSGI.
@@ -66,7 +66,7 @@ OVERRIDING: Final = (
 )  # fmt: skip
 """They make an origin answer for another target, host or method than the request names: not sent with GET and HEAD."""
 
-UNWANTED: Final = (
+UNWANTED_NAMES: Final = (
     # CGI makes it HTTP_PROXY, by which many HTTP clients choose their proxy (httpoxy, CVE-2016-5385).
     b"proxy",
     # Next.js, for its own use (CVE-2025-29927, CVE-2024-46982, CVE-2026-44572).
@@ -78,4 +78,4 @@ UNWANTED: Final = (
 )  # fmt: skip
 """No client has a reason to send them, and no proxy either: they go nowhere."""
 
-NAMES: Final = ABOUT_CLIENT + OVERRIDING + UNWANTED
+UNKEYED_NAMES: Final = ABOUT_CLIENT_NAMES + OVERRIDING_NAMES + UNWANTED_NAMES

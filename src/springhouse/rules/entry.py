@@ -110,7 +110,7 @@ class Entry:
     def last_modified(self) -> bytes | None:
         """The first Last-Modified, None when it is no date; looked for each time."""
         modified = first_line(self.lines, b"last-modified")
-        return modified if dates.parse(modified, self.received_at) is not None else None
+        return modified if dates.parse_date(modified, self.received_at) is not None else None
 
     def __repr__(self) -> str:
         return f"<Entry {self.status} {self.key.decode('latin-1')} fresh_until={self.fresh_until:.3f}>"

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from springhouse.http import dates
 from springhouse.http.directives import delta_seconds
-from springhouse.http.fields import AGE, AUTHORIZATION, COOKIE, DATE, EXPIRES, LAST_MODIFIED, PRAGMA, SET_COOKIE
-from springhouse.http.headers import combined, members, values
+from springhouse.http.fields import AGE, CREDENTIAL_FIELDS, DATE, EXPIRES, LAST_MODIFIED, PRAGMA, SET_COOKIE
+from springhouse.http.headers import combined_value, members, values
 from springhouse.http.messages import Request, Response
 from springhouse.rules import reasons
 from springhouse.rules.answer import Answer
@@ -48,7 +48,7 @@ def lifespan(
         return Lifespan(born_at, explicit, date)
     if may_give and response.status in GIVEN_TTL_APPLIES and not (response.bits & PRAGMA and is_disowned(response)):
         return Lifespan(born_at, options.ttl + int(initial), date, given=True)
-    if options.ttl and request.bits & (AUTHORIZATION | COOKIE):
+    if options.ttl and request.bits & CREDENTIAL_FIELDS:
         return without_freshness(request, response, policy, options)
     heuristic = heuristic_lifetime(response, policy, date, options)
     if heuristic is None:
@@ -64,9 +64,9 @@ def without_freshness(request: Request, response: Response, policy: Policy, opti
         return reasons.NO_FRESHNESS
     if response.status not in GIVEN_TTL_APPLIES:
         return reasons.STATUS_WITHOUT_TTL
-    if request.bits & (AUTHORIZATION | COOKIE) and not options.ttl_despite_credentials:
+    if request.bits & CREDENTIAL_FIELDS and not options.ttl_despite_credentials:
         return reasons.CREDENTIALS
-    return reasons.SET_COOKIE if response.bits & SET_COOKIE else reasons.NO_FRESHNESS
+    return reasons.SETS_COOKIE if response.bits & SET_COOKIE else reasons.NO_FRESHNESS
 
 
 def initial_age(answer: Answer, date: int) -> float:
@@ -84,13 +84,13 @@ def age_value(response: Response) -> int | None:
 
     Of a list the first member counts; one that is not delta-seconds is ignored (§5.1).
     """
-    listed = members(combined(response.fields, b"age") or b"")
+    listed = members(combined_value(response.fields, b"age") or b"")
     return delta_seconds(listed[0]) if listed else None
 
 
 def date_of(response: Response, received_at: float) -> int:
     """Return the response's Date, or when it was received if it has none that can be read (RFC 9110 §6.6.1)."""
-    date = dates.parse(response.value(b"date", DATE), received_at)
+    date = dates.parse_date(response.value(b"date", DATE), received_at)
     return int(received_at) if date is None else date
 
 
@@ -103,7 +103,7 @@ def explicit_lifetime(response: Response, policy: Policy, date: int, received_at
         return policy.lifetime
     if not (response.bits & EXPIRES and policy.uses_expires):
         return None
-    stated_dates = {dates.parse(value, received_at) for value in values(response.fields, b"expires")}
+    stated_dates = {dates.parse_date(value, received_at) for value in values(response.fields, b"expires")}
     expires = stated_dates.pop()
     if expires is None or stated_dates:
         return 0
@@ -119,7 +119,7 @@ def heuristic_lifetime(response: Response, policy: Policy, date: int, options: O
     """
     if response.status not in HEURISTICALLY_CACHEABLE and not policy.public:
         return None
-    modified = dates.parse(response.value(b"last-modified", LAST_MODIFIED), date)
+    modified = dates.parse_date(response.value(b"last-modified", LAST_MODIFIED), date)
     if modified is None or options.ttl or policy.is_malformed:
         return 0
     unchanged = date - modified
@@ -133,7 +133,7 @@ def may_give_ttl(request: Request, response: Response, policy: Policy, options: 
     """
     if not options.ttl:
         return False
-    if request.bits & (AUTHORIZATION | COOKIE) and not options.ttl_despite_credentials:
+    if request.bits & CREDENTIAL_FIELDS and not options.ttl_despite_credentials:
         return False
     forbids = response.bits & SET_COOKIE or policy.no_store or policy.is_personal or policy.is_malformed
     return options.ttl_despite_no_store or not forbids

@@ -13,7 +13,7 @@ REFERENCE_MAX = 8 * 1024
 _URLS = bound("URLs", 128 * 4 * REFERENCE_MAX, "the 128 that Python has parsed last", grows_with=("--max-target",))
 
 
-def of(scheme: bytes, authority: bytes, target: bytes) -> bytes:
+def key_of(scheme: bytes, authority: bytes, target: bytes) -> bytes:
     """Return the key; `authority` lower-case, `target` the request target in origin form, byte for byte."""
     return scheme + b"://" + authority + target
 

@@ -7,13 +7,13 @@ from springhouse.http.directives import (
     INTEGER_ARGUMENTS,
     Directives,
     is_well_formed,
-    names,
-    parse,
+    listed_names,
+    parse_directives,
     restrictions,
     seconds,
 )
 from springhouse.http.fields import CACHE_CONTROL, PRAGMA, TARGETED
-from springhouse.http.headers import combined, members, values
+from springhouse.http.headers import combined_value, members, values
 from springhouse.http.memo import KIB, Memo, bound
 from springhouse.http.messages import Response
 from springhouse.http.structured import dictionary
@@ -57,7 +57,7 @@ class Policy:
     cookie_apart: bool
 
 
-def of(response: Response) -> Policy:
+def policy_of(response: Response) -> Policy:
     """Return the policy that counts for this cache.
 
     CDN-Cache-Control (RFC 9213 §2.2), else Surrogate-Control (W3C Edge Architecture §2.2), takes the place of
@@ -72,9 +72,9 @@ def _targeted(response: Response) -> Policy:
     lines = values(response.fields, b"cdn-cache-control")
     directives = cdn_directives(lines)
     if directives:
-        return replace(policy_of(directives), uses_expires=False)
-    surrogate = surrogate_value(combined(response.fields, b"surrogate-control"))
-    if parse(surrogate):
+        return replace(_policy_from(directives), uses_expires=False)
+    surrogate = surrogate_value(combined_value(response.fields, b"surrogate-control"))
+    if parse_directives(surrogate):
         return replace(_worded(surrogate), uses_expires=False)
     policy = _worded(response.combined(b"cache-control", CACHE_CONTROL))
     return replace(policy, is_malformed=True) if any(lines) or surrogate else policy
@@ -85,15 +85,15 @@ def is_disowned(response: Response) -> bool:
     return bool(response.bits & PRAGMA and restrictions(response.combined(b"pragma", PRAGMA) or b""))
 
 
-def policy_of(directives: Directives) -> Policy:
+def _policy_from(directives: Directives) -> Policy:
     """Return what directives mean."""
     lifetime = seconds(directives, b"s-maxage")
     stale_allowed = not any(name in directives for name in _FORBIDS_STALE)
     return Policy(
         lifetime=seconds(directives, b"max-age") if lifetime is None else lifetime,
         no_store=b"no-store" in directives,
-        no_cache=b"no-cache" in directives and not names(directives[b"no-cache"]),
-        private=b"private" in directives and not names(directives[b"private"]),
+        no_cache=b"no-cache" in directives and not listed_names(directives[b"no-cache"]),
+        private=b"private" in directives and not listed_names(directives[b"private"]),
         public=b"public" in directives,
         must_understand=b"must-understand" in directives,
         shareable=any(name in directives for name in _ALLOWS_SHARING),
@@ -101,17 +101,17 @@ def policy_of(directives: Directives) -> Policy:
         is_personal=b"private" in directives,
         stale_while_revalidate=(seconds(directives, b"stale-while-revalidate") or 0) if stale_allowed else 0,
         stale_if_error=seconds(directives, b"stale-if-error") if stale_allowed else 0,
-        withheld=names(directives.get(b"private")) + names(directives.get(b"no-cache")),
+        withheld=listed_names(directives.get(b"private")) + listed_names(directives.get(b"no-cache")),
         uses_expires=True,
         is_malformed=False,
         is_vetoed=False,
-        cookie_apart=b"set-cookie" in names(directives.get(b"no-cache")),
+        cookie_apart=b"set-cookie" in listed_names(directives.get(b"no-cache")),
     )
 
 
 def _read(value: bytes | None) -> Policy:
     """Read Cache-Control. What is not wholly understood and seems to forbid storing does forbid it."""
-    policy = policy_of(parse(value))
+    policy = _policy_from(parse_directives(value))
     if not value or is_well_formed(value):
         return policy
     if restrictions(value):
@@ -124,7 +124,7 @@ _worded: Final = Memo[bytes | None, Policy](
     _read,
 ).__getitem__
 
-NONE = policy_of({})
+NONE = _policy_from({})
 """The policy of a response that says nothing."""
 
 

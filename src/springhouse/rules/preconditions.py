@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from springhouse.http import dates, etags, ranges
 from springhouse.http.fields import IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE
-from springhouse.http.headers import combined
+from springhouse.http.headers import combined_value
 from springhouse.http.messages import Request
 from springhouse.rules.entry import Entry
 
@@ -35,11 +35,11 @@ class Unsatisfiable:
     length: int
 
 
-Selection = Whole | NotModified | Part | Unsatisfiable
+Evaluation = Whole | NotModified | Part | Unsatisfiable
 WHOLE = Whole()
 
 
-def select(request: Request, entry: Entry, now: float) -> Selection:
+def select(request: Request, entry: Entry, now: float) -> Evaluation:
     """Say what of a 200 to send: the client's conditions first, then its range (RFC 9110 §13.2.2).
 
     Conditions of a POST were for the origin, and it has answered them.
@@ -47,7 +47,7 @@ def select(request: Request, entry: Entry, now: float) -> Selection:
     if entry.status != 200 or request.method not in (b"GET", b"HEAD"):
         return WHOLE
     if request.bits & IF_NONE_MATCH:
-        if etags.is_listed(entry.etag, combined(request.fields, b"if-none-match") or b""):
+        if etags.is_listed(entry.etag, combined_value(request.fields, b"if-none-match") or b""):
             return NotModified()
     elif request.bits & IF_MODIFIED_SINCE and _is_unmodified_since(request, entry, now):
         return NotModified()
@@ -57,14 +57,14 @@ def select(request: Request, entry: Entry, now: float) -> Selection:
 
 
 def _is_unmodified_since(request: Request, entry: Entry, now: float) -> bool:
-    since = dates.parse(request.value(b"if-modified-since", IF_MODIFIED_SINCE), now)
+    since = dates.parse_date(request.value(b"if-modified-since", IF_MODIFIED_SINCE), now)
     if since is None:
         return False
-    modified = dates.parse(entry.last_modified, now)
+    modified = dates.parse_date(entry.last_modified, now)
     return (entry.date if modified is None else modified) <= since
 
 
-def _part(request: Request, entry: Entry, length: int, now: float) -> Selection:
+def _part(request: Request, entry: Entry, length: int, now: float) -> Evaluation:
     if request.bits & IF_RANGE and not _if_range_holds(request.value(b"if-range", IF_RANGE) or b"", entry, now):
         return WHOLE
     found = ranges.resolve(request.value(b"range", RANGE) or b"", length)
@@ -77,5 +77,5 @@ def _if_range_holds(validator: bytes, entry: Entry, now: float) -> bool:
     """Compare strongly (RFC 9110 §13.1.5): a tag, or a date that is a strong validator (§8.8.2.2)."""
     if validator.startswith((b'"', b"W/")):
         return entry.etag is not None and etags.match_strongly(entry.etag, validator)
-    modified = dates.parse(entry.last_modified, now)
-    return modified is not None and modified == dates.parse(validator, now) and entry.date - modified >= 60
+    modified = dates.parse_date(entry.last_modified, now)
+    return modified is not None and modified == dates.parse_date(validator, now) and entry.date - modified >= 60

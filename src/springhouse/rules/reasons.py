@@ -57,7 +57,7 @@ VARY_MISS = _reason(
 # Never looked up.
 METHOD = _reason("method", "The method's answer cannot come from a cache.", "RFC 9111 §4", "method")
 CONTENT = _reason("content", "The request carries content, which is not part of the key.", "RFC 9110 §9.3.1", "bypass")
-UPGRADE = _reason("upgrade", "The client wants to change protocols.", "RFC 9110 §7.8", "bypass")
+PROTOCOL_UPGRADE = _reason("upgrade", "The client wants to change protocols.", "RFC 9110 §7.8", "bypass")
 PRECONDITION = _reason(
     "precondition", "If-Match and If-Unmodified-Since are for the origin.", "RFC 9111 §4.3.2", "request"
 )
@@ -73,10 +73,10 @@ VALIDATED = _reason("validated", "The origin confirmed the stored response.", "R
 NO_STORE = _reason("no-store", "The response forbids storing it.", "RFC 9111 §5.2.2.5")
 REQUEST_NO_STORE = _reason("request-no-store", "The client asked that nothing be stored.", "RFC 9111 §5.2.1.5")
 PRIVATE = _reason("private", "The response is meant for a single user.", "RFC 9111 §5.2.2.7")
-AUTHORIZATION = _reason(
+AUTHORIZED = _reason(
     "authorization", "The request was authorized and the response does not allow sharing.", "RFC 9111 §3.5"
 )
-SET_COOKIE = _reason("set-cookie", "The response sets a cookie.", "RFC 9111 §7.3")
+SETS_COOKIE = _reason("set-cookie", "The response sets a cookie.", "RFC 9111 §7.3")
 VARY_STAR = _reason("vary-star", "Vary: * never matches another request.", "RFC 9111 §4.1")
 NOT_UNDERSTOOD = _reason("not-understood", "The status is not one this cache understands.", "RFC 9111 §3")
 PARTIAL = _reason("partial", "Partial content is passed on, not stored.", "RFC 9111 §3.3")

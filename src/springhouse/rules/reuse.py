@@ -6,13 +6,13 @@ from springhouse.http.directives import Directives, cautious, seconds
 from springhouse.http.fields import (
     AUTHORIZATION,
     CACHE_CONTROL,
-    COOKIE,
+    CREDENTIAL_FIELDS,
     IF_MATCH,
     IF_UNMODIFIED_SINCE,
     PRAGMA,
     UPGRADE,
 )
-from springhouse.http.headers import combined
+from springhouse.http.headers import combined_value
 from springhouse.http.messages import Request
 from springhouse.rules import reasons
 from springhouse.rules.decisions import Decision, Fetch, Refuse, Revalidate, Serve
@@ -36,7 +36,7 @@ def decide(request: Request, variants: Sequence[Entry], now: float, options: Opt
 def never_from_cache(request: Request) -> Reason | None:
     """Return why a request is sent on without a look at the store, None when the store is to be asked."""
     if request.bits & UPGRADE:
-        return reasons.UPGRADE
+        return reasons.PROTOCOL_UPGRADE
     if request.method not in (b"GET", b"HEAD"):
         return reasons.METHOD
     if request.has_content:
@@ -49,8 +49,8 @@ def never_from_cache(request: Request) -> Reason | None:
 def directives_of(request: Request) -> Directives:
     """Return the request's directives; Pragma: no-cache counts where there is no Cache-Control (§5.4)."""
     if request.bits & CACHE_CONTROL:
-        return cautious(combined(request.fields, b"cache-control"))
-    if request.bits & PRAGMA and b"no-cache" in cautious(combined(request.fields, b"pragma")):
+        return cautious(combined_value(request.fields, b"cache-control"))
+    if request.bits & PRAGMA and b"no-cache" in cautious(combined_value(request.fields, b"pragma")):
         return {b"no-cache": None}
     return {}
 
@@ -80,7 +80,7 @@ def may_use_for_credentials(request: Request, entry: Entry, options: Options) ->
     With Authorization only what the origin marked as shared; a TTL of ours never reaches Authorization or Cookie.
     """
     if entry.given_ttl:
-        return options.ttl_despite_credentials or not request.bits & (AUTHORIZATION | COOKIE)
+        return options.ttl_despite_credentials or not request.bits & CREDENTIAL_FIELDS
     return entry.shareable or not request.bits & AUTHORIZATION
 
 

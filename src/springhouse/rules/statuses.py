@@ -91,7 +91,7 @@ RULES: Final[dict[int, Rule]] = {
     510: _never("It is about the extensions of one request.", "RFC 2774 §7"),
     511: _never("It must not be stored: it comes from a network between here and the origin.", "RFC 6585 §6"),
 }
-OTHERS: Final = Rule(_STATED, "Unknown but final: treated as the x00 of its class.", "RFC 9110 §15, RFC 9111 §3")
+UNKNOWN: Final = Rule(_STATED, "Unknown but final: treated as the x00 of its class.", "RFC 9110 §15, RFC 9111 §3")
 NOT_FINAL: Final = _never("Not a final status, or none at all.", "RFC 9110 §15, RFC 9111 §3", reasons.NOT_UNDERSTOOD)
 
 

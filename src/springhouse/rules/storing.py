@@ -16,12 +16,11 @@ from springhouse.http.fields import (
 )
 from springhouse.http.messages import Request, Response
 from springhouse.rules import keys, labels, reasons, variants
-from springhouse.rules import policy as policies
 from springhouse.rules.answer import Answer
 from springhouse.rules.entry import VIA_1_0, Entry
 from springhouse.rules.freshness import Lifespan, explicit_lifetime, lifespan, may_give_ttl, without_freshness
 from springhouse.rules.options import Options
-from springhouse.rules.policy import Policy
+from springhouse.rules.policy import Policy, policy_of
 from springhouse.rules.reasons import Reason
 from springhouse.rules.reuse import directives_of
 from springhouse.rules.statuses import UNDERSTOOD, refusal_of
@@ -31,7 +30,7 @@ from springhouse.rules.streams import is_stream
 def keep(request: Request, key: bytes, answer: Answer, options: Options) -> Entry | Reason:
     """Return the entry that the answer to a GET becomes, or the reason why it may not be stored."""
     response, length = answer.response, answer.length
-    policy = policies.of(response)
+    policy = policy_of(response)
     if forbids_storing(policy, options):  # the most frequent refusal, before anything is computed
         return reasons.MALFORMED if policy.is_vetoed else reasons.NO_STORE
     given = may_give_ttl(request, response, policy, options)
@@ -46,12 +45,12 @@ def keep(request: Request, key: bytes, answer: Answer, options: Options) -> Entr
     if isinstance(span, Reason):
         return span
     if request.bits & AUTHORIZATION and not span.given and not policy.shareable:
-        return reasons.AUTHORIZATION  # a TTL of ours may be for everybody; what the origin timed is not
+        return reasons.AUTHORIZED  # a TTL of ours may be for everybody; what the origin timed is not
     received_at = answer.received_at
     entry = Entry(key, response.status, response.reason, stored_fields(response, policy, received_at, options))
     entry.is_redacted = bool(policy.withheld)
     if response.bits & VARY:
-        entry.vary = variants.names(response)
+        entry.vary = variants.vary_names(response)
         entry.selector = variants.selector(request, entry.vary)
     entry.requested_at, entry.received_at = answer.requested_at, received_at
     entry.date = span.date
@@ -80,10 +79,10 @@ def keep_for_get(request: Request, key: bytes, answer: Answer, options: Options)
     location = response.value(b"content-location", CONTENT_LOCATION)
     if location is None or keys.same_origin(key, location) != key:
         return None
-    if explicit_lifetime(response, policies.of(response), int(received_at), received_at) is None:
+    if explicit_lifetime(response, policy_of(response), int(received_at), received_at) is None:
         return None
     # Vary would compare the fields of a POST with those of a GET: such a response is not worth the doubt.
-    if variants.names(response):
+    if variants.vary_names(response):
         return None
     kept = keep(request, key, answer, options)
     return kept if isinstance(kept, Entry) else None
@@ -118,10 +117,10 @@ def may_not_store(
         return reasons.PRIVATE
     is_given_to_all = given and options.ttl_despite_credentials
     if request.bits & AUTHORIZATION and not policy.shareable and not is_given_to_all:
-        return reasons.AUTHORIZATION
+        return reasons.AUTHORIZED
     if response.bits & SET_COOKIE and options.set_cookie == "refuse" and not (overridden or policy.cookie_apart):
-        return reasons.SET_COOKIE
-    return reasons.VARY_STAR if response.bits & VARY and variants.names(response) == (variants.STAR,) else None
+        return reasons.SETS_COOKIE
+    return reasons.VARY_STAR if response.bits & VARY and variants.vary_names(response) == (variants.STAR,) else None
 
 
 def forbids_storing(policy: Policy, options: Options) -> bool:

@@ -18,7 +18,7 @@ from springhouse.http.fields import (
     TAGS,
     Field,
 )
-from springhouse.http.headers import first, names_of
+from springhouse.http.headers import first, lower_names
 from springhouse.http.messages import Request, Response
 from springhouse.rules import reasons
 from springhouse.rules.answer import Answer
@@ -109,7 +109,7 @@ def left_out(response: Response, entry: Entry, options: Options) -> list[Field]:
     """Return the fields of a 304 that the entry it has freshened may not have, for the one client that asked (§3.1)."""
     if not (response.bits & SET_COOKIE or entry.is_redacted):
         return []
-    known = names_of(entry.fields) | _NEVER_UPDATED
+    known = lower_names(entry.fields) | _NEVER_UPDATED
     return [field for field in response.end_to_end(options.withheld) if field[0].lower() not in known]
 
 

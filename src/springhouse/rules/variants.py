@@ -13,7 +13,15 @@ from springhouse.http.fields import (
     VARY,
     bit_of,
 )
-from springhouse.http.headers import combined, is_nominated, is_token, members, nominated_by_connection, tidied, values
+from springhouse.http.headers import (
+    combined_value,
+    is_nominated,
+    is_token,
+    members,
+    nominated_by_connection,
+    tidied,
+    values,
+)
 from springhouse.http.messages import Request, Response
 from springhouse.http.unkeyed import folded
 from springhouse.rules.entry import Entry
@@ -23,14 +31,14 @@ STAR = b"*"
 Selector = tuple[bytes | None, ...]
 
 
-def names(response: Response) -> tuple[bytes, ...]:
+def vary_names(response: Response) -> tuple[bytes, ...]:
     """Return the lower-case names that Vary lists, sorted.
 
     (b"*",) when any member is a star, or is no field name: what the origin meant is not known then.
     """
     if not response.bits & VARY:
         return ()
-    listed = {m.lower() for m in members(combined(response.fields, b"vary") or b"")}
+    listed = {m.lower() for m in members(combined_value(response.fields, b"vary") or b"")}
     return (STAR,) if STAR in listed or not all(map(is_token, listed)) else tuple(sorted(listed))
 
 

@@ -9,7 +9,7 @@ from springhouse.http import fields as f
 from springhouse.http.fields import FORWARDING, HOST, NOMINATES, OVERRIDING, UNWANTED, Field, bit_of
 from springhouse.http.headers import (
     bits_of,
-    combined,
+    combined_value,
     end_to_end,
     first,
     is_nominated,
@@ -71,7 +71,7 @@ class Origin:
         name = f"[{host}]" if ":" in host else host
         authority = name if port == _DEFAULT_PORTS[parts.scheme] else f"{name}:{port}"
         base = parts.path.rstrip("/").encode()
-        prefix = keys.of(parts.scheme.encode(), authority.encode(), base)
+        prefix = keys.key_of(parts.scheme.encode(), authority.encode(), base)
         return cls(parts.scheme, host, port, authority.encode(), base, prefix, preserve_host=preserve_host)
 
     def __str__(self) -> str:
@@ -93,7 +93,7 @@ class Origin:
         """Return what stands before the target in the key of requests for an authority."""
         if not (self.preserve_host and authority):
             return self.prefix
-        return keys.of(self.scheme.encode(), authority, self.base)
+        return keys.key_of(self.scheme.encode(), authority, self.base)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Forwarding:
         """Say whether the request has been through this very proxy."""
         if not request.bits & f.CDN_LOOP:
             return False
-        return self.instance in (combined(request.fields, b"cdn-loop") or b"")
+        return self.instance in (combined_value(request.fields, b"cdn-loop") or b"")
 
     def screen(self, request: Request) -> None:
         """Take out of a request whatever the origin must not see, so that nothing here is decided by it either.
@@ -166,7 +166,7 @@ class Forwarding:
         return out
 
     def _loop(self, request: Request) -> bytes:
-        return (combined(request.fields, b"cdn-loop") or b"") + b", " + self.instance
+        return (combined_value(request.fields, b"cdn-loop") or b"") + b", " + self.instance
 
 
 def _take_out_nominated(request: Request) -> None:

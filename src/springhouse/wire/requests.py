@@ -29,7 +29,7 @@ from springhouse.http.fields import (
     bit_of_spelling,
     learn,
 )
-from springhouse.http.headers import combined, first, members
+from springhouse.http.headers import combined_value, first, members
 from springhouse.http.memo import READ_BYTES, bound
 from springhouse.http.messages import Request
 from springhouse.http.unkeyed import folded
@@ -360,7 +360,7 @@ class RequestReader:
         bits = self.bits
         if bits & TRANSFER_ENCODING:
             self._content_before = -1
-            codings = members((combined(self.fields, b"transfer-encoding") or b"").lower())
+            codings = members((combined_value(self.fields, b"transfer-encoding") or b"").lower())
             if minor == 0:
                 self.refuse(400, "HTTP/1.0 has no Transfer-Encoding")
             elif codings != [b"chunked"]:
@@ -368,10 +368,10 @@ class RequestReader:
         if bits & REPEATED:
             self.refuse(400, "Host, Content-Length or Transfer-Encoding occurs more than once")
         if bits & NOMINATES and not _NOT_NOMINATED.isdisjoint(
-            map(folded, _TOKEN.findall(combined(self.fields, b"connection") or b""))
+            map(folded, _TOKEN.findall(combined_value(self.fields, b"connection") or b""))
         ):
             self.refuse(400, "Connection names Content-Length, Transfer-Encoding or Host")
-        if bits & EXPECT and (combined(self.fields, b"expect") or b"").lower() != b"100-continue":
+        if bits & EXPECT and (combined_value(self.fields, b"expect") or b"").lower() != b"100-continue":
             self.refuse(417, "The only expectation understood here is 100-continue")
         return self.refusal is None
 
@@ -422,4 +422,4 @@ class RequestReader:
         """
         if not (self.bits & UPGRADE and self.parser.should_upgrade()) or self._has_content():
             return False
-        return b"h2c" not in members((combined(self.fields, b"upgrade") or b"").lower())
+        return b"h2c" not in members((combined_value(self.fields, b"upgrade") or b"").lower())

@@ -11,7 +11,7 @@ from typing import Final
 import httptools
 
 from springhouse.http.fields import CONTENT_LENGTH, TRANSFER_ENCODING, Field
-from springhouse.http.headers import combined, is_token, is_value, members
+from springhouse.http.headers import combined_value, is_token, is_value, members
 from springhouse.http.memo import KIB, READ_BYTES, bound
 from springhouse.http.messages import REASON_PHRASES, Response, may_have_content
 
@@ -244,7 +244,7 @@ class ResponseReader:
             self.length = int(announced) if announced.isdigit() else None
         is_coded = response.bits & TRANSFER_ENCODING
         if is_coded:
-            codings = members((combined(self.fields, b"transfer-encoding") or b"").lower())
+            codings = members((combined_value(self.fields, b"transfer-encoding") or b"").lower())
             if codings != [b"chunked"]:
                 is_coded = 0
                 if not _is_unheard_of(codings):
