@@ -30,7 +30,7 @@ from springhouse.stores.opening import OpenableStore
 from springhouse.upstream.guard import public_addresses
 from springhouse.upstream.pool import Pool, PoolLimits
 from springhouse.upstream.routing import Forwarding, Origin
-from springhouse.wire.requests import Limits
+from springhouse.wire.admission import Limits
 
 if TYPE_CHECKING:
     from springhouse.stores.redis.tier import RedisTier

@@ -17,7 +17,7 @@ from springhouse.http import dates, directives, memo
 from springhouse.http.fields import learn
 from springhouse.http.headers import layout_of
 from springhouse.http.memo import BOUNDS, KIB, Bound, Memo, Recent, held, length_of_key, size_of
-from springhouse.wire.requests import is_host
+from springhouse.wire.targets import is_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable

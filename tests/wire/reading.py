@@ -6,7 +6,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from springhouse.http.fields import UPGRADE
-from springhouse.wire.requests import Limits, RequestReader
+from springhouse.wire.admission import Limits
+from springhouse.wire.requests import RequestReader
 from springhouse.wire.responses import Framing, ResponseReader
 
 if TYPE_CHECKING:

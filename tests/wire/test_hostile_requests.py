@@ -6,7 +6,7 @@ import pytest
 from tests.support.heads import table
 from tests.wire.reading import LIMITS, byte_by_byte, requests_in
 
-from springhouse.wire.requests import Limits
+from springhouse.wire.admission import Limits
 
 CHUNKED = b"Transfer-Encoding: chunked"
 

@@ -11,7 +11,7 @@ from tests.wire.reading import LIMITS, Requests, byte_by_byte, pieces, plain, re
 from springhouse.http import fields as f
 from springhouse.http.headers import bits_of
 from springhouse.http.messages import Request
-from springhouse.wire.requests import Limits
+from springhouse.wire.admission import Limits
 
 HOST = b"Host: cache.test\r\n"
 

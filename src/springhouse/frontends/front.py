@@ -9,7 +9,7 @@ from springhouse.engine.engine import Engine
 from springhouse.observe.accesslog import AccessLog, Format
 from springhouse.service import names_of, origin_of, request_limits_of
 from springhouse.settings import BadSettings, Settings
-from springhouse.wire.requests import Limits
+from springhouse.wire.admission import Limits
 
 
 class Control(Protocol):

@@ -1,7 +1,7 @@
-"""Makes a Request of what another server has parsed, by the same rules as our own server: no second rule book.
+"""Admits requests that another server has parsed, by the same rules as our own server: no second rule book.
 
-The limits, the Host rules and the forms of a target are `wire.RequestReader`'s. What llhttp would have refused before
-it, and another server may let pass, is refused here: a method that is no token, a target with white space or controls.
+The rules are `wire.admission`. What llhttp would have refused before them, and another server may let pass, is refused
+here: a method that is no token, a target with white space or controls, a Content-Length that is none.
 """
 
 import logging
@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
-from springhouse.http.fields import CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE, Field
+from springhouse.http.fields import CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, Field
 from springhouse.http.headers import is_token
 from springhouse.http.messages import Request
-from springhouse.wire.requests import Limits, Refusal, RequestReader
+from springhouse.wire.admission import Head, Limits, Refusal, admit, unknown_method
 
 _BARE = frozenset({b"GET", b"HEAD"})
 """Methods whose requests are taken to have no content unless they say so."""
@@ -28,72 +28,36 @@ def is_worth_logging(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], BrokenOff))
 
 
-def unknown_method(name: bytes = b"") -> Refusal:
-    """Return the native server's refusal of a method that it does not know; without a name if it is no token."""
-    return Refusal(501, b" ".join(filter(None, (b"The method", name, b"is not one this proxy knows"))).decode())
+def admit_parsed(head: Head, limits: Limits, names_of_ours: frozenset[bytes]) -> Request | Refusal:
+    """Return the request whose head another server has parsed, or why it is not taken.
 
-
-class _Parsed:
-    """Stands where a parser would: the request line is known already."""
-
-    __slots__ = ("method", "version")
-
-    def __init__(self, method: bytes, version: str) -> None:
-        self.method = method
-        self.version = version
-
-    def get_method(self) -> bytes:
-        return self.method
-
-    def get_http_version(self) -> str:
-        return self.version
-
-    def should_keep_alive(self) -> bool:
-        return self.version == "1.1"
-
-    def should_upgrade(self) -> bool:
-        return False
-
-
-class Intake(RequestReader):
-    """Reads one request whose parts are known. `names_of_ours`: authorities an absolute-form target may have."""
-
-    __slots__ = ("_names_of_ours",)
-
-    def __init__(self, limits: Limits, names_of_ours: frozenset[bytes]) -> None:
-        super().__init__(limits)
-        self.on_message_begin()
-        self._names_of_ours = names_of_ours
-
-    def is_ours(self, authority: bytes) -> bool:
-        return authority in self._names_of_ours
-
-    def read(
-        self, method: bytes, target: bytes, fields: Iterable[Field], *, version: str, peer: str, scheme: bytes
-    ) -> Request | Refusal:
-        """Return the request, or why it is not taken. Protocols cannot be switched and 1xx not sent from here."""
-        for name, value in fields:
-            self.on_header(name, value)
-        self.target = target
-        self.is_large = True
-        if not is_token(method):
-            return unknown_method()
-        if not _TARGET.fullmatch(target):
-            return Refusal(400, "The request target is not valid")
-        if self.bits & CONTENT_LENGTH and (self.bits & TRANSFER_ENCODING or not self._is_length_valid()):
-            return Refusal(400, "Content-Length is not valid, or there is Transfer-Encoding, too")
-        # HTTP/2 and later are the other server's business; what they carry means the same.
-        self.parser = _Parsed(method, version if version.startswith(("0.", "1.")) else "1.1")  # type: ignore[assignment]
-        request = self.request(peer, scheme)
-        if request is None:
-            return self.refusal or Refusal(400, "The request is not valid")
-        request.bits &= ~(EXPECT | UPGRADE)
-        if version not in ("1.1", "1.0") and not self.bits & CONTENT_LENGTH and method not in _BARE:
+    `names_of_ours`: authorities an absolute-form target may have. Protocols cannot be switched and 1xx not sent from
+    here. HTTP/2 and later are the other server's business; what they carry means the same.
+    """
+    is_framed = head.version not in ("1.1", "1.0")
+    if not head.version.startswith(("0.", "1.")):
+        head.version = "1.1"
+    request = _let_pass(head) or admit(head, limits, names_of_ours.__contains__)
+    if isinstance(request, Request):
+        request.bits &= ~EXPECT
+        if is_framed and not request.bits & CONTENT_LENGTH and request.method not in _BARE:
             request.has_content = True  # frames end it there, no field announces it
-        return request
+    return request
 
-    def _is_length_valid(self) -> bool:
-        return all(value.isdigit() for name, value in self.fields if name.lower() == b"content-length")
+
+def _let_pass(head: Head) -> Refusal | None:
+    """Return the refusal of what llhttp would have refused before admission, and another server may let pass."""
+    if not is_token(head.method):
+        return unknown_method()
+    if not _TARGET.fullmatch(head.target):
+        return Refusal(400, "The request target is not valid")
+    if head.bits & CONTENT_LENGTH and (head.bits & TRANSFER_ENCODING or not _is_length_valid(head.fields)):
+        return Refusal(400, "Content-Length is not valid, or there is Transfer-Encoding, too")
+    return None
+
+
+def _is_length_valid(fields: Iterable[Field]) -> bool:
+    return all(value.isdigit() for name, value in fields if name.lower() == b"content-length")
 
 
 def without_prefix(raw: bytes, root: bytes) -> bytes:

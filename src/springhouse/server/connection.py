@@ -21,7 +21,8 @@ from springhouse.observe.accesslog import Line
 from springhouse.rules.reasons import FRESH, STREAM
 from springhouse.server.writer import ReplyWriter, reset
 from springhouse.upstream.content import RequestContent
-from springhouse.wire.requests import FIELD_BYTES, HEAD, Refusal, RequestReader
+from springhouse.wire.admission import Refusal
+from springhouse.wire.requests import FIELD_BYTES, HEAD, RequestReader
 
 if TYPE_CHECKING:
     from springhouse.server.listener import Server

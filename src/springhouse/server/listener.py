@@ -19,7 +19,7 @@ from springhouse.observe.accesslog import AccessLog
 from springhouse.server import deadlines, draining
 from springhouse.server.connection import Connection
 from springhouse.server.deadlines import ClientTimeouts, Watch
-from springhouse.wire.requests import Limits
+from springhouse.wire.admission import Limits
 
 _HOSTS: Final = bound("key prefixes", 512 * KIB, "Host values that proved valid, and how keys begin with them")
 

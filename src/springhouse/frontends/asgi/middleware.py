@@ -31,7 +31,7 @@ from springhouse.upstream.content import RequestContent
 from springhouse.upstream.pool import Receiver
 from springhouse.upstream.routing import Forwarding
 from springhouse.upstream.unattended import Unattended
-from springhouse.wire.requests import Refusal
+from springhouse.wire.admission import Refusal
 
 _LASTING = ("asgi", "server", "root_path", "state", "app", "extensions")
 _log = logging.getLogger("springhouse")

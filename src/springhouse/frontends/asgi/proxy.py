@@ -7,7 +7,7 @@ off raises after the head was sent, which is how an ASGI server learns that it m
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import quote
 
@@ -16,7 +16,7 @@ from springhouse.engine.engine import Engine
 from springhouse.engine.sinks import Sink
 from springhouse.exchange.reply import Reply
 from springhouse.frontends.front import Front
-from springhouse.frontends.intake import BrokenOff, Intake, without_prefix
+from springhouse.frontends.intake import BrokenOff, admit_parsed, without_prefix
 from springhouse.frontends.logged import Logged
 from springhouse.http.fields import Field
 from springhouse.http.memo import READ_BYTES, bound
@@ -25,7 +25,7 @@ from springhouse.observe.accesslog import AccessLog
 from springhouse.upstream.content import Pausable, RequestContent
 from springhouse.upstream.outbox import Outbox
 from springhouse.upstream.pool import Pool
-from springhouse.wire.requests import Refusal
+from springhouse.wire.admission import Head, Refusal, host_apart
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -116,18 +116,21 @@ class SpringhouseASGI:
 
     def admit(self, scope: Scope, target: bytes) -> Request | Refusal:
         """Return the request of a scope, or why it is not taken."""
-        fields: Iterable[Field] = scope["headers"]
         client, server = scope.get("client"), scope.get("server")
         if server and isinstance(server[1], int):
             self.engine.reached_at(server[1])
-        return Intake(self.front.limits, self.front.names_of_ours).read(
-            scope["method"].encode("latin-1"),
-            target,
-            fields,
+        fields, bits, host = host_apart(scope["headers"])
+        head = Head(
+            method=scope["method"].encode("latin-1"),
+            target=target,
             version=scope.get("http_version", "1.1"),
+            fields=fields,
+            bits=bits,
+            host=host,
             peer=client[0] if client else "",
             scheme=scope.get("scheme", "http").encode("latin-1"),
         )
+        return admit_parsed(head, self.front.limits, self.front.names_of_ours)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

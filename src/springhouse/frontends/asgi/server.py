@@ -16,10 +16,9 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from springhouse.frontends.asgi.proxy import TARGET_EXTENSION, Receive, Scope, Send
-from springhouse.frontends.intake import unknown_method
 from springhouse.hangups import end_of
 from springhouse.settings import Settings
-from springhouse.wire.requests import BAD_SYNTAX, Refusal
+from springhouse.wire.admission import BAD_SYNTAX, Refusal, unknown_method
 from springhouse.wire.targets import unknown_method_in
 
 _CLOSE = b"Content-Length: 0\r\nConnection: close\r\n\r\n"

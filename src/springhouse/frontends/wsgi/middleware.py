@@ -39,7 +39,7 @@ from springhouse.upstream.content import HELD_MAX, RequestContent
 from springhouse.upstream.pool import Receiver
 from springhouse.upstream.routing import Forwarding
 from springhouse.upstream.unattended import Unattended
-from springhouse.wire.requests import Refusal
+from springhouse.wire.admission import Refusal
 
 THREADS = 64
 _DEAD = ("wsgi.input", "wsgi.errors", "wsgi.file_wrapper")

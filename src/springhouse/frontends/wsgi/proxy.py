@@ -18,7 +18,7 @@ from springhouse.engine.engine import Engine
 from springhouse.engine.sinks import Sink
 from springhouse.exchange.reply import Reply
 from springhouse.frontends.front import CONTROL_S, Control, Front
-from springhouse.frontends.intake import BrokenOff, Intake, without_prefix
+from springhouse.frontends.intake import BrokenOff, admit_parsed, without_prefix
 from springhouse.frontends.logged import Logged
 from springhouse.hangups import End, end_of
 from springhouse.http.fields import Field
@@ -28,7 +28,7 @@ from springhouse.observe.accesslog import AccessLog
 from springhouse.rules.reasons import STREAM
 from springhouse.service import new_event_loop
 from springhouse.upstream.content import Pausable, RequestContent
-from springhouse.wire.requests import Refusal
+from springhouse.wire.admission import Head, Refusal, host_apart
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Callable[[bytes], object]]
@@ -160,14 +160,18 @@ class SpringhouseWSGI:
 
     def admit(self, environ: Environ, target: bytes) -> Request | Refusal:
         """Return the request of an environ, or why it is not taken."""
-        request = Intake(self.front.limits, self.front.names_of_ours).read(
-            environ["REQUEST_METHOD"].encode("latin-1"),
-            target,
-            fields_of(environ),
+        fields, bits, host = host_apart(fields_of(environ))
+        head = Head(
+            method=environ["REQUEST_METHOD"].encode("latin-1"),
+            target=target,
             version=environ.get("SERVER_PROTOCOL", "HTTP/1.1").rpartition("/")[2],
+            fields=fields,
+            bits=bits,
+            host=host,
             peer=environ.get("REMOTE_ADDR", ""),
             scheme=environ.get("wsgi.url_scheme", "http").encode("latin-1"),
         )
+        request = admit_parsed(head, self.front.limits, self.front.names_of_ours)
         is_chunked = "HTTP_TRANSFER_ENCODING" in environ
         if isinstance(request, Request) and is_chunked and not environ.get("wsgi.input_terminated"):
             return Refusal(411, "This server takes no content of unknown length")

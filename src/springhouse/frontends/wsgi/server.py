@@ -24,11 +24,12 @@ from springhouse.binding import CannotListen, listening, listening_on_path
 from springhouse.engine.clock import wall
 from springhouse.exchange.reply import problem
 from springhouse.frontends.front import ServeControl
-from springhouse.frontends.intake import is_worth_logging, unknown_method
+from springhouse.frontends.intake import is_worth_logging
 from springhouse.frontends.wsgi.framework import create_app
 from springhouse.frontends.wsgi.proxy import FIELDS_KEY, Environ, SpringhouseWSGI, StartResponse, WSGIApp
 from springhouse.service import where
 from springhouse.settings import BadSettings, Settings
+from springhouse.wire.admission import unknown_method
 from springhouse.wire.encode import response_head
 from springhouse.wire.targets import is_known_method, unknown_method_in
 
