@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from platformdirs import user_cache_dir
 
 from springhouse.control.access import Objection, by_token
-from springhouse.control.classic import ClassicDesk, ClassicOptions
-from springhouse.control.purge_api import ControlDesk
+from springhouse.control.classic import ClassicEndpoint, ClassicOptions
+from springhouse.control.purge_api import ControlEndpoint
 from springhouse.engine.cache import Cache
 from springhouse.engine.clock import Clock, wall
 from springhouse.engine.engine import Engine
@@ -63,7 +63,7 @@ def engine_of(
     pool = _pool_of(settings, origin, forwarding_of(settings, instance), clock)
     cache = Cache(store=store_of(settings, options, clock), clock=clock, peers=peers)
     engine = Engine(cache, pool, origin, options, pool.outbox)
-    engine.add_desk(ControlDesk(engine, _by_token(settings)))
+    engine.add_endpoint(ControlEndpoint(engine, _by_token(settings)))
     if settings.classic:
         add_classic(engine, settings)
     return engine
@@ -182,7 +182,7 @@ def folders() -> Path:
 
 
 def origin_of(settings: Settings) -> Origin:
-    """Return the settings' origin; without one, a name that is never asked: the classic desk answers everything."""
+    """Return the settings' origin; without one, a name that is never asked: the classic endpoint answers everything."""
     return Origin.parse(settings.origin or "http://origin.invalid", preserve_host=settings.preserve_host)
 
 
@@ -191,7 +191,7 @@ def engine_over(settings: Settings, upstream: Upstream, origin: Origin, clock: C
     options = options_of(settings)
     cache = Cache(store=store_of(settings, options, clock), clock=clock)
     engine = Engine(cache, upstream, origin, options)
-    engine.add_desk(ControlDesk(engine, _by_token(settings)))
+    engine.add_endpoint(ControlEndpoint(engine, _by_token(settings)))
     if settings.classic:
         add_classic(engine, settings)
     return engine
@@ -226,9 +226,9 @@ def add_classic(engine: Engine, settings: Settings) -> None:
         has_origin=bool(settings.origin) or not isinstance(engine.upstream, Pool),
     )
     gathered_max = min(settings.max_object, settings.memory // 4)  # it is wrapped in memory
-    desk = ClassicDesk(engine, options, pool_for, gathered_max)
-    engine.add_desk(desk)
-    engine.translate = desk.translate
+    classic = ClassicEndpoint(engine, options, pool_for, gathered_max)
+    engine.add_endpoint(classic)
+    engine.translate = classic.translate
 
 
 def request_limits_of(settings: Settings) -> Limits:

@@ -1,6 +1,6 @@
 """The classic endpoints (`--classic`): /proxy, /cache, /clear-cache, /docs and /openapi.json, on every front end.
 
-The engine asks this desk before it starts an exchange, and never on a hit: what the desk answers is never stored under
+The engine asks this endpoint before it starts an exchange, and never on a hit: what it answers is never stored under
 the paths it takes. Fetches for `/proxy` are exchanges of the same engine, with keys and a TTL of their own.
 """
 
@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import parse_qsl
 
-from springhouse.control import api_docs as apidoc
+from springhouse.control import api_docs
 from springhouse.control.access import by_token_or_here
-from springhouse.control.envelope import Envelope, ExactTtl, Room, answer, failure, send
-from springhouse.engine.driver import Exchange
+from springhouse.control.envelope import Envelope, ExactTtl, Room
+from springhouse.control.replies import ANSWERED, classic_reply, failure_body, send_reply
 from springhouse.engine.engine import Engine
-from springhouse.engine.ports import Upstream
+from springhouse.engine.ports import Answering, Upstream
 from springhouse.engine.sinks import Sink
-from springhouse.exchange.flow import respond
 from springhouse.exchange.reply import HIT, MISS, REVALIDATED, STALE, Reply
 from springhouse.http.fields import Field
 from springhouse.http.headers import fields_of, lines_of
@@ -30,7 +29,7 @@ from springhouse.upstream.routing import Origin
 _GET = frozenset({b"GET", b"HEAD"})
 _METHODS: Final = {
     b"/proxy": _GET, b"/clear-cache": frozenset({b"GET"}), b"/cache": frozenset({b"DELETE"}),
-    **dict.fromkeys(apidoc.PATHS, _GET),
+    **dict.fromkeys(api_docs.PATHS, _GET),
 }  # fmt: skip
 _CLEARED: Final = b'{"success":true,"message":"Cache cleared successfully"}'
 _WORDS: Final = {STALE: HIT, REVALIDATED: MISS}
@@ -49,7 +48,7 @@ class ClassicOptions:
     has_origin: bool = True
 
 
-class ClassicDesk:
+class ClassicEndpoint:
     """Answers the classic endpoints of an engine."""
 
     def __init__(
@@ -71,34 +70,35 @@ class ClassicDesk:
         return tuple(_METHODS) if self.options.has_origin else (b"",)
 
     def takes(self, request: Request) -> bool:
-        """Say whether the request is for the desk, by its path, whatever its method: without an origin, all are."""
+        """Return whether the request is for this endpoint, by its path alone; without an origin, all requests are."""
         return request.target.partition(b"?")[0] in _METHODS or not self.options.has_origin
 
-    def handle(self, request: Request, content: RequestContent | None, sink: Sink) -> Exchange:
+    def handle(self, request: Request, content: RequestContent | None, sink: Sink) -> Answering:
         """Answer the request."""
         path, _, query = request.target.partition(b"?")
         methods = _METHODS.get(path)
         if methods is None:
-            reply = answer(404, failure("no_origin", "There is nothing here: the proxy was started without --origin"))
+            nothing_here = "There is nothing here: the proxy was started without --origin"
+            reply = classic_reply(404, failure_body("no_origin", nothing_here))
         elif request.method not in methods:
             allow = b", ".join(sorted(methods))
-            reply = answer(
-                405, failure("method_not_allowed", f"Only {allow.decode()} is answered here"), (b"Allow", allow)
+            reply = classic_reply(
+                405, failure_body("method_not_allowed", f"Only {allow.decode()} is answered here"), (b"Allow", allow)
             )
         elif path == b"/proxy":
             found = self._find(query)
             if isinstance(found, Target):
-                return self._fetch(found, request, sink)
-            reply = answer(found.status, failure(found.code, found.message))
-        elif path in apidoc.PATHS:
-            media, page = apidoc.page(path)
-            policy = (b"Content-Security-Policy", apidoc.POLICY)
-            reply = answer(200, page, (b"Cache-Control", b"no-cache"), policy, media=media)
+                return self._fetch(found, sink)
+            reply = classic_reply(found.status, failure_body(found.code, found.message))
+        elif path in api_docs.PATHS:
+            media, page = api_docs.page(path)
+            policy = (b"Content-Security-Policy", api_docs.POLICY)
+            reply = classic_reply(200, page, (b"Cache-Control", b"no-cache"), policy, media=media)
         else:
             self._clear(request, sink)
-            return Exchange(self.engine, request, b"", None, sink)
-        send(sink, reply, is_head=request.method == b"HEAD")
-        return Exchange(self.engine, request, b"", None, sink)
+            return ANSWERED
+        send_reply(sink, reply, is_head=request.method == b"HEAD")
+        return ANSWERED
 
     def translate(self, reply: Reply) -> Reply:
         """Return the reply with one of three words in X-Cache: HIT, MISS (confirmed ones, too), BYPASS."""
@@ -118,12 +118,12 @@ class ClassicDesk:
     def _clear(self, request: Request, sink: Sink) -> None:
         why_not = by_token_or_here(request, self.options.token, self.engine.ports)
         if why_not is not None:
-            send(sink, answer(403, failure("forbidden", why_not)))
+            send_reply(sink, classic_reply(403, failure_body("forbidden", why_not)))
             return
 
         def cleared(receipt: Receipt) -> None:
-            uncertain = failure("not_cleared", f"It is not certain that everything was cleared: {receipt.failure}")
-            send(sink, answer(503, uncertain) if receipt.failure else answer(200, _CLEARED))
+            uncertain = failure_body("not_cleared", f"It is not certain that everything was cleared: {receipt.failure}")
+            send_reply(sink, classic_reply(503, uncertain) if receipt.failure else classic_reply(200, _CLEARED))
 
         self.engine.cache.purge(Purge(Everything()), cleared)
 
@@ -138,15 +138,13 @@ class ClassicDesk:
         own = self.engine.origin if self.options.has_origin else None
         return find_target(urls[0], own, self.options.named)
 
-    def _fetch(self, found: Target, request: Request, sink: Sink) -> Exchange:
+    def _fetch(self, found: Target, sink: Sink) -> Answering:
         """Fetch through the cache, as nobody in particular: no client's field or address reaches what is shared."""
         engine = self._own if found.is_own else self._guest(found)
         asked = Request(b"GET", found.target, list(_FIELDS), authority=found.origin.authority)
         asked.scheme = found.origin.scheme.encode()
         key = b"proxy-json:" + found.origin.key(asked)
-        exchange = Exchange(engine, asked, key, None, Envelope(sink))
-        exchange.run(respond(asked, key, engine.options), None)
-        return exchange
+        return engine.answer_under(key, asked, Envelope(sink))
 
     def _guest(self, found: Target) -> Engine:
         """Return the engine for an origin that is not ours; only so many are remembered."""

@@ -7,12 +7,12 @@ itself goes through like any content, shared by all who ask for it, a piece at a
 """
 
 import asyncio
-from http import HTTPStatus
 from typing import Any, Final
 
 from msgspec import json
 
 from springhouse.control import json_value
+from springhouse.control.replies import NO_STORE, classic_reply, failure_body, head_of, phrase_of, send_reply
 from springhouse.engine.ports import Call, Upstream
 from springhouse.engine.sinks import Sink
 from springhouse.exchange.reply import HIT, STALE, Reply, Source
@@ -20,15 +20,13 @@ from springhouse.exchange.steps import Failure
 from springhouse.http.fields import Field
 from springhouse.http.headers import fields_of, first, lines_of
 from springhouse.http.memo import MIB, bound, register
-from springhouse.http.messages import REASON_PHRASES, Request, Response
+from springhouse.http.messages import Request, Response
 from springhouse.upstream.content import Pausable, RequestContent
 from springhouse.upstream.pool import Receiver
 from springhouse.upstream.routing import Forwarding
 
 _PASSED_ON = frozenset({b"content-type", b"content-encoding", b"content-length", b"etag", b"last-modified"})
 _STORED = frozenset({200, 203, 204, 300, 304})
-_NO_SNIFF: Field = (b"X-Content-Type-Options", b"nosniff")
-_NO_STORE: Field = (b"Cache-Control", b"no-store")
 _KEPT = (b"X-Cache", b"Cache-Status")
 _CODES = {403: "forbidden_target", 502: "bad_gateway", 503: "overloaded", 504: "gateway_timeout", 508: "loop"}
 _TOO_LARGE: Final = "http_response_body_size"
@@ -146,7 +144,7 @@ class _Wrapping:
     def answered(self, response: Response, length: int | None) -> None:
         fields = [field for field in response.fields if field[0].lower() in _PASSED_ON]
         if response.status not in _STORED or not self._is_storable:
-            fields.append(_NO_STORE)
+            fields.append(NO_STORE)
         muted = Response(response.status, fields, reason=response.reason)
         if 200 <= response.status < 300 and response.status not in (204, 205):
             self._response = muted
@@ -279,7 +277,7 @@ class Envelope:
         if reply.content is Source.NOTHING or length == 0:
             before, length = before + b"null", 0
         whole = None if length is None else len(before) + length + 1
-        self._sink.start(self._in_our_words(Reply(200, b"OK", _head(), b"", Source.ORIGIN, whole, b"", None)))
+        self._sink.start(self._labelled(Reply(200, b"OK", head_of(), b"", Source.ORIGIN, whole, b"", None)))
         self._sink.write(before)
 
     def produced_by(self, producer: Pausable) -> None:
@@ -304,22 +302,22 @@ class Envelope:
             detail = json.decode(self._problem, type=dict[str, Any])["detail"]
             is_too_large = _TOO_LARGE.encode() in (first(reply.fields, b"proxy-status") or b"")
             code = "too_large" if is_too_large else _CODES.get(reply.status, "bad_gateway")
-            self._answer(reply.status, failure(code, detail))
+            self._answer(reply.status, failure_body(code, detail))
         elif reply is not None:
-            self._answer(*upstream_refused(reply.status))
+            self._answer(*_upstream_refused(reply.status))
 
     def abort(self) -> None:
         if self._is_success:
             self._sink.abort()
         else:
-            self._answer(502, failure("bad_gateway", "The upstream's answer broke off"))
+            self._answer(502, failure_body("bad_gateway", "The upstream's answer broke off"))
 
     def _answer(self, status: int, body: bytes) -> None:
         if not self._is_over:
             self._is_over = True
-            send(self._sink, self._in_our_words(answer(status, body)))
+            send_reply(self._sink, self._labelled(classic_reply(status, body)))
 
-    def _in_our_words(self, reply: Reply) -> Reply:
+    def _labelled(self, reply: Reply) -> Reply:
         inner = self._reply
         if inner is not None:
             reply.x_cache, reply.reason = inner.x_cache, inner.reason
@@ -327,40 +325,9 @@ class Envelope:
         return reply
 
 
-def _head(*fields: Field, media: bytes = b"application/json") -> list[Field]:
-    return [(b"Content-Type", media), _NO_SNIFF, *(fields or (_NO_STORE,))]
-
-
-def answer(status: int, body: bytes, *fields: Field, media: bytes = b"application/json") -> Reply:
-    """Return a reply of our own."""
-    return Reply(status, _phrase(status), _head(*fields, media=media), b"", body, len(body), b"BYPASS", None)
-
-
-def send(sink: Sink, reply: Reply, *, is_head: bool = False) -> None:
-    """Send a reply of our own."""
-    sink.start(reply)
-    if isinstance(reply.content, bytes) and not is_head:
-        sink.write(reply.content)
-    sink.end()
-
-
-def failure(code: str, message: str) -> bytes:
-    """Return the one shape of errors."""
-    return json.encode({"success": False, "error": {"code": code, "message": message}})
-
-
-def upstream_refused(status: int) -> tuple[int, bytes]:
+def _upstream_refused(status: int) -> tuple[int, bytes]:
     """Return what the client gets for an upstream's answer that is no success: its 4xx as they are, else 502."""
-    said = f"The upstream answered {status} {_phrase(status).decode()}".rstrip()
+    said = f"The upstream answered {status} {phrase_of(status).decode()}".rstrip()
     if 300 <= status < 400:
-        return 502, failure("redirect", f"{said}; redirects are not followed")
-    return (status if 400 <= status < 500 else 502), failure("upstream_status", said)
-
-
-def _phrase(status: int) -> bytes:
-    if status in REASON_PHRASES:
-        return REASON_PHRASES[status]
-    try:
-        return HTTPStatus(status).phrase.encode()
-    except ValueError:
-        return b""
+        return 502, failure_body("redirect", f"{said}; redirects are not followed")
+    return (status if 400 <= status < 500 else 502), failure_body("upstream_status", said)

@@ -5,8 +5,8 @@
 The answer is a receipt, sent when the purge holds everywhere. Everything under /.springhouse/ belongs to this proxy and
 never goes to the origin.
 
-A desk answers either on the port that clients reach, or on the control socket, where it is all there is: there nothing
-goes to the origin, and `GET /.springhouse/` says which proxy this is. `engine.access` says who may ask.
+An endpoint answers either on the port that clients reach, or on the control socket, where it is all there is: nothing
+goes to the origin there, and `GET /.springhouse/` says which proxy this is. `control.access` says who may ask.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 from msgspec import DecodeError, Struct, ValidationError, json
 
 from springhouse.control.access import Objection
-from springhouse.engine.driver import Exchange
+from springhouse.control.replies import ANSWERED, NO_STORE, send_reply
 from springhouse.engine.engine import Engine
+from springhouse.engine.ports import Answering
 from springhouse.engine.sinks import Sink
 from springhouse.exchange.reply import BYPASS, Reply, problem, proxy_lines
 from springhouse.http.headers import first
@@ -42,7 +43,7 @@ class Order(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class ProxyIdentity:
     """Which proxy this is: where clients reach it, the authorities it answers to, and what it serves."""
 
     listens_on: str
@@ -50,10 +51,10 @@ class Identity:
     serves: str
 
 
-class ControlDesk:
-    """Answers purges of an engine. `identity` is for the desk of a control socket, and None on the clients' port."""
+class ControlEndpoint:
+    """Answers purges of an engine. `identity` is for a control socket, and None on the clients' port."""
 
-    def __init__(self, engine: Engine, objection: Objection, identity: Identity | None = None) -> None:
+    def __init__(self, engine: Engine, objection: Objection, identity: ProxyIdentity | None = None) -> None:
         self.engine = engine
         self.objection = objection
         self.identity = identity
@@ -64,30 +65,30 @@ class ControlDesk:
         return (NAMESPACE,)
 
     def takes(self, request: Request) -> bool:
-        """Say whether the request is for this proxy itself."""
+        """Return whether the request is for this proxy itself."""
         return request.method == b"PURGE" or request.target.startswith(NAMESPACE)
 
-    def handle(self, request: Request, content: RequestContent | None, sink: Sink) -> Exchange:
+    def handle(self, request: Request, content: RequestContent | None, sink: Sink) -> Answering:
         """Answer it, once its content is here and the purge holds."""
         why_not = self.objection(request)
         if why_not is not None:
-            _send(sink, self._problem(403, why_not))
+            send_reply(sink, self._problem(403, why_not))
         elif request.method == b"PURGE":
             is_soft = (first(request.fields, b"soft-purge") or b"0") not in (b"0", b"")
             self._purge(Order(url=request.target.decode("latin-1"), soft=is_soft), request, sink)
         elif request.target == NAMESPACE and request.method == b"GET" and self.identity is not None:
-            _send(sink, _json({"listens_on": self.identity.listens_on, "serves": self.identity.serves}))
+            send_reply(sink, _json({"listens_on": self.identity.listens_on, "serves": self.identity.serves}))
         elif request.target != NAMESPACE + b"purge":
-            _send(sink, self._problem(404, "There is nothing here"))
+            send_reply(sink, self._problem(404, "There is nothing here"))
         elif request.method != b"POST":
             reply = self._problem(405, "Purge with POST")
             reply.fields.append((b"Allow", b"POST"))
-            _send(sink, reply)
+            send_reply(sink, reply)
         elif content is None:
-            _send(sink, self._problem(400, 'Say in JSON what to purge, as in {"url": "/products"}'))
+            send_reply(sink, self._problem(400, 'Say in JSON what to purge, as in {"url": "/products"}'))
         else:
             content.attach(_Gathered(lambda data: self._ordered(data, request, sink)))
-        return Exchange(self.engine, request, b"", None, sink)
+        return ANSWERED
 
     def close(self) -> None:
         """Nothing to release."""
@@ -96,7 +97,7 @@ class ControlDesk:
         try:
             order = json.decode(data, type=Order)
         except (ValidationError, DecodeError, UnicodeDecodeError, RecursionError) as error:
-            _send(sink, self._problem(400, f"The order is not understood: {error}"))
+            send_reply(sink, self._problem(400, f"The order is not understood: {error}"))
             return
         self._purge(order, request, sink)
 
@@ -104,7 +105,7 @@ class ControlDesk:
         try:
             what = self._selection(order, request)
         except ValueError as error:
-            _send(sink, self._problem(400, str(error)))
+            send_reply(sink, self._problem(400, str(error)))
             return
         purge = Purge(what, stale_from=self.engine.clock() if order.soft else None)
 
@@ -112,7 +113,7 @@ class ControlDesk:
             uncertain = (
                 f"{receipt.entries} responses were purged. It is not certain that these are all: {receipt.failure}"
             )
-            _send(sink, self._problem(503, uncertain) if receipt.failure else _receipt(receipt, order))
+            send_reply(sink, self._problem(503, uncertain) if receipt.failure else _receipt(receipt, order))
 
         self.engine.cache.purge(purge, purged, dry_run=order.dry_run)
 
@@ -186,12 +187,5 @@ def _receipt(receipt: Receipt, order: Order) -> Reply:
 
 def _json(value: dict[str, object]) -> Reply:
     body = json.encode(value)
-    fields = [(b"Content-Type", b"application/json"), (b"Cache-Control", b"no-store")]
+    fields = [(b"Content-Type", b"application/json"), NO_STORE]
     return Reply(200, REASON_PHRASES[200], fields, proxy_lines(BYPASS), body + b"\n", len(body) + 1, BYPASS, None)
-
-
-def _send(sink: Sink, reply: Reply) -> None:
-    sink.start(reply)
-    if isinstance(reply.content, bytes):
-        sink.write(reply.content)
-    sink.end()

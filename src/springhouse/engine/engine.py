@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from springhouse.engine.cache import Cache
 from springhouse.engine.driver import Exchange, answer_options, refuse
-from springhouse.engine.ports import Desk, Upstream
+from springhouse.engine.ports import Answering, LocalEndpoint, Upstream
 from springhouse.engine.sinks import NOWHERE, Sink
 from springhouse.exchange.flow import refresh, respond
 from springhouse.exchange.reply import Reply
@@ -27,8 +27,8 @@ class Engine:
     """
 
     __slots__ = (
-        "_desk_targets", "_desks", "_has_base", "cache", "clock", "fence", "flights", "options", "origin", "outbox",
-        "ports", "store", "translate", "upstream",
+        "_endpoints", "_has_base", "_local_targets", "cache", "clock", "fence", "flights", "options", "origin",
+        "outbox", "ports", "store", "translate", "upstream",
     )  # fmt: skip
 
     def __init__(
@@ -48,11 +48,11 @@ class Engine:
         self.translate: Callable[[Reply], Reply] | None = None
         """Turns each reply into what clients of an older dialect expect."""
         self._has_base = bool(origin.base)
-        self._desks: list[Desk] = []
-        self._desk_targets: tuple[bytes, ...] = ()
-        """What targets for a desk begin with: most requests are for none, and are only compared with this."""
+        self._endpoints: list[LocalEndpoint] = []
+        self._local_targets: tuple[bytes, ...] = ()
+        """What targets for an endpoint begin with: most requests are for none, and are only compared with this."""
 
-    def handle(self, request: Request, content: RequestContent | None, sink: Sink) -> Exchange:
+    def handle(self, request: Request, content: RequestContent | None, sink: Sink) -> Answering:
         """Start answering a request; the sink gets the reply, perhaps before this returns."""
         key = self.origin.key(request)
         exchange = Exchange(self, request, key, content, sink)
@@ -61,10 +61,10 @@ class Engine:
         if self._has_base and not self.origin.holds(request.target):
             refuse(sink, 400, f"The target leads out of {self.origin.base.decode()}, or could be read so")
             return exchange
-        if request.target.startswith(self._desk_targets) or request.method == b"PURGE":
-            for desk in self._desks:
-                if desk.takes(request):
-                    return desk.handle(request, content, sink)
+        if request.target.startswith(self._local_targets) or request.method == b"PURGE":
+            for endpoint in self._endpoints:
+                if endpoint.takes(request):
+                    return endpoint.handle(request, content, sink)
         if request.bits & SCREENED:
             self.upstream.forwarding.screen(request)
         if not exchange.go_straight():
@@ -81,6 +81,12 @@ class Engine:
             return True
         return False
 
+    def answer_under(self, key: bytes, request: Request, sink: Sink) -> Answering:
+        """Answer a request without content under another key than its own."""
+        exchange = Exchange(self, request, key, None, sink)
+        exchange.run(respond(request, key, self.options), None)
+        return exchange
+
     def refresh(self, request: Request, key: bytes, entry: Entry) -> None:
         """Revalidate an entry that is served stale meanwhile, for no client."""
         Exchange(self, request, key, None, NOWHERE).run(refresh(request, key, entry, self.options), None)
@@ -90,10 +96,10 @@ class Engine:
         if len(self.ports) < _PORTS_MAX:
             self.ports.add(port)
 
-    def add_desk(self, desk: Desk) -> None:
-        """Let a desk answer what is for this proxy itself."""
-        self._desks.append(desk)
-        self._desk_targets += desk.targets
+    def add_endpoint(self, endpoint: LocalEndpoint) -> None:
+        """Let an endpoint answer requests for this proxy itself; the first that takes a request answers it."""
+        self._endpoints.append(endpoint)
+        self._local_targets += endpoint.targets
 
     def open(self) -> None:
         """Open the cache, on the thread of the running loop; see there."""
@@ -111,5 +117,5 @@ class Engine:
 
     def _disconnect(self) -> None:
         self.upstream.close()
-        for desk in self._desks:
-            desk.close()
+        for endpoint in self._endpoints:
+            endpoint.close()

@@ -1,7 +1,7 @@
-"""What the engine needs of others: of whoever brings answers (an origin's pool, a wrapped application), of a desk."""
+"""What the engine needs of others: an upstream (a pool, a wrapped application), a store, peers, local endpoints."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from springhouse.engine.sinks import Sink
 from springhouse.http.fields import Field
@@ -14,9 +14,6 @@ from springhouse.stores.tier import Arriving, LookedUp, OnProgress, Purged
 from springhouse.upstream.content import RequestContent
 from springhouse.upstream.pool import Receiver
 from springhouse.upstream.routing import Forwarding
-
-if TYPE_CHECKING:
-    from springhouse.engine.driver import Exchange
 
 
 class Call(Protocol):
@@ -138,17 +135,28 @@ class Peers(Protocol):
         """Have all of them apply a purge; `done` is called later with the sum and with how many they are."""
 
 
-class Desk(Protocol):
-    """Answers requests for this proxy itself, which are not for the origin (`engine.classic`)."""
+class Answering(Protocol):
+    """The answer to one request, in progress or complete."""
+
+    @property
+    def call(self) -> Call | None:
+        """The call to the upstream whose answer is passed on; None where there is none."""
+
+    def cancel(self) -> None:
+        """Record that the client has gone."""
+
+
+class LocalEndpoint(Protocol):
+    """Answers requests for this proxy itself, which are not for the origin (`springhouse.control`)."""
 
     @property
     def targets(self) -> tuple[bytes, ...]:
-        """What the targets of these requests begin with; PURGE requests are shown to it in any case."""
+        """What the targets of these requests begin with; a PURGE request is offered whatever its target."""
 
     def takes(self, request: Request) -> bool:
-        """Say whether the request is one of these."""
+        """Return whether the request is one of these."""
 
-    def handle(self, request: Request, content: RequestContent | None, sink: Sink) -> "Exchange":
+    def handle(self, request: Request, content: RequestContent | None, sink: Sink) -> Answering:
         """Answer it."""
 
     def close(self) -> None:

@@ -10,7 +10,8 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
-from springhouse.engine.driver import Exchange, refuse
+from springhouse.engine.driver import refuse
+from springhouse.engine.ports import Answering
 from springhouse.engine.sinks import CONTENT_PIECE
 from springhouse.engine.stored import MemoryReader
 from springhouse.exchange.reply import HIT
@@ -71,7 +72,7 @@ class Connection(RequestReader, asyncio.Protocol):
         super().__init__(server.limits.request)
         self.server = server
         self.peer = ""
-        self.exchange: Exchange | None = None
+        self.exchange: Answering | None = None
         self.answering: Request | Refusal | None = None
         self.started_at = 0.0
         self.is_busy = False

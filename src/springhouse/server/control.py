@@ -1,10 +1,10 @@
-"""Serves the control socket: a listener apart from clients, whose requests go to the control desk and nowhere else."""
+"""Serves the control socket: a listener apart from clients, whose requests go to the control endpoint alone."""
 
 import os
 import socket
 
 from springhouse.control.access import by_control
-from springhouse.control.purge_api import ControlDesk, Identity
+from springhouse.control.purge_api import ControlEndpoint, ProxyIdentity
 from springhouse.engine.engine import Engine
 from springhouse.server.listener import Server, ServerLimits
 from springhouse.service import names_of, where
@@ -18,8 +18,8 @@ async def serve_control(engine: Engine, listener: socket.socket, settings: Setti
     """Take orders for an engine from a socket that listens. `port`: the one that clients reach the proxy at."""
     names = names_of(settings, port, engine.origin)
     reached = os.path.abspath(settings.unix_socket) if settings.unix_socket is not None else where(settings, port)
-    identity = Identity(listens_on=reached, names=names, serves=settings.origin)
-    desk = ControlDesk(engine, by_control, identity)
-    server = Server(engine, ServerLimits(connections=CONNECTIONS), desk=desk)
+    identity = ProxyIdentity(listens_on=reached, names=names, serves=settings.origin)
+    endpoint = ControlEndpoint(engine, by_control, identity)
+    server = Server(engine, ServerLimits(connections=CONNECTIONS), local=endpoint)
     await server.listen_on((listener,))
     return server

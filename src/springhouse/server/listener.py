@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from springhouse.binding import CannotListen, make_way, why_not
 from springhouse.engine.engine import Engine
-from springhouse.engine.ports import Desk
+from springhouse.engine.ports import LocalEndpoint
 from springhouse.http.memo import KIB, Memo, bound
 from springhouse.observe.accesslog import AccessLog
 from springhouse.server import deadlines, draining
@@ -46,16 +46,16 @@ class Server:
 
     def __init__(
         self, engine: Engine, limits: ServerLimits, *, access_log: AccessLog | None = None,
-        names_of_ours: frozenset[bytes] = frozenset(), desk: Desk | None = None,
+        names_of_ours: frozenset[bytes] = frozenset(), local: LocalEndpoint | None = None,
     ) -> None:  # fmt: skip
-        """`desk` answers all requests in the engine's place: then nothing that is stored, and no origin, is reached."""
+        """`local` answers all requests in the engine's place: neither what is stored nor an origin is reached then."""
         self.engine = engine
-        self.handle = engine.handle if desk is None else desk.handle
+        self.handle = engine.handle if local is None else local.handle
         self.limits = limits
         self.access_log = access_log
         self.names_of_ours = names_of_ours
         self.clock = engine.clock
-        self.records = engine.store.records if desk is None else {}
+        self.records = engine.store.records if local is None else {}
         self.is_behind = engine.store.is_behind
         self.outbox = engine.outbox
         self.key_prefixes: Memo[bytes, bytes] = Memo(_HOSTS, engine.origin.key_prefix)
@@ -68,7 +68,7 @@ class Server:
         """Connections that were ever accepted."""
         self._listeners: list[asyncio.Server] = []
         self._unix_paths: list[Path] = []
-        self._is_main = desk is None
+        self._is_main = local is None
         self._sweep: asyncio.TimerHandle | None = None
         self._collected_at = 0.0
 

@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import quote
 
-from springhouse.engine.driver import Exchange, refuse
+from springhouse.engine.driver import refuse
 from springhouse.engine.engine import Engine
+from springhouse.engine.ports import Answering
 from springhouse.engine.sinks import Sink
 from springhouse.exchange.reply import Reply
 from springhouse.frontends.front import Front
@@ -178,7 +179,7 @@ class ContentSource:
         """Read on."""
         self._may_read.set()
 
-    async def listen(self, receive: Receive, exchange: Exchange, sink: "AsgiSink") -> None:
+    async def listen(self, receive: Receive, exchange: Answering, sink: "AsgiSink") -> None:
         """Take what the client sends until it disconnects; the caller cancels this when the reply is complete."""
         size = 0
         while True:

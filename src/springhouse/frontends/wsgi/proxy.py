@@ -13,8 +13,9 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from springhouse.engine.driver import Exchange, refuse
+from springhouse.engine.driver import refuse
 from springhouse.engine.engine import Engine
+from springhouse.engine.ports import Answering
 from springhouse.engine.sinks import Sink
 from springhouse.exchange.reply import Reply
 from springhouse.frontends.front import CONTROL_S, Control, Front
@@ -205,7 +206,7 @@ class ThreadBridge:
         self._is_broken = False
         self._has_content = False
         self._producer: Pausable | None = None
-        self._exchange: Exchange | None = None
+        self._exchange: Answering | None = None
         self._content: RequestContent | None = None
         self._left: int | None = 0
         """Bytes of the request's content still to be read; None when only its end will tell."""
