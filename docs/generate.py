@@ -28,7 +28,7 @@ PACKAGE = ROOT / "src" / "springhouse"
 
 LAYERS = (
     "http", "rules", "wire", "exchange",
-    "stores", "upstream", "observe", "engine", "control", "settings.py", "service.py",
+    "transport", "stores", "upstream", "observe", "engine", "control", "settings.py", "service.py",
     "server", "frontends", "cli",
 )  # fmt: skip
 """From the ground up. What is not listed here comes last, so that a new package shows up at once."""

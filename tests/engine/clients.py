@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from springhouse.exchange.reply import Reply
     from springhouse.http.messages import Response
-    from springhouse.upstream.content import Pausable
+    from springhouse.transport.content import Pausable
 
 
 class Origin:

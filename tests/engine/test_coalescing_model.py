@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from springhouse.rules.entry import Entry
     from springhouse.rules.purging import Held
     from springhouse.stores.tier import Found, Purged
-    from springhouse.upstream.content import RequestContent
+    from springhouse.transport.content import RequestContent
     from springhouse.upstream.pool import Receiver
 
 KEY = b"http://origin.test/"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from springhouse.exchange.reply import Reply
     from springhouse.http.fields import Field
     from springhouse.http.messages import Request
-    from springhouse.upstream.content import RequestContent
+    from springhouse.transport.content import RequestContent
     from springhouse.upstream.pool import Receiver
 
 KEY = b"http://origin.test/"

@@ -30,7 +30,7 @@ from springhouse.server.writer import ReplyWriter
 if TYPE_CHECKING:
     import asyncio
 
-    from springhouse.upstream.outbox import Outbox
+    from springhouse.transport.outbox import Outbox
 
 HOSTS = [b"cache.test", b"other.test"]
 OPTIONS = [

@@ -13,8 +13,8 @@ from springhouse.engine.driver import Exchange
 from springhouse.http.messages import Request
 from springhouse.server.connection import Connection
 from springhouse.server.writer import ReplyWriter
+from springhouse.transport.content import RequestContent
 from springhouse.upstream.connection import OriginConnection
-from springhouse.upstream.content import RequestContent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

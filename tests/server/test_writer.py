@@ -12,7 +12,7 @@ from tests.wire.reading import Responses
 from springhouse.engine.stored import MemoryReader
 from springhouse.exchange.reply import Reply, Source
 from springhouse.server.writer import GATHER_MAX, ReplyWriter
-from springhouse.upstream.outbox import TURN_MAX, Outbox
+from springhouse.transport.outbox import TURN_MAX, Outbox
 
 
 class Transport:

@@ -21,7 +21,7 @@ from springhouse.http.fields import Field
 from springhouse.http.headers import fields_of, lines_of
 from springhouse.http.messages import Request
 from springhouse.rules.purging import Everything, Purge, Receipt
-from springhouse.upstream.content import RequestContent
+from springhouse.transport.content import RequestContent
 from springhouse.upstream.guard import Rejected, Target, find_target
 from springhouse.upstream.pool import Pool
 from springhouse.upstream.routing import Origin

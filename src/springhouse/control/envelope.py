@@ -21,7 +21,7 @@ from springhouse.http.fields import Field
 from springhouse.http.headers import fields_of, first, lines_of
 from springhouse.http.memo import MIB, bound, register
 from springhouse.http.messages import Request, Response
-from springhouse.upstream.content import Pausable, RequestContent
+from springhouse.transport.content import Pausable, RequestContent
 from springhouse.upstream.pool import Receiver
 from springhouse.upstream.routing import Forwarding
 

@@ -24,7 +24,7 @@ from springhouse.exchange.reply import BYPASS, Reply, problem, proxy_lines
 from springhouse.http.headers import first
 from springhouse.http.messages import REASON_PHRASES, Request
 from springhouse.rules.purging import Everything, Keys, Prefix, Purge, Receipt, Selection, Tags
-from springhouse.upstream.content import RequestContent
+from springhouse.transport.content import RequestContent
 
 NAMESPACE = b"/.springhouse/"
 CONTENT_MAX = 1024 * 1024

@@ -24,7 +24,7 @@ from springhouse.rules.answer import Answer
 from springhouse.rules.entry import Entry
 from springhouse.stores.leases import LockStatus
 from springhouse.stores.tier import StoredContent
-from springhouse.upstream.content import RequestContent
+from springhouse.transport.content import RequestContent
 
 if TYPE_CHECKING:
     from springhouse.engine.engine import Engine

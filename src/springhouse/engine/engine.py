@@ -12,8 +12,8 @@ from springhouse.http.fields import CDN_LOOP, MAX_FORWARDS
 from springhouse.http.messages import Request
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
-from springhouse.upstream.content import RequestContent
-from springhouse.upstream.outbox import Outbox
+from springhouse.transport.content import RequestContent
+from springhouse.transport.outbox import Outbox
 from springhouse.upstream.routing import SCREENED, Origin, is_last_hop
 
 _PORTS_MAX = 16

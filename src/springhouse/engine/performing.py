@@ -31,7 +31,7 @@ from springhouse.http.messages import Request
 from springhouse.rules.entry import Entry
 from springhouse.rules.purging import Groups, Keys, Purge, Receipt, origin_of
 from springhouse.stores.leases import Lease, LockStatus
-from springhouse.upstream.content import RequestContent
+from springhouse.transport.content import RequestContent
 
 if TYPE_CHECKING:
     from springhouse.engine.engine import Engine

@@ -11,7 +11,7 @@ from springhouse.rules.purging import Held, Purge, Receipt
 from springhouse.stores.leases import Leasing
 from springhouse.stores.memory.records import Record
 from springhouse.stores.tier import Arriving, LookedUp, OnProgress, Purged
-from springhouse.upstream.content import RequestContent
+from springhouse.transport.content import RequestContent
 from springhouse.upstream.pool import Receiver
 from springhouse.upstream.routing import Forwarding
 

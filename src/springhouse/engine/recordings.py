@@ -19,7 +19,7 @@ from typing import Protocol
 
 from springhouse.engine.sinks import Sink
 from springhouse.stores.tier import Arriving
-from springhouse.upstream.content import Pausable
+from springhouse.transport.content import Pausable
 
 WINDOW = 256 * 1024
 """Bytes that the origin may be ahead of the fastest reader, and that nobody is broken off for, of what is not kept."""

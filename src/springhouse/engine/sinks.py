@@ -4,7 +4,7 @@ from typing import Final, Protocol
 
 from springhouse.exchange.reply import Reply
 from springhouse.http.messages import Response
-from springhouse.upstream.content import Pausable
+from springhouse.transport.content import Pausable
 
 
 class Sink(Protocol):

@@ -5,7 +5,7 @@ from springhouse.engine.sinks import Sink
 from springhouse.exchange.reply import Reply
 from springhouse.http.messages import Request, Response
 from springhouse.observe.accesslog import AccessLog, Line
-from springhouse.upstream.content import Pausable
+from springhouse.transport.content import Pausable
 
 
 class Logged:

@@ -21,7 +21,7 @@ from springhouse.http.messages import Request
 from springhouse.observe.accesslog import Line
 from springhouse.rules.reasons import FRESH, STREAM
 from springhouse.server.writer import ReplyWriter, reset
-from springhouse.upstream.content import RequestContent
+from springhouse.transport.content import RequestContent
 from springhouse.wire.admission import Refusal
 from springhouse.wire.requests import FIELD_BYTES, HEAD, RequestReader
 
@@ -33,7 +33,7 @@ QUEUED_MAX = 128 * 1024
 PIECE = 4 * 1024
 """More than this is parsed piece by piece, so that requests which have to wait can be stopped in time."""
 DRAIN_MAX = 256 * 1024
-HELD_MAX = 64 * 1024
+_HELD_MAX = 64 * 1024
 REQUEST_BYTES = 1024
 """What a request takes besides its fields."""
 bound(
@@ -44,7 +44,7 @@ bound(
     grows_with=HEAD.grows_with,
 )
 bound("unread", READ_BYTES, "what has arrived behind a full queue", per="client connection")
-bound("other protocol", HELD_MAX + READ_BYTES, "what came behind a wish to upgrade", per="client connection")
+bound("other protocol", _HELD_MAX + READ_BYTES, "what came behind a wish to upgrade", per="client connection")
 ONE_WRITE_MAX = 16 * 1024
 """Up to here joining head and content is cheaper than handing two buffers on."""
 
@@ -397,7 +397,7 @@ class Connection(RequestReader, asyncio.Protocol):
 
     def _hold_back(self, data: bytes) -> None:
         self._held = (self._held or b"") + data
-        if len(self._held) > HELD_MAX:
+        if len(self._held) > _HELD_MAX:
             self.hold(_BY_HELD)
 
     def _not_upgraded(self) -> None:

@@ -13,8 +13,8 @@ from springhouse.engine.sinks import CONTENT_PIECE
 from springhouse.exchange.reply import VIA, Reply
 from springhouse.http.headers import end_to_end
 from springhouse.http.messages import Response, may_have_content
-from springhouse.upstream.content import Pausable
-from springhouse.upstream.outbox import Outbox
+from springhouse.transport.content import Pausable
+from springhouse.transport.outbox import Outbox
 from springhouse.wire import encode
 
 _CLOSE = b"Connection: close\r\n"

@@ -17,10 +17,10 @@ from springhouse.exchange.steps import Failure
 from springhouse.http.fields import CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE, Field
 from springhouse.http.headers import first
 from springhouse.http.messages import IDEMPOTENT_METHODS, Request, Response
+from springhouse.transport.content import RequestContent
+from springhouse.transport.outbox import Outbox
 from springhouse.upstream.connection import OriginConnection
-from springhouse.upstream.content import RequestContent
 from springhouse.upstream.failures import describe, status_of
-from springhouse.upstream.outbox import Outbox
 from springhouse.upstream.routing import Forwarding, Origin
 from springhouse.upstream.unattended import Unattended
 from springhouse.wire import encode

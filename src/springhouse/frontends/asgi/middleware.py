@@ -27,7 +27,7 @@ from springhouse.http.fields import Field
 from springhouse.http.messages import Request, may_have_content
 from springhouse.service import engine_over, forwarding_of
 from springhouse.settings import Settings, load
-from springhouse.upstream.content import RequestContent
+from springhouse.transport.content import RequestContent
 from springhouse.upstream.pool import Receiver
 from springhouse.upstream.routing import Forwarding
 from springhouse.upstream.unattended import Unattended

@@ -23,8 +23,8 @@ from springhouse.http.fields import Field
 from springhouse.http.memo import READ_BYTES, bound
 from springhouse.http.messages import Request, Response, may_have_content
 from springhouse.observe.accesslog import AccessLog
-from springhouse.upstream.content import Pausable, RequestContent
-from springhouse.upstream.outbox import Outbox
+from springhouse.transport.content import Pausable, RequestContent
+from springhouse.transport.outbox import Outbox
 from springhouse.upstream.pool import Pool
 from springhouse.wire.admission import Head, Refusal, host_apart
 

@@ -35,7 +35,7 @@ from springhouse.http.messages import Request, may_have_content
 from springhouse.rules.purging import Everything, Purge, Receipt
 from springhouse.service import engine_over, forwarding_of
 from springhouse.settings import Settings
-from springhouse.upstream.content import HELD_MAX, RequestContent
+from springhouse.transport.content import UPLOAD_HELD_MAX, RequestContent
 from springhouse.upstream.pool import Receiver
 from springhouse.upstream.routing import Forwarding
 from springhouse.upstream.unattended import Unattended
@@ -346,7 +346,7 @@ class Input(io.RawIOBase):
         """Take some content."""
         with self._news:
             self._data += data
-            if len(self._data) > HELD_MAX:
+            if len(self._data) > UPLOAD_HELD_MAX:
                 self._content.pause()
             self._news.notify()
 

@@ -28,7 +28,7 @@ from springhouse.http.messages import REASON_PHRASES, Request, Response, may_hav
 from springhouse.observe.accesslog import AccessLog
 from springhouse.rules.reasons import STREAM
 from springhouse.service import new_event_loop
-from springhouse.upstream.content import Pausable, RequestContent
+from springhouse.transport.content import Pausable, RequestContent
 from springhouse.wire.admission import Head, Refusal, host_apart
 
 Environ = dict[str, Any]

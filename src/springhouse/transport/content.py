@@ -4,8 +4,8 @@ from typing import Final, Protocol
 
 from springhouse.http.memo import KIB, READ_BYTES, bound
 
-HELD_MAX: Final = 64 * KIB
-bound("upload", HELD_MAX + READ_BYTES, "content that nobody takes yet", per="client connection")
+UPLOAD_HELD_MAX: Final = 64 * KIB
+bound("upload", UPLOAD_HELD_MAX + READ_BYTES, "content that no receiver takes yet", per="client connection")
 
 
 class Pausable(Protocol):
@@ -18,20 +18,20 @@ class Pausable(Protocol):
         """Go on producing."""
 
 
-class Receiver(Protocol):
+class ContentReceiver(Protocol):
     """Takes a request's content."""
 
     def content(self, data: bytes) -> None:
         """Take some content."""
 
     def content_end(self) -> None:
-        """Note the end."""
+        """Take the end of the content."""
 
 
 class RequestContent:
-    """Holds what arrives before anybody takes it, then hands everything on.
+    """Holds what arrives before there is a receiver, then hands everything on.
 
-    At most about `HELD_MAX` bytes are held; then the source is paused. `length` is None when it is chunked.
+    At most about `UPLOAD_HELD_MAX` bytes are held; then the source is paused. `length` is None when it is chunked.
     """
 
     __slots__ = ("ended", "held", "is_paused", "length", "receiver", "source", "touched")
@@ -44,7 +44,7 @@ class RequestContent:
         self.touched = False
         """Some of it has been handed on, so the request cannot be sent again."""
         self.is_paused = False
-        self.receiver: Receiver | None = None
+        self.receiver: ContentReceiver | None = None
 
     def feed(self, data: bytes) -> None:
         """Take content from the client."""
@@ -52,16 +52,16 @@ class RequestContent:
             self.receiver.content(data)
             return
         self.held += data
-        if len(self.held) > HELD_MAX:
+        if len(self.held) > UPLOAD_HELD_MAX:
             self.pause()
 
     def feed_end(self) -> None:
-        """Note that the client has sent all."""
+        """Take the end: the client has sent all."""
         self.ended = True
         if self.receiver is not None:
             self.receiver.content_end()
 
-    def attach(self, receiver: Receiver) -> None:
+    def attach(self, receiver: ContentReceiver) -> None:
         """Hand everything, held and to come, to the receiver."""
         self.receiver = receiver
         self.touched = True
@@ -73,14 +73,14 @@ class RequestContent:
             receiver.content_end()
 
     def detach(self) -> None:
-        """Hand nothing on any more; the rest is thrown away."""
+        """Hand nothing on any more; the rest is discarded."""
         self.receiver = _DISCARD
         self.held = bytearray()
         self.resume()
 
     @property
     def is_unwanted(self) -> bool:
-        """Whether it is thrown away."""
+        """Whether it is discarded."""
         return self.receiver is _DISCARD
 
     def pause(self) -> None:

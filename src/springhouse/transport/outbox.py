@@ -1,11 +1,11 @@
 """What all connections write during one turn of the event loop: gathered if it is small, shared out if it is large.
 
-Each write wakes its receiver. Written one by one, between the handling of one request and the next, the receiver
-falls asleep and is woken again every time, which costs more than the request itself; written together, it stays awake.
-What is gathered must be flushed before its transport is closed.
+Each write wakes the process that reads it. If they go out one by one, between one request and the next, that process
+falls asleep and is woken again each time, which costs more than the request itself; if they go out together, it stays
+awake. What is gathered must be flushed before its transport is closed.
 
-Large content is copied by the system, some megabytes at once for each connection that has room for them. In one turn
-all connections together write only so much of it. Who has more waits for the next one; others are served in between.
+The system copies large content, some megabytes at once for each connection that has room for them. In one turn all
+connections together write only so much of it. One with more waits for the next turn; others are served in between.
 """
 
 import asyncio
