@@ -7,8 +7,8 @@ one, /proxy?url=… fetches any public URL. Every other setting is a variable, t
 import sys
 
 try:
-    from springhouse.frontends.asgi.framework import create_app
+    from springhouse.frontends.asgi.framework import create_fastapi_app
 except ModuleNotFoundError as missing:
     sys.exit(f"{missing.name} is not installed. In the folder above this one, run:  pip install -r requirements.txt")
 
-app = create_app(classic=True)
+app = create_fastapi_app(classic=True)

@@ -7,7 +7,7 @@ import time
 
 from fastapi import FastAPI, Response
 
-from springhouse.frontends.asgi.middleware import CacheMiddleware
+from springhouse.frontends.asgi.middleware import ASGICacheMiddleware
 
 app = FastAPI()
 
@@ -26,4 +26,4 @@ def now() -> dict[str, float]:
     return {"now": time.time()}
 
 
-app.add_middleware(CacheMiddleware)
+app.add_middleware(ASGICacheMiddleware)

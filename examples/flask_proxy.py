@@ -7,9 +7,9 @@ import os
 
 from flask import Flask, abort, request
 
-from springhouse.frontends.wsgi.framework import create_app
+from springhouse.frontends.wsgi.framework import create_flask_app
 
-app: Flask = create_app(origin=os.environ.get("ORIGIN", "http://localhost:3000"), ttl=60)
+app: Flask = create_flask_app(origin=os.environ.get("ORIGIN", "http://localhost:3000"), ttl=60)
 
 
 def keep_out() -> None:

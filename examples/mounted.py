@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from springhouse.frontends.asgi.framework import create_app
+from springhouse.frontends.asgi.framework import create_fastapi_app
 
-cached = create_app(origin=os.environ.get("ORIGIN", "http://localhost:3000"), ttl=60)
+cached = create_fastapi_app(origin=os.environ.get("ORIGIN", "http://localhost:3000"), ttl=60)
 
 
 @asynccontextmanager

@@ -11,10 +11,10 @@ from fastapi import FastAPI
 from tests.frontends.calling import call
 from tests.support.answers import answer, echo, head
 
-from springhouse.frontends.asgi.framework import create_app
-from springhouse.frontends.asgi.proxy import TARGET_EXTENSION, target_of
-from springhouse.frontends.intake import without_prefix
-from springhouse.frontends.wsgi.proxy import target_of as wsgi_target_of
+from springhouse.frontends.asgi.framework import create_fastapi_app
+from springhouse.frontends.asgi.proxy import TARGET_EXTENSION, asgi_target
+from springhouse.frontends.targets import without_prefix
+from springhouse.frontends.wsgi.proxy import wsgi_target
 
 if TYPE_CHECKING:
     from tests.support.origin import Exchange, Origin
@@ -69,7 +69,7 @@ def test_without_prefix(raw: bytes, root: bytes, rest: bytes) -> None:
     ],
 )
 def test_target_of_a_scope(scope: dict[str, Any], target: bytes) -> None:
-    assert target_of(scope) == target
+    assert asgi_target(scope) == target
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,13 @@ def test_target_of_a_scope(scope: dict[str, Any], target: bytes) -> None:
     ],
 )
 def test_target_of_an_environ(environ: dict[str, Any], target: bytes) -> None:
-    assert wsgi_target_of(environ) == target
+    assert wsgi_target(environ) == target
 
 
 def test_under_a_prefix(origin: Origin) -> None:
     origin.on("/a%2Fb?x", answer(b"mounted"))
     app = FastAPI()
-    inner = create_app(origin=origin.url, classic=True)
+    inner = create_fastapi_app(origin=origin.url, classic=True)
     app.mount("/api", inner)
 
     async def ask() -> list[Any]:
@@ -108,7 +108,7 @@ def test_each_request_in_a_loop_of_its_own(origin: Origin) -> None:
     """As test clients do it: what is stored stays, connections do not. A closed loop cannot close its sockets."""
     origin.on("/a", answer(b"a"))
     origin.on("/b", answer(b"b"))
-    app = create_app(origin=origin.url)
+    app = create_fastapi_app(origin=origin.url)
     replies = [asyncio.run(call(app, "GET", target)) for target in ("/a", "/a", "/b")]
     assert [(reply.body, reply.x_cache) for reply in replies] == [(b"a", "MISS"), (b"a", "HIT"), (b"b", "MISS")]
     del app
@@ -117,7 +117,7 @@ def test_each_request_in_a_loop_of_its_own(origin: Origin) -> None:
 
 def test_lifespans_may_follow_each_other(origin: Origin) -> None:
     origin.on("/a", answer(b"a", cache_control="no-store"))
-    app = create_app(origin=origin.url)
+    app = create_fastapi_app(origin=origin.url)
 
     async def live() -> list[Any]:
         messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
@@ -140,12 +140,16 @@ def test_lifespans_may_follow_each_other(origin: Origin) -> None:
 
 
 def test_openapi_describes_the_classic_endpoints(origin: Origin) -> None:
-    assert set(create_app(origin=origin.url, classic=True).openapi()["paths"]) == {"/proxy", "/cache", "/clear-cache"}
+    assert set(create_fastapi_app(origin=origin.url, classic=True).openapi()["paths"]) == {
+        "/proxy",
+        "/cache",
+        "/clear-cache",
+    }
 
 
 def test_routes_of_ones_own_come_first(origin: Origin) -> None:
     origin.on("/theirs", answer(b"theirs"))
-    app = create_app(origin=origin.url)
+    app = create_fastapi_app(origin=origin.url)
 
     @app.get("/mine")
     def mine() -> str:
@@ -161,7 +165,7 @@ def test_routes_of_ones_own_come_first(origin: Origin) -> None:
 
 def test_http_2_needs_no_field_to_announce_content(origin: Origin) -> None:
     origin.on("/echo", echo)
-    app = create_app(origin=origin.url)
+    app = create_fastapi_app(origin=origin.url)
 
     async def ask() -> list[bytes]:
         bodies = [(await call(app, "POST", "/echo", body, "2")).body for body in (b"posted", b"")]
@@ -172,7 +176,7 @@ def test_http_2_needs_no_field_to_announce_content(origin: Origin) -> None:
 
 
 def test_websockets_are_closed(origin: Origin) -> None:
-    app = create_app(origin=origin.url)
+    app = create_fastapi_app(origin=origin.url)
     sent = []
 
     async def receive() -> dict[str, Any]:
@@ -195,7 +199,7 @@ def test_a_client_that_leaves_ends_the_request(origin: Origin) -> None:
         gone.open_here()
 
     origin.on("/", endless)
-    app = create_app(origin=origin.url)
+    app = create_fastapi_app(origin=origin.url)
 
     async def leave() -> list[str]:
         began = asyncio.Event()

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask, Response, request
 from tests.frontends.calling import call_wsgi
 
-from springhouse.frontends.wsgi.framework import SpringhouseCache, create_app
+from springhouse.frontends.wsgi.framework import SpringhouseCache, create_flask_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +107,7 @@ def test_a_proxy_works_with_the_test_client(origin: Origin) -> None:
     from tests.support.answers import answer
 
     origin.on("/a%2Fb", answer(b"raw"))
-    app = create_app(origin=origin.url)
+    app = create_flask_app(origin=origin.url)
     client = app.test_client()
     assert [client.get("/a%2Fb").headers["X-Cache"] for _ in range(2)] == ["MISS", "HIT"]
     app.extensions["springhouse"].close()

@@ -12,7 +12,7 @@ import pytest
 from flask import Flask, Response
 from tests.frontends.calling import environ_of, scope_of
 
-from springhouse.frontends.asgi.middleware import CacheMiddleware
+from springhouse.frontends.asgi.middleware import ASGICacheMiddleware
 from springhouse.frontends.wsgi.framework import SpringhouseCache
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ async def until(holds: Any) -> None:
 def test_subscribers_of_an_asgi_application_have_streams_of_their_own() -> None:
     async def come_and_go() -> None:
         app = Endless(EVENTS)
-        cached = CacheMiddleware(app, ttl=60)
+        cached = ASGICacheMiddleware(app, ttl=60)
         subscribers = []
         for number in range(1, 7):
             subscribers.append(Subscriber(cached))
@@ -92,7 +92,7 @@ def test_subscribers_of_an_asgi_application_have_streams_of_their_own() -> None:
 def test_an_asgi_application_makes_nothing_for_nobody_for_long() -> None:
     async def leave() -> None:
         app = Endless(BYTES)
-        cached = CacheMiddleware(app, unattended_timeout=0.3)
+        cached = ASGICacheMiddleware(app, unattended_timeout=0.3)
         first, second = Subscriber(cached), Subscriber(cached)
         await asyncio.wait_for(first.has_some.wait(), 5)
         await first.leave()
@@ -145,7 +145,7 @@ def test_a_wsgi_application_makes_nothing_for_nobody_for_long(content_type: str,
 
 
 def test_a_wsgi_application_is_not_called_for_who_has_gone_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("springhouse.frontends.wsgi.middleware.THREADS", 1)
+    monkeypatch.setattr("springhouse.frontends.wsgi.upstream.APP_THREADS", 1)
     app = Flask("app")
     gate, called = threading.Event(), []
 

@@ -26,14 +26,14 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
         )
     settings = fitted(settings)
     if settings.frontend == "fastapi":
-        from springhouse.frontends.asgi import framework  # noqa: PLC0415
+        from springhouse.frontends.asgi.server import serve_with_uvicorn  # noqa: PLC0415
 
-        framework.run(settings, announce, serve_control)
+        serve_with_uvicorn(settings, announce, serve_control)
     elif settings.frontend == "flask":
         try:
-            from springhouse.frontends.wsgi import server  # noqa: PLC0415
+            from springhouse.frontends.wsgi.server import serve_with_gunicorn  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise BadSettings(f"--frontend flask needs {error.name}: pip install 'springhouse[flask]'") from None
-        server.run(settings, announce, serve_control)
+        serve_with_gunicorn(settings, announce, serve_control)
     else:
         single_process.run(settings, announce)

@@ -4,10 +4,8 @@ The rules are `wire.admission`. What llhttp would have refused before them, and 
 here: a method that is no token, a target with white space or controls, a Content-Length that is none.
 """
 
-import logging
 import re
 from collections.abc import Iterable
-from urllib.parse import unquote_to_bytes
 
 from springhouse.http.fields import CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, Field
 from springhouse.http.headers import is_token
@@ -17,15 +15,6 @@ from springhouse.wire.admission import Head, Limits, Refusal, admit, unknown_met
 _BARE = frozenset({b"GET", b"HEAD"})
 """Methods whose requests are taken to have no content unless they say so."""
 _TARGET = re.compile(rb"[\x21-\x7e\x80-\xff]+")
-
-
-class BrokenOff(Exception):
-    """The content broke off after the head was sent; the server must close the connection."""
-
-
-def is_worth_logging(record: logging.LogRecord) -> bool:
-    """Say whether a record is news: that an origin broke off is not, the client has been told by then."""
-    return not (record.exc_info and isinstance(record.exc_info[1], BrokenOff))
 
 
 def admit_parsed(head: Head, limits: Limits, names_of_ours: frozenset[bytes]) -> Request | Refusal:
@@ -58,21 +47,3 @@ def _let_pass(head: Head) -> Refusal | None:
 
 def _is_length_valid(fields: Iterable[Field]) -> bool:
     return all(value.isdigit() for name, value in fields if name.lower() == b"content-length")
-
-
-def without_prefix(raw: bytes, root: bytes) -> bytes:
-    """Take a decoded mount prefix off a raw path, however the client encoded it; as it is where it is not there."""
-    root = root.rstrip(b"/")
-    if not root:
-        return raw
-    at = decoded = 0
-    while decoded < len(root) and at < len(raw):
-        step = 3 if raw[at : at + 1] == b"%" else 1
-        part = unquote_to_bytes(raw[at : at + step])
-        if part != root[decoded : decoded + len(part)]:
-            return raw
-        at, decoded = at + step, decoded + len(part)
-    rest = raw[at:]
-    if decoded < len(root) or rest[:1] not in (b"", b"/"):
-        return raw
-    return rest or b"/"

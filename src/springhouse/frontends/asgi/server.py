@@ -1,215 +1,89 @@
-"""uvicorn's HTTP/1.1 protocol with what it lacks: the exact target, refusals, a limit of connections, and deadlines.
+"""uvicorn for the FastAPI front end (`--frontend fastapi`)."""
 
-What llhttp cannot read is refused in the words of the native server, and behind the answers to the requests before it.
-uvicorn has no deadline for a request that never comes to its end, no limit of a head's size, and counts requests where
-connections matter. What is still missing, a least rate and a deadline for taking an answer, is why it listens on
-public addresses only if told to.
-"""
-
-import asyncio
-import sys
+import logging
+import signal
+import socket
+import threading
 from collections.abc import Awaitable, Callable
-from math import inf
-from typing import Any
+from functools import partial
 
-import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+import uvicorn
+from fastapi import FastAPI
 
-from springhouse.frontends.asgi.proxy import TARGET_EXTENSION, Receive, Scope, Send
-from springhouse.hangups import end_of
+from springhouse import control_socket
+from springhouse.frontends.asgi.framework import create_fastapi_app
+from springhouse.frontends.asgi.protocol import UvicornProtocol
+from springhouse.frontends.asgi.proxy import SpringhouseASGI
+from springhouse.frontends.broken_off import is_worth_logging
+from springhouse.frontends.serving import CONTROL_S, Control, FrontListener, ServeControl
+from springhouse.service import where
 from springhouse.settings import Settings
-from springhouse.wire.admission import BAD_SYNTAX, Refusal, unknown_method
-from springhouse.wire.targets import unknown_method_in
-
-_CLOSE = b"Content-Length: 0\r\nConnection: close\r\n\r\n"
-_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\n" + _CLOSE
-_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\n" + _CLOSE
-_HEAD_SLACK = 64 * 1024
-"""How much larger than allowed a head may grow before it is broken off; up to there it is answered with 414 or 431."""
 
 
-Refuse = Callable[[str, Refusal, Send], Awaitable[None]]
+def serve_with_uvicorn(settings: Settings, announce: Callable[[str], None], serve_control: ServeControl) -> None:
+    """Serve with uvicorn until SIGTERM or SIGINT. Raises CannotListen."""
+    listener = FrontListener(settings)
+    settings = listener.settings
+    logging.getLogger("uvicorn.error").addFilter(is_worth_logging)
+    app = create_fastapi_app(settings)
+    control = control_socket.opened(where(settings, settings.port))
+
+    async def begin() -> list[Control]:
+        cache: SpringhouseASGI = app.state.springhouse
+        cache.enter_loop()  # what is wrong with a store shows now
+        beside = [await serve_control(cache.engine, control.listener, settings, settings.port)] if control else []
+        announce(where(settings, settings.port))
+        return beside
+
+    server = _Server(_config_of(settings, app), begin)
+    # uvicorn raises the signal that ended it once more, when it has shut down in good order: that is no failure.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        server.run(sockets=[listener.socket])
+    except KeyboardInterrupt:
+        pass  # uvicorn raises it again after it has shut down
+    finally:
+        if control is not None:
+            control.close()
+        listener.remove()
 
 
-class Protocol(HttpToolsProtocol):
-    """A client's connection. `refuse` answers a request of some method that is not taken."""
-
-    def __init__(self, *, settings: Settings, refuse: Refuse, **how: Any) -> None:
-        super().__init__(**how)
-        self.parser.set_dangerous_leniencies(lenient_version=True)  # `on_headers_complete` looks at it
-        self._settings = settings
-        self._head_max = settings.max_header + settings.max_target + _HEAD_SLACK
-        self._head_size = 0
-        self._is_in_head = False
-        self._ends_at = inf
-        self._timer: asyncio.TimerHandle | None = None
-        self._answering: RequestResponseCycle | None = None
-        self._refuse = refuse
-        self._is_refused = False
-        self._unread = b""
-        """What may contain the method of a request that is being read for the first time."""
-
-    # The connection.
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection, or turn it away when there are too many."""
-        super().connection_made(transport)
-        if len(self.connections) > self._settings.max_connections:
-            self.connections.discard(self)  # while it counts, uvicorn answers 503 to all
-            transport.write(_TOO_MANY)
-            transport.close()
-            return
-        self._allow(self._settings.idle_timeout)
-        self._look()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Look after it no more, and tell the request that is being answered, whatever came behind it."""
-        if self._timer is not None:
-            self._timer.cancel()
-        super().connection_lost(exc)
-        if self._answering is not None:
-            self._answering.disconnected = True
-            self._answering.message_event.set()
-
-    def data_received(self, data: bytes) -> None:
-        """Read on, unless something that cannot be read has come."""
-        if self._is_refused:
-            return
-        self._unread = b"" if self._is_in_head else data
-        super().data_received(data)
-        self._unread = b""
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what uvicorn could not read; in the middle of a request's content, as uvicorn does."""
-        cycle = self.cycle
-        if not self._is_idle and cycle.more_body:
-            super().send_400_response(msg)
-            return
-        self._is_refused = True
-        self._ends_at = inf
-        refusal = _refusal_of(sys.exc_info()[1], self._unread)
-
-        async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
-            await self._refuse("GET", refusal, send)
-
-        self._answer_last(answer)
-
-    def _answer_last(self, app: Any) -> None:
-        """Let an application give the last answer of this connection, behind those that are still to be given."""
-        is_idle = self._is_idle
-        self.cycle = RequestResponseCycle(
-            scope={"method": "GET"},  # type: ignore[typeddict-item]
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=[],
-            message_event=asyncio.Event(),
-            expect_100_continue=False,
-            keep_alive=False,
-            on_response=self.on_response_complete,
-        )
-        if is_idle:
-            self._start_asgi_task(self.cycle, app)
-        else:
-            self.pipeline.appendleft((self.cycle, app))
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._answering = cycle
-        super()._start_asgi_task(cycle, app)
-
-    # The parser's news.
-
-    def on_message_begin(self) -> None:
-        """Begin to wait for a head."""
-        super().on_message_begin()
-        self._head_size, self._is_in_head = 0, True
-        self._allow(self._settings.header_timeout)
-
-    def on_url(self, url: bytes) -> None:
-        """Count it."""
-        super().on_url(url)
-        self._count(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Count it."""
-        super().on_header(name, value)
-        self._count(name, value)
-
-    def on_headers_complete(self) -> None:
-        """Leave the target as it stood in the request line where `frontends.asgi` looks for it; wait for content.
-
-        What is raised makes uvicorn answer 400.
-        """
-        if not self.parser.get_http_version().startswith("1."):
-            raise ValueError("Only HTTP/1 is spoken here")
-        self._is_in_head = False
-        self._allow(self._settings.body_timeout)
-        self.scope["extensions"] = {TARGET_EXTENSION: self.url}  # type: ignore[dict-item]
-        super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        """Wait for more."""
-        self._allow(self._settings.body_timeout)
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        """Wait for nothing: the answer is ours to give."""
-        self._ends_at = inf
-        super().on_message_complete()
-
-    def on_response_complete(self) -> None:
-        """Wait for another request, unless one is still arriving or being answered."""
-        super().on_response_complete()
-        if self._ends_at == inf and self._is_idle:
-            self._allow(self._settings.idle_timeout)
-
-    # Limits.
-
-    def _count(self, *parts: bytes) -> None:
-        self._head_size += sum(map(len, parts))
-        if self._head_size > self._head_max:
-            self.transport.abort()
-
-    def _allow(self, seconds: float) -> None:
-        """Give the client so many seconds from now; 0 for no limit."""
-        self._ends_at = self.loop.time() + seconds if seconds else inf
-
-    def _look(self) -> None:
-        """Break the connection off if its time is over; look again when that may be."""
-        now = self.loop.time()
-        if self.flow.read_paused:
-            self._allow(self._settings.body_timeout)  # it is not the client who is slow
-            if end_of(self.transport.get_extra_info("socket")) is not None:
-                self.transport.abort()  # as if its end had been read
-                return
-        if now >= self._ends_at:
-            self._end()
-            return
-        self._timer = self.loop.call_later(min(max(self._ends_at - now, _TICK_S), _LOOK_S), self._look)
-
-    def _end(self) -> None:
-        if not self._is_idle:  # an answer is on its way, or the application waits for content
-            self.transport.abort()
-            return
-        if self._is_in_head:
-            self.transport.write(_TOO_SLOW)
-        self.transport.close()
-
-    @property
-    def _is_idle(self) -> bool:
-        return self.cycle is None or self.cycle.response_complete
+def _config_of(settings: Settings, app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=partial(UvicornProtocol, settings=settings, refuse=app.state.springhouse.refuse),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        limit_concurrency=settings.max_connections + 1,
+        timeout_keep_alive=int(settings.idle_timeout),
+        timeout_graceful_shutdown=int(settings.drain_timeout),
+    )
 
 
-def _refusal_of(error: BaseException | None, data: bytes) -> Refusal:
-    """Return why what stands in the data is not taken, in the native server's words."""
-    if isinstance(error, httptools.HttpParserInvalidMethodError):
-        return unknown_method(unknown_method_in(data))
-    if isinstance(error, httptools.HttpParserCallbackError):
-        return Refusal(400, BAD_SYNTAX)
-    return Refusal(400, f"{BAD_SYNTAX}: {error}")
+class _Server(uvicorn.Server):
+    """uvicorn that calls a function in its loop before it begins, and ends beside it what that returns.
 
+    What the function raises ends it.
+    """
 
-_TICK_S = 0.05
-_LOOK_S = 1.0
+    def __init__(self, config: uvicorn.Config, begin: Callable[[], Awaitable[list[Control]]]) -> None:
+        super().__init__(config)
+        self._begin = begin
+        self._beside: list[Control] = []
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until a signal ends it."""
+        self._beside = await self._begin()
+        await super().serve(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Shut down, the application last."""
+        for each in self._beside:
+            await each.stop(CONTROL_S)
+        await super().shutdown(sockets)

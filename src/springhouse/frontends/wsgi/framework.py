@@ -11,39 +11,40 @@ from flask import Flask, request
 from flask import Response as FlaskResponse
 from werkzeug.datastructures import Headers
 
-from springhouse.frontends.front import front_of
-from springhouse.frontends.wsgi.middleware import WSGICache
-from springhouse.frontends.wsgi.proxy import Environ, SpringhouseWSGI, StartResponse, ThreadBridge, head_of
+from springhouse.frontends.options import frontend_options
+from springhouse.frontends.wsgi.bridge import Environ, StartResponse, ThreadBridge, wsgi_fields
+from springhouse.frontends.wsgi.middleware import WSGICacheMiddleware
+from springhouse.frontends.wsgi.proxy import SpringhouseWSGI
 from springhouse.service import engine_of
 from springhouse.settings import Settings, load
 
 
-def create_app(settings: Settings | None = None, **options: Any) -> Flask:
+def create_flask_app(settings: Settings | None = None, **options: Any) -> Flask:
     """Return a Flask application that serves an origin through the cache; `options` are settings by name.
 
     Its own `before_request` functions run first if they are registered with `app.before_request_funcs`; its
     `after_request` functions see the reply and may change its head. Raises BadSettings.
     """
     settings = settings if settings is not None else load(options)
-    cache = SpringhouseWSGI(lambda: engine_of(settings), front_of(settings))
+    cache = SpringhouseWSGI(lambda: engine_of(settings), frontend_options(settings))
     app = Flask("springhouse", static_folder=None)
     app.extensions["springhouse"] = cache
 
     @app.before_request
     def answer() -> FlaskResponse:
-        return Through(cache.answer(request.environ))
+        return StreamedResponse(cache.answer(request.environ))
 
     return app
 
 
-class Through(FlaskResponse):
+class StreamedResponse(FlaskResponse):
     """A reply on its way: its head may be looked at and changed, its content streams by."""
 
     default_mimetype = None
 
     def __init__(self, bridge: ThreadBridge) -> None:
         assert bridge.reply is not None
-        headers = Headers(head_of(bridge.reply))
+        headers = Headers(wsgi_fields(bridge.reply))
         super().__init__(status=bridge.status, headers=headers, direct_passthrough=True)
         self._bridge = bridge
 
@@ -60,13 +61,13 @@ class SpringhouseCache:
 
     def __init__(self, app: Flask | None = None, settings: Settings | None = None, **options: Any) -> None:
         self._settings = settings if settings is not None else load({"ttl": 0, **options})
-        self._cache: WSGICache | None = None
+        self._cache: WSGICacheMiddleware | None = None
         if app is not None:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
         """Put the cache around the application."""
-        self._cache = WSGICache(app.wsgi_app, self._settings)
+        self._cache = WSGICacheMiddleware(app.wsgi_app, self._settings)
         app.wsgi_app = self._cache  # type: ignore[method-assign]
         app.extensions["springhouse"] = self
 

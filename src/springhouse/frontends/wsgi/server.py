@@ -20,41 +20,69 @@ from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import ThreadWorker
 
 from springhouse import control_socket
-from springhouse.binding import CannotListen, listening, listening_on_path
+from springhouse.binding import CannotListen
 from springhouse.engine.clock import wall
 from springhouse.exchange.reply import problem
-from springhouse.frontends.front import ServeControl
-from springhouse.frontends.intake import is_worth_logging
-from springhouse.frontends.wsgi.framework import create_app
-from springhouse.frontends.wsgi.proxy import FIELDS_KEY, Environ, SpringhouseWSGI, StartResponse, WSGIApp
+from springhouse.frontends.broken_off import is_worth_logging
+from springhouse.frontends.serving import FrontListener, ServeControl
+from springhouse.frontends.wsgi.bridge import Environ, StartResponse, WSGIApp
+from springhouse.frontends.wsgi.framework import create_flask_app
+from springhouse.frontends.wsgi.proxy import FIELDS_KEY, SpringhouseWSGI
 from springhouse.service import where
 from springhouse.settings import BadSettings, Settings
 from springhouse.wire.admission import unknown_method
 from springhouse.wire.encode import response_head
 from springhouse.wire.targets import is_known_method, unknown_method_in
 
-BACKLOG = 2048
-THREADS = 64
+_THREADS = 64
 _LINE_MAX = 8190
 
 
-def run(settings: Settings, announce: Callable[[str], None], serve_control: ServeControl) -> None:
+def serve_with_gunicorn(settings: Settings, announce: Callable[[str], None], serve_control: ServeControl) -> None:
     """Serve with gunicorn until SIGTERM or SIGINT. Raises CannotListen."""
-    if settings.unix_socket is not None:
-        listener = listening_on_path(settings.unix_socket, BACKLOG)
-    else:
-        listener = listening(settings.host, settings.port, BACKLOG)
-        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+    listener = FrontListener(settings)
+    settings = listener.settings
+    url = where(settings, settings.port)
+    app = create_flask_app(settings)
+    cache: SpringhouseWSGI = app.extensions["springhouse"]
     received = threading.local()
+    control = control_socket.opened(url)
 
-    def note(_: object, request: Any) -> None:
-        received.fields = [(n.title().encode("latin-1"), v.encode("latin-1")) for n, v in request.headers]
+    def load() -> WSGIApp:
+        try:
+            cache.thread.running()  # what is wrong with a store shows now
+            if control is not None:
+                listens = control.listener
+                cache.thread.serve_beside(lambda engine: serve_control(engine, listens, settings, settings.port))
+        except (BadSettings, CannotListen) as error:
+            print(f"springhouse: {error}", file=sys.stderr, flush=True)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+        return _exact(app, cache, received)
 
-    options = {
-        "bind": f"fd://{listener.detach()}",
+    hooks = {
+        "pre_request": lambda _worker, request: _keep_fields(request, received),
+        "post_worker_init": lambda worker: announce(url) if worker.age == 1 else None,
+        "worker_exit": lambda _server, _worker: cache.close(),
+    }
+    here = os.getpid()  # the worker, which is forked off within `run`, passes by here as well when it ends
+    try:
+        _Gunicorn({"bind": f"fd://{listener.socket.detach()}", **_options_of(settings), **hooks}, load).run()
+    except SystemExit as ended:
+        if ended.code == Arbiter.WORKER_BOOT_ERROR and os.getpid() == here:
+            sys.exit(2)  # the worker has said why
+        raise
+    finally:
+        if control is not None:
+            control.close()
+        if os.getpid() == here:
+            listener.remove()
+
+
+def _options_of(settings: Settings) -> dict[str, Any]:
+    return {
         "worker_class": _Worker,
         "workers": 1,
-        "threads": THREADS,
+        "threads": _THREADS,
         "worker_connections": settings.max_connections,
         "keepalive": int(settings.idle_timeout),
         "graceful_timeout": int(settings.drain_timeout),
@@ -68,37 +96,11 @@ def run(settings: Settings, announce: Callable[[str], None], serve_control: Serv
         "control_socket_disable": True,
         "loglevel": "warning",
         "logger_class": _Log,
-        "pre_request": note,
-        "post_worker_init": lambda worker: announce(where(settings, settings.port)) if worker.age == 1 else None,
-        "worker_exit": lambda _server, _worker: cache.close(),
     }
-    app = create_app(settings)
-    cache: SpringhouseWSGI = app.extensions["springhouse"]
 
-    def load() -> WSGIApp:
-        try:
-            cache.thread.running()  # what is wrong with a store shows now
-            if control is not None:
-                listens = control.listener
-                cache.thread.serve_beside(lambda engine: serve_control(engine, listens, settings, settings.port))
-        except (BadSettings, CannotListen) as problem:
-            print(f"springhouse: {problem}", file=sys.stderr, flush=True)
-            sys.exit(Arbiter.WORKER_BOOT_ERROR)
-        return _exact(app, cache, received)
 
-    control = control_socket.opened(where(settings, settings.port))
-    here = os.getpid()  # the worker, which is forked off within `run`, passes by here as well when it ends
-    try:
-        _Gunicorn(options, load).run()
-    except SystemExit as ended:
-        if ended.code == Arbiter.WORKER_BOOT_ERROR and os.getpid() == here:
-            sys.exit(2)  # the worker has said why
-        raise
-    finally:
-        if control is not None:
-            control.close()
-        if settings.unix_socket is not None and os.getpid() == here:
-            settings.unix_socket.unlink(missing_ok=True)
+def _keep_fields(request: Any, received: threading.local) -> None:
+    received.fields = [(name.title().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
 
 
 class _Gunicorn(BaseApplication):  # type: ignore[misc]

@@ -17,7 +17,7 @@ INTERNAL_ERROR = "proxy_internal_error"
 
 
 @dataclass(frozen=True, slots=True)
-class WrappedOrigin(Origin):
+class AppOrigin(Origin):
     """The application in place of an origin."""
 
     def key(self, request: Request) -> bytes:
@@ -45,7 +45,7 @@ def fields_for_app(request: Request, fields: list[Field]) -> list[Field]:
     return [(b"Host", request.authority), *end_to_end(fields, request.bits)]
 
 
-def response_of(status: int, fields: list[Field]) -> tuple[Response, int | None]:
+def app_response(status: int, fields: list[Field]) -> tuple[Response, int | None]:
     """Return an application's response, and the length it announces. ValueError: no server would send it."""
     for name, value in fields:
         if not is_token(name) or not is_value(value):

@@ -1,32 +1,15 @@
 """What every front end takes from the settings: what clients may send, the names it answers to, where it logs."""
 
-import socket
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
-from springhouse.engine.engine import Engine
 from springhouse.observe.accesslog import AccessLog, Format
 from springhouse.service import names_of, origin_of, request_limits_of
 from springhouse.settings import BadSettings, Settings
 from springhouse.wire.admission import Limits
 
 
-class Control(Protocol):
-    """What takes orders over the control socket; it can be stopped, with some seconds for what is being done."""
-
-    async def stop(self, seconds: float) -> int:
-        """Take no more orders."""
-
-
-CONTROL_S = 2.0
-"""How long an order that is being carried out may take to end."""
-ServeControl = Callable[[Engine, socket.socket, Settings, int], Coroutine[Any, Any, Control]]
-"""Takes orders for an engine from a socket that listens; the last is the port that clients reach the proxy at."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Front:
+class FrontendOptions:
     """`names_of_ours`: the authorities that a target in absolute form may have; `log_path`: "" for no access log.
 
     `half_close`: seconds that a client which has closed its side may wait for its answer to begin; 0 for no limit.
@@ -48,9 +31,9 @@ class Front:
             raise BadSettings(f"Cannot write the access log {self.log_path}: {error.strerror}") from None
 
 
-def front_of(settings: Settings) -> Front:
+def frontend_options(settings: Settings) -> FrontendOptions:
     """Return what a front end takes from the settings."""
-    return Front(
+    return FrontendOptions(
         limits=request_limits_of(settings),
         names_of_ours=names_of(settings, settings.port, origin_of(settings)),
         half_close=settings.half_close_timeout,

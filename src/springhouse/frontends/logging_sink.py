@@ -8,7 +8,7 @@ from springhouse.observe.accesslog import AccessLog, Line
 from springhouse.transport.content import Pausable
 
 
-class Logged:
+class LoggingSink:
     """Stands before another sink. What is refused before it is a request is logged by its method alone."""
 
     def __init__(self, sink: Sink, log: AccessLog, clock: Clock, request: Request | None) -> None:
