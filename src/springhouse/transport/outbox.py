@@ -49,11 +49,14 @@ class Outbox:
     def write_now(self, transport: asyncio.Transport, buffers: Sequence[bytes | memoryview]) -> bool:
         """Write what was gathered, then these: large buffers need no company.
 
-        Return whether more should `await_turn`.
+        Return whether more should `await_turn`. Not `writelines`: that of asyncio pauses no protocol (CVE-2024-12254),
+        watches descriptors that are closed, and fails on a transport that is closing, in one release or another since
+        Python 3.12; that of uvloop does what `write` does.
         """
         self.flush()
         with suppress(RuntimeError):  # see `flush`
-            transport.writelines(buffers)
+            for each in buffers:
+                transport.write(each)
         return self.is_enough(sum(map(len, buffers)))
 
     def is_enough(self, size: int) -> bool:
