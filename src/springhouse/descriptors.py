@@ -8,6 +8,7 @@ enough, fewer clients are let in.
 import sys
 
 from springhouse.settings import Settings
+from springhouse.stores.kinds import is_local
 
 if sys.platform != "win32":
     import resource
@@ -38,7 +39,7 @@ def fitted(settings: Settings) -> Settings:
 
 def _beside(settings: Settings, origins: int) -> int:
     """Return the descriptors that so many connections to the origin take: with a disk, a file each for what comes."""
-    return 2 * origins if settings.store.startswith("disk") else origins
+    return 2 * origins if is_local(settings.store) else origins
 
 
 def _raised(wanted: int) -> int | None:

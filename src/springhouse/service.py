@@ -1,15 +1,10 @@
 """Builds everything from the settings: the one place that knows all parts."""
 
 import asyncio
-import re
 import socket
 import ssl
-from hashlib import blake2b
-from pathlib import Path
+from collections.abc import Callable
 from secrets import token_hex
-from typing import TYPE_CHECKING
-
-from platformdirs import user_cache_dir
 
 from springhouse.control.access import Objection, by_token
 from springhouse.control.classic import ClassicEndpoint, ClassicOptions
@@ -17,23 +12,19 @@ from springhouse.control.purge_api import ControlEndpoint
 from springhouse.engine.cache import Cache
 from springhouse.engine.clock import Clock, wall
 from springhouse.engine.engine import Engine
-from springhouse.engine.ports import Peers, Store, Upstream
+from springhouse.engine.ports import Peers, Upstream
 from springhouse.http.fields import TAGS
 from springhouse.rules.options import Options
 from springhouse.settings import BadSettings, Settings
-from springhouse.stores.disk.database import Unusable
-from springhouse.stores.disk.leases import LeaseLimits
-from springhouse.stores.disk.tier import DiskLimits, DiskTier
-from springhouse.stores.layered import LayeredStore, is_hot_in
-from springhouse.stores.memory.records import MemoryStore
-from springhouse.stores.opening import OpenableStore
+from springhouse.stores.errors import Unusable
+from springhouse.stores.kinds import MEMORY, TierOptions, is_local, kind_of
+from springhouse.stores.memory.records import Memory
+from springhouse.stores.store import Store
+from springhouse.stores.tier import Tier, Timing, is_never_hot
 from springhouse.upstream.guard import public_addresses
 from springhouse.upstream.pool import Pool, PoolLimits
 from springhouse.upstream.routing import Forwarding, Origin
 from springhouse.wire.admission import Limits
-
-if TYPE_CHECKING:
-    from springhouse.stores.redis.tier import RedisTier
 
 
 def options_of(settings: Settings) -> Options:
@@ -75,18 +66,13 @@ def _by_token(settings: Settings) -> Objection:
 
 
 _WAITING_LEAST = 32 * 2**20
-_DISK_TIMEOUT_S = 1.0
 
 
 def _max_object(settings: Settings) -> int:
     """Return how large an object may be: at most half of memory or of the disk, if it is kept there."""
-    if settings.store == "memory":
+    if settings.store == MEMORY:
         return min(settings.max_object, settings.memory // 2)
-    return min(settings.max_object, settings.disk_size // 2) if _is_on_disk(settings) else settings.max_object
-
-
-def _is_on_disk(settings: Settings) -> bool:
-    return settings.store.startswith("disk")
+    return min(settings.max_object, settings.disk_size // 2) if is_local(settings.store) else settings.max_object
 
 
 class CannotStore(BadSettings):
@@ -95,65 +81,36 @@ class CannotStore(BadSettings):
 
 def store_of(settings: Settings, options: Options, clock: Clock) -> Store:
     """Return the settings' store. One with something behind memory is to be opened, which raises CannotStore."""
-    if settings.store == "memory":
-        return MemoryStore(settings.memory, options)
-    memory = MemoryStore(settings.memory - _waiting_max(settings), options)
+    if settings.store == MEMORY:
+        return Store(Memory(settings.memory, options))
+    memory = Memory(settings.memory - _waiting_max(settings), options)
 
-    def make() -> LayeredStore:
+    def open_tier() -> Tier:
         try:
-            tier = tier_of(settings, clock)
+            return tier_of(settings, clock, is_hot=memory.is_hot)
         except (Unusable, ValueError) as error:
             raise CannotStore(f"--store {settings.store}: {error}") from None
-        if isinstance(tier, DiskTier):
-            tier.is_hot_in(is_hot_in(memory))
-        return LayeredStore(
-            memory,
-            tier,
-            later=asyncio.get_running_loop().call_later,
-            whole_max=_whole_max(settings),
-            patience=_patience_of(tier, settings),
-            clock=clock,
-        )
 
-    return OpenableStore(memory, make)
+    return Store(memory, open_tier, whole_max=_whole_max(settings), timing=Timing(wall=clock))
 
 
-def tier_of(settings: Settings, clock: Clock = wall) -> "DiskTier | RedisTier":
-    """Return what stands behind memory, opened on the running loop. Raises Unusable and ValueError."""
-    secret = settings.store_secret.get_secret_value().encode()
-    if _is_on_disk(settings):
-        limits = DiskLimits(
-            budget=settings.disk_size,
-            variants_max=settings.max_variants,
-            whole_max=_whole_max(settings),
-            waiting_max=_waiting_max(settings),
-            leases=LeaseLimits(written=_disk_patience(settings)),
-        )
-        loop = asyncio.get_running_loop()
-        return DiskTier(
-            folder_of(settings), limits, deliver=loop.call_soon_threadsafe, later=loop.call_later, secret=secret
-        )
-    try:
-        from springhouse.stores.redis.tier import RedisLimits, RedisTier  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError as error:
-        raise ValueError(f"it needs {error.name}: pip install 'springhouse[redis]'") from None
-    redis_limits = RedisLimits(
-        variants_max=settings.max_variants, whole_max=_whole_max(settings), waiting_max=_waiting_max(settings)
+def tier_of(settings: Settings, clock: Clock = wall, *, is_hot: Callable[[bytes], bool] = is_never_hot) -> Tier:
+    """Return the tier behind memory, opened on the running loop. Raises Unusable and ValueError."""
+    options = TierOptions(
+        url=settings.store,
+        loop=asyncio.get_running_loop(),
+        wall=clock,
+        is_hot=is_hot,
+        origin=settings.origin,
+        budget=settings.disk_size,
+        whole_max=_whole_max(settings),
+        waiting_max=_waiting_max(settings),
+        variants_max=settings.max_variants,
+        secret=settings.store_secret.get_secret_value().encode(),
+        prefix=settings.store_prefix,
+        patience=settings.store_timeout,
     )
-    if settings.store_timeout is not None:
-        redis_limits = redis_limits.with_patience(settings.store_timeout)
-    return RedisTier(settings.store, redis_limits, prefix=settings.store_prefix, secret=secret, clock=clock)
-
-
-def _patience_of(tier: "DiskTier | RedisTier", settings: Settings) -> float:
-    """Return how long to wait for a tier in any case. Redis loses its own patience before that, and says so."""
-    if isinstance(tier, DiskTier):
-        return _disk_patience(settings)
-    return tier.limits.link.limit
-
-
-def _disk_patience(settings: Settings) -> float:
-    return settings.store_timeout or _DISK_TIMEOUT_S
+    return kind_of(settings.store).open(options)
 
 
 def _waiting_max(settings: Settings) -> int:
@@ -164,21 +121,6 @@ def _waiting_max(settings: Settings) -> int:
 def _whole_max(settings: Settings) -> int:
     """Return how large content may be that is held in memory; larger is streamed to and from where it is stored."""
     return settings.memory // 32
-
-
-def folder_of(settings: Settings) -> Path:
-    """Return the folder of the disk store: the one named, or one for this origin under the user's cache folder."""
-    named = settings.store.partition(":")[2]
-    if named:
-        return Path(named).expanduser()
-    name = re.sub(r"[^A-Za-z0-9.-]+", "_", settings.origin.partition("://")[2] or "no-origin")
-    digest = blake2b(settings.origin.encode(), digest_size=4).hexdigest()
-    return folders() / f"{name[:80]}-{digest}"
-
-
-def folders() -> Path:
-    """Return where the disk stores of all origins are, unless they were given a folder."""
-    return Path(user_cache_dir("springhouse", appauthor=False))
 
 
 def origin_of(settings: Settings) -> Origin:

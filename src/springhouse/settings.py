@@ -31,6 +31,7 @@ from pydantic_settings import (
 )
 
 from springhouse.rules.options import VARIANTS_MAX
+from springhouse.stores.kinds import check
 from springhouse.upstream.routing import Origin
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -210,13 +211,7 @@ class Settings(BaseSettings):
     @field_validator("store")
     @classmethod
     def _is_store(cls, value: str) -> str:
-        kind = value.partition(":")[0]
-        if value not in ("memory", "disk") and kind not in ("disk", "redis", "rediss", "redis+cluster", "unix"):
-            raise ValueError(f"{value!r} is no store: memory, disk, disk:FOLDER, redis://HOST:PORT/0 and so on")
-        if value == "disk:":
-            raise ValueError(
-                "which folder? Write disk:FOLDER, or disk for one of its own under the user's cache folder"
-            )
+        check(value)
         return value
 
     @field_validator("trusted_proxy")

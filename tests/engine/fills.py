@@ -14,8 +14,9 @@ from springhouse.stores.disk.incoming import Incoming
 from springhouse.stores.disk.operations import Then
 from springhouse.stores.disk.tier import DiskLimits, DiskTier
 from springhouse.stores.errors import StoreErrors
-from springhouse.stores.layered import LayeredStore
-from springhouse.stores.memory.records import MemoryStore
+from springhouse.stores.memory.records import Memory
+from springhouse.stores.store import Store
+from springhouse.stores.tier import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,14 +57,12 @@ class Stores:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.loop = Loop()
-        limits = DiskLimits(inline_max=200, whole_max=WHOLE_MAX, waiting_max=WAITING_MAX)
-        self.disk = DiskTier(
-            folder, limits, deliver=self.loop.deliver, later=self.loop.later, errors=StoreErrors(nobody_hears)
-        )
-        self.memory = MemoryStore(BUDGET, Options())
-        self.store = LayeredStore(
-            self.memory, self.disk, later=self.loop.later, whole_max=WHOLE_MAX, patience=20.0, clock=lambda: 4e9
-        )  # fmt: skip
+        limits = DiskLimits(inline_max=200, whole_max=WHOLE_MAX, waiting_max=WAITING_MAX, patience=20.0)
+        self.disk = DiskTier(folder, limits, loop=self.loop, errors=StoreErrors(nobody_hears))
+        self.memory = Memory(BUDGET, Options())
+        timing = Timing(call_later=self.loop.call_later, wall=lambda: 4e9)
+        self.store = Store(self.memory, lambda: self.disk, whole_max=WHOLE_MAX, timing=timing)
+        self.store.open()
 
     @property
     def reserved(self) -> int:

@@ -73,7 +73,7 @@ ENGINE = engine_of(Settings(origin="http://a.test"), Clock())
 def test_nothing_is_fresh_longer_than_its_lifetime(steps: list[tuple[str, float]]) -> None:
     engine, clock = ENGINE, ENGINE.clock
     engine.cache.look_at_clock()
-    engine.store.clear()
+    engine.store.memory.clear()
     stored: dict[float, tuple[float, int]] = {}
     for what, value in [*steps, *(("ask", n) for n in range(4))]:
         match what:

@@ -25,8 +25,9 @@ from springhouse.rules.options import Options
 from springhouse.rules.purging import Keys, Purge, Receipt, remaining
 from springhouse.rules.variants import selector, with_entry
 from springhouse.stores.errors import StoreErrors
-from springhouse.stores.layered import LayeredStore
-from springhouse.stores.memory.records import MemoryStore
+from springhouse.stores.memory.records import Memory
+from springhouse.stores.store import Store
+from springhouse.stores.tier import Timing
 from springhouse.upstream.routing import Forwarding, Origin
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from springhouse.http.messages import Request
     from springhouse.rules.entry import Entry
     from springhouse.rules.purging import Held
-    from springhouse.stores.tier import Found, Purged
+    from springhouse.stores.tier import LookedUp, Purged
     from springhouse.transport.content import RequestContent
     from springhouse.upstream.pool import Receiver
 
@@ -135,10 +136,11 @@ class SlowTier:
     def __init__(self) -> None:
         self.errors = StoreErrors(lambda _: None)
         self.leases = None
+        self.patience = 1.0
         self.variants: tuple[Entry, ...] = ()
-        self.lookups: list[Found] = []
+        self.lookups: list[LookedUp] = []
 
-    def lookup(self, key: bytes, done: Found) -> None:
+    def lookup(self, key: bytes, done: LookedUp) -> None:
         self.lookups.append(done)
 
     def settle(self) -> None:
@@ -178,9 +180,11 @@ class World:
         self.calls: list[Call] = []
         self.clients: list[Asking] = []
         self.exchanges: dict[Asking, object] = {}
-        memory = MemoryStore(10_000_000, OPTIONS)
+        memory = Memory(10_000_000, OPTIONS)
         self.tier = SlowTier() if is_slow else None
-        store = LayeredStore(memory, self.tier, later=lambda *_: None) if self.tier is not None else memory
+        tier = self.tier
+        store = Store(memory, None if tier is None else lambda: tier, timing=Timing(call_later=lambda *_: None))
+        store.open()
         origin = Origin.parse("http://origin.test")
         self.engine = Engine(Cache(store=store, clock=lambda: self.now), self, origin, OPTIONS)
 

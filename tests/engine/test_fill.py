@@ -15,6 +15,7 @@ from tests.stores.backends import content_of
 
 from springhouse.engine.fill import Fill
 from springhouse.engine.recordings import Recording
+from springhouse.rules.purging import Keys, Purge
 from springhouse.stores.disk.files import PartFile
 from springhouse.stores.disk.incoming import Incoming
 
@@ -272,7 +273,7 @@ def test_who_reads_it_goes_on_when_its_entry_has_gone(stores: Stores) -> None:
     fill.feed_all(LARGE[:50_000])
     fill.finish()
     stores.flush()
-    stores.store.forget((fill.entry.key,))
+    stores.store.purge(Purge(Keys((fill.entry.key,))))
     stores.flush()
     assert stores.files() == []
     while not slow.ends:

@@ -18,6 +18,8 @@ from tests.engine.fills import Filling, Stores
 from tests.stores.backends import content_of
 from tests.support.examples import examples
 
+from springhouse.rules.purging import Everything, Purge
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -98,7 +100,7 @@ def test_everybody_gets_what_the_origin_sent(
     found = stores.find(fill.entry.key)
     assert [content_of(entry, stores.loop) for entry in found] == ([whole] if fill.is_kept and end == "whole" else [])
     del found
-    stores.store.clear()
+    stores.store.purge(Purge(Everything()))
     stores.flush()
     assert stores.files() == []
     assert stores.memory.used == 0

@@ -16,7 +16,8 @@ from springhouse.engine.engine import Engine
 from springhouse.exchange.steps import Failure
 from springhouse.rules.options import Options
 from springhouse.rules.purging import Keys, Purge
-from springhouse.stores.memory.records import MemoryStore
+from springhouse.stores.memory.records import Memory
+from springhouse.stores.store import Store
 from springhouse.upstream.routing import Forwarding, Origin
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Case:
 
     def __init__(self, *, budget: int = 2**20, alone: bool = False) -> None:
         options = Options()
-        self.store = MemoryStore(budget, options)
+        self.store = Store(Memory(budget, options))
         self.upstream = Upstream()
         cache = Cache(store=self.store, clock=lambda: NOW)
         self.engine = Engine(cache, self.upstream, Origin.parse("http://origin.test"), options)
@@ -179,7 +180,9 @@ def test_the_outcome_is_the_same_however_the_content_comes(
         is_kept = not breaks and not is_purged and fits
         assert case.stored == (BODY if is_kept else None)
     assert case.engine.flights.by_key == {}
-    assert case.store.used == sum(record.cost for record in case.store.records.values()), "nothing stays reserved"
+    assert case.store.memory.used == sum(record.cost for record in case.store.records.values()), (
+        "nothing stays reserved"
+    )
 
 
 def test_what_comes_at_once_is_stored_and_answered_when_it_is_whole() -> None:

@@ -27,7 +27,7 @@ from springhouse.rules.options import Options
 from springhouse.rules.storing import keep
 from springhouse.rules.validation import spoiled
 from springhouse.rules.variants import matching
-from springhouse.stores.memory.records import MemoryStore
+from springhouse.stores.memory.records import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ class Sequences(RuleBasedStateMachine):
     def begin(self, options: Options, varied: list[str]) -> None:
         self.varied = varied
         self.options = replace(options, max_variants=4)
-        self.store = MemoryStore(10**9, self.options)
+        self.store = Memory(10**9, self.options)
 
     @rule(key=keys, data=st.data(), directive=st.sampled_from(["", "public", "no-cache"]), at=INSTANTS)
     def put(self, key: bytes, data: st.DataObject, directive: str, at: float) -> None:
@@ -104,7 +104,7 @@ class Sequences(RuleBasedStateMachine):
     @precondition(lambda self: self.store.records)
     @rule(key=keys)
     def forget(self, key: bytes) -> None:
-        self.store.forget([key])
+        self.store.drop(key)
 
     @precondition(lambda self: self.store.records)
     @rule(key=keys, data=st.data(), elapsed=INSTANTS)

@@ -184,6 +184,6 @@ def test_the_store_keeps_to_its_budget(origin: Origin, serve: Serve) -> None:
     origin.otherwise = answer(noise(90_000), cache_control=FRESH)
     for number in range(40):
         assert proxy.get(f"/{number}").body == noise(90_000)
-        assert proxy.engine.store.used <= 1_000_000
+        assert proxy.engine.store.memory.used <= 1_000_000
     assert proxy.get("/39").x_cache == "HIT"
-    assert proxy.engine.store.evictions >= 30
+    assert proxy.engine.store.memory.evictions >= 30

@@ -57,7 +57,7 @@ def opened(serve: Serve, store: str) -> Open:
     def start(**settings: object) -> Proxy:
         proxy = serve(**{"store": store, "memory": MEMORY, "max_object": "1GiB", "store_timeout": 10.0, **settings})
         if store.startswith("redis"):
-            proxy.await_that(lambda: proxy.engine.store._layered.tier.is_up)
+            proxy.await_that(lambda: proxy.engine.store.tier.is_up)
         return proxy
 
     return start
@@ -134,7 +134,7 @@ def test_many_who_ask_at_once_cost_one_request_and_little_memory(origin: Origin,
         found = list(threads.map(lambda _: proxy.get("/a").body == BODY, range(12)))
     assert found == [True] * 12
     assert origin.count("/a") == 1
-    assert proxy.call(lambda: proxy.engine.store._layered.memory.used) < MIB
+    assert proxy.call(lambda: proxy.engine.store.memory.used) < MIB
 
 
 def test_who_comes_late_gets_all_of_it_from_the_first_byte(origin: Origin, opened: Open) -> None:
@@ -295,7 +295,7 @@ def test_a_revalidation_that_began_meanwhile_finds_it_stored(origin: Origin, ope
     assert (found.x_cache, found.body == BODY) == ("REVALIDATED", True)
     found = proxy.get("/a")
     assert (found.x_cache, found["Cache-Control"], found.body == BODY) == ("HIT", "max-age=600", True)
-    assert proxy.engine.store._layered.tier.errors.counts == {}
+    assert proxy.engine.store.tier.errors.counts == {}
 
 
 @pytest.mark.parametrize("store", ["redis"], indirect=True)
@@ -321,4 +321,4 @@ def test_redis_that_goes_away_meanwhile_costs_only_the_storing(
     assert (found.x_cache, found.body == BODY) == ("MISS", True)
     assert proxy.call(lambda: proxy.reserved) == 0
     redis_server.start()
-    proxy.await_that(lambda: proxy.engine.store._layered.tier.is_up)
+    proxy.await_that(lambda: proxy.engine.store.tier.is_up)

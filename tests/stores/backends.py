@@ -15,8 +15,9 @@ from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
 from springhouse.stores.disk.tier import DiskLimits, DiskTier
 from springhouse.stores.errors import StoreErrors
-from springhouse.stores.layered import LayeredStore, is_hot_in
-from springhouse.stores.memory.records import MemoryStore
+from springhouse.stores.memory.records import Memory
+from springhouse.stores.store import Store
+from springhouse.stores.tier import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ NOW = 1_900_000_000.0
 VARIANTS_MAX = 3
 INLINE, IN_FILE, STREAMED = 900, 2_500, 5_000
 """Lengths of content that is stored in the database, in a file but found as bytes, and found as StoredContent."""
-LIMITS = DiskLimits(inline_max=2_000, whole_max=3_000, variants_max=VARIANTS_MAX, budget=50_000_000)
+LIMITS = DiskLimits(inline_max=2_000, whole_max=3_000, variants_max=VARIANTS_MAX, budget=50_000_000, patience=20.0)
 PATIENCE_S = 20.0
 
 
@@ -44,7 +45,9 @@ class Loop:
     def deliver(self, call: Callable[..., Any], *arguments: Any) -> None:
         self._calls.put((call, arguments))
 
-    def later(self, delay: float, call: Callable[[], Any], /) -> None:
+    call_soon_threadsafe = deliver
+
+    def call_later(self, delay: float, call: Callable[[], Any], /) -> None:
         heapq.heappush(self._timers, (time.monotonic() + delay, next(self._numbers), call))
 
     @property
@@ -89,12 +92,17 @@ class Subject(Protocol):
 
 
 class InMemory:
-    """MemoryStore as it is."""
+    """A store without a tier."""
 
     def __init__(self, folder: Path, loop: Loop) -> None:
-        self.store = MemoryStore(50_000_000, Options(max_variants=VARIANTS_MAX))
-        self.put, self.replace, self.purge = self.store.put, self.store.replace, self.store.purge
+        self.store = Store(Memory(50_000_000, Options(max_variants=VARIANTS_MAX)))
+        self.put, self.replace = self.store.put, self.store.replace
         self.lookup = self.store.lookup
+
+    def purge(self, purge: Purge, *, dry_run: bool = False) -> Receipt:
+        receipts: list[Receipt] = []
+        self.store.purge(purge, receipts.append, dry_run=dry_run)
+        return receipts[0]
 
     def close(self) -> None:
         pass
@@ -124,20 +132,15 @@ class Tiered:
 
 
 class Layered:
-    """Memory over a tier; with a `budget` that holds little, most is found in the tier."""
+    """A store of memory and a tier; where the memory holds little, most is found in the tier."""
 
-    def __init__(self, tier: Tier, loop: Loop, *, budget: int) -> None:
-        self.memory = MemoryStore(budget, Options(max_variants=VARIANTS_MAX))
+    def __init__(self, tier: Tier, loop: Loop, *, memory: Memory, written: float = 1.0) -> None:
+        self.memory = memory
         self.tier = tier
         self.loop = loop
-        self.store = LayeredStore(
-            self.memory,
-            tier,
-            later=loop.later,
-            whole_max=LIMITS.whole_max,
-            patience=PATIENCE_S,
-            clock=lambda: NOW + 1000.0,
-        )
+        timing = Timing(call_later=loop.call_later, wall=lambda: NOW + 1000.0, written=written)
+        self.store = Store(memory, lambda: tier, whole_max=LIMITS.whole_max, timing=timing)
+        self.store.open()
         self.put, self.replace = self.store.put, self.store.replace
 
     def lookup(self, key: bytes) -> tuple[Entry, ...]:
@@ -149,10 +152,15 @@ class Layered:
         return found[0]
 
     def purge(self, purge: Purge, *, dry_run: bool = False) -> Receipt:
-        return self.loop.result(lambda done: self.store.purge_everywhere(purge, done, dry_run=dry_run))
+        return self.loop.result(lambda done: self.store.purge(purge, done, dry_run=dry_run))
 
     def close(self) -> None:
         self.store.close()
+
+
+def memory_of(budget: int) -> Memory:
+    """Return a memory of so many bytes."""
+    return Memory(budget, Options(max_variants=VARIANTS_MAX))
 
 
 def nobody() -> None:
@@ -161,17 +169,14 @@ def nobody() -> None:
 
 def disk(folder: Path, loop: Loop, limits: DiskLimits = LIMITS, **more: Any) -> DiskTier:
     """Open a disk store."""
-    return DiskTier(
-        folder, limits, deliver=loop.deliver, later=loop.later, errors=StoreErrors(lambda text: None), **more
-    )
+    more = {"errors": StoreErrors(lambda text: None)} | more
+    return DiskTier(folder, limits, loop=loop, **more)
 
 
-def layered_disk(folder: Path, loop: Loop, budget: int) -> Layered:
+def layered_disk(folder: Path, loop: Loop, budget: int = 50_000_000, **more: Any) -> Layered:
     """Put memory before a disk store."""
-    tier = disk(folder, loop)
-    subject = Layered(tier, loop, budget=budget)
-    tier.is_hot_in(is_hot_in(subject.memory))
-    return subject
+    memory = memory_of(budget)
+    return Layered(disk(folder, loop, is_hot=memory.is_hot), loop, memory=memory, **more)
 
 
 BACKENDS: dict[str, Callable[[Path, Loop], Subject]] = {

@@ -10,7 +10,7 @@ from secrets import token_hex
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from tests.stores.backends import LIMITS, NOW, VARIANTS_MAX, Layered, Loop, Tiered
+from tests.stores.backends import LIMITS, NOW, PATIENCE_S, VARIANTS_MAX, Layered, Loop, Tiered, memory_of
 from tests.support.loops import LoopThread, uvloop_or_asyncio
 
 from springhouse.stores.errors import StoreErrors
@@ -41,6 +41,8 @@ class Ferried:
         self.thread = LoopThread(uvloop_or_asyncio)
         self.said: list[str] = []
         self.errors = StoreErrors(self.said.append)
+        self.patience = PATIENCE_S
+        self.leases = None
 
         async def make() -> RedisTier:
             return RedisTier(url, limits, errors=self.errors, **more)
@@ -114,10 +116,10 @@ def redis_tier(server: RedisServer | RedisCluster, folder: Path, loop: Loop, **m
 ON_REDIS: dict[str, Callable[[RedisServer | RedisCluster, Path, Loop], Tiered | Layered]] = {
     "redis": lambda server, folder, loop: Tiered(redis_tier(server, folder, loop), loop),
     "redis under memory": lambda server, folder, loop: Layered(
-        redis_tier(server, folder, loop), loop, budget=50_000_000
+        redis_tier(server, folder, loop), loop, memory=memory_of(50_000_000)
     ),
     "redis under little memory": lambda server, folder, loop: Layered(
-        redis_tier(server, folder, loop), loop, budget=8_000
+        redis_tier(server, folder, loop), loop, memory=memory_of(8_000)
     ),
 }
 

@@ -17,7 +17,7 @@ from tests.stores.backends import BACKENDS, IN_FILE, INLINE, NOW, STREAMED, VARI
 from tests.support.examples import examples
 
 from springhouse.rules.purging import Everything, Groups, Keys, Prefix, Purge, Tags, labels_of, selects, stale_from
-from springhouse.stores.memory.records import _RECORD_BYTES, MemoryStore, cost_of
+from springhouse.stores.memory.records import _RECORD_BYTES, Memory, cost_of
 
 if TYPE_CHECKING:
     from springhouse.rules.entry import Entry
@@ -120,7 +120,7 @@ class Model(RuleBasedStateMachine):
             for memory in [
                 m for m in (getattr(self.store, "store", None), getattr(self.store, "memory", None)) if m is not None
             ]:
-                if isinstance(memory, MemoryStore):
+                if isinstance(memory, Memory):
                     assert faults_of(memory) == []
             self.held.clear()
             self.store.close()
@@ -130,7 +130,7 @@ class Model(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-def faults_of(memory: MemoryStore) -> list[str]:
+def faults_of(memory: Memory) -> list[str]:
     """Compare a memory store's indexes with a scan."""
     used, keys_of = 0, dict[bytes, set[bytes]]()
     for key, record in memory.records.items():

@@ -30,10 +30,9 @@ from tests.stores.backends import (
 from springhouse.rules.purging import Everything, Keys, Prefix, Purge, Receipt, Tags
 from springhouse.stores.digests import CHUNK
 from springhouse.stores.disk import database, writer
-from springhouse.stores.disk.database import Unusable
 from springhouse.stores.disk.operations import Then
 from springhouse.stores.disk.tier import DiskLimits, DiskTier
-from springhouse.stores.errors import StoreErrors
+from springhouse.stores.errors import StoreErrors, Unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -220,13 +219,13 @@ def test_what_is_asked_for_survives_eviction(folder: Path, loop: Loop) -> None:
 
 
 def test_what_is_in_use_in_memory_survives_eviction(folder: Path, loop: Loop) -> None:
-    store = Tiered(disk(folder, loop, DiskLimits(budget=1_000_000)), loop)
-    store.tier.is_hot_in(lambda key: key == KEY)
+    hot = {KEY}
+    store = Tiered(disk(folder, loop, DiskLimits(budget=1_000_000), is_hot=lambda key: not hot or key in hot), loop)
     store.put(make_entry(KEY, b"x" * 1000))
     for n in range(3000):
         store.put(make_entry(b"http://a.test/%d" % n, b"x" * 1000))
     assert store.lookup(KEY)
-    store.tier.is_hot_in(lambda key: True)  # all of them cannot stay
+    hot.clear()  # all are in use: all of them cannot stay
     for n in range(3000):
         store.put(make_entry(b"http://a.test/%d" % n, b"x" * 1000))
     flush(store)
@@ -400,9 +399,7 @@ def test_a_corrupt_database_is_set_aside(folder: Path, loop: Loop, how: str) -> 
         store.put(make_entry(b"http://a.test/%d" % n, b"x" * 1500))
     store.close()
     spoilt(folder / "entries.sqlite", how)
-    store = Tiered(
-        DiskTier(folder, LIMITS, deliver=loop.deliver, later=loop.later, errors=StoreErrors(said.append)), loop
-    )
+    store = Tiered(DiskTier(folder, LIMITS, loop=loop, errors=StoreErrors(said.append)), loop)
     for n in range(200):
         found = store.lookup(b"http://a.test/%d" % n)
         assert not found or same(found, [make_entry(b"http://a.test/%d" % n, b"x" * 1500)], loop)
@@ -458,9 +455,7 @@ def test_an_older_format_is_brought_up_to_date(folder: Path, loop: Loop, monkeyp
     monkeypatch.setattr(database, "FORMAT", now + 2)
     monkeypatch.setitem(database.MIGRATIONS, now, "CREATE TABLE one(x);")
     monkeypatch.setitem(database.MIGRATIONS, now + 1, "CREATE TABLE two(x);")
-    store = Tiered(
-        DiskTier(folder, LIMITS, deliver=loop.deliver, later=loop.later, errors=StoreErrors(said.append)), loop
-    )
+    store = Tiered(DiskTier(folder, LIMITS, loop=loop, errors=StoreErrors(said.append)), loop)
     assert same(store.lookup(KEY), [entry], loop)
     store.close()
     assert len(said) == 2
@@ -536,9 +531,7 @@ def test_bodies_of_nobody_are_swept_when_the_store_opens(folder: Path, loop: Loo
     for name in ("0123456789ab-1", "0123456789ab-2.part", "not one of ours"):
         (kept.parent / name).write_bytes(b"x")
     said: list[str] = []
-    store = Tiered(
-        DiskTier(folder, LIMITS, deliver=loop.deliver, later=loop.later, errors=StoreErrors(said.append)), loop
-    )
+    store = Tiered(DiskTier(folder, LIMITS, loop=loop, errors=StoreErrors(said.append)), loop)
     loop.until(lambda: said)
     assert {path.name for path in bodies(folder)} == {kept.name, "not one of ours"}
     assert same(store.lookup(KEY), [make_entry(KEY, b"x" * STREAMED)], loop)
@@ -585,10 +578,11 @@ def test_a_purge_that_cannot_be_written_empties_the_store(
 
 
 def test_putting_and_finding_go_on_when_the_loop_has_gone(folder: Path) -> None:
-    def gone(*_: object) -> None:
-        raise RuntimeError("Event loop is closed")
+    class Gone(Loop):
+        def call_soon_threadsafe(self, *_: object) -> None:
+            raise RuntimeError("Event loop is closed")
 
-    store = DiskTier(folder, LIMITS, deliver=gone, later=Loop().later, errors=StoreErrors(lambda text: None))
+    store = DiskTier(folder, LIMITS, loop=Gone(), errors=StoreErrors(lambda text: None))
     store.put(make_entry(KEY))
     store.lookup(KEY, lambda variants: None)
     store.purge(Purge(Prefix(b"http://b")), lambda receipt: None)

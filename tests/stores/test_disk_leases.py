@@ -237,7 +237,7 @@ def test_a_folder_without_locks_is_used_all_the_same(folder: Path, loop: Loop) -
     folder.mkdir()
     (folder / "leases").write_text("in the way")
     said: list[str] = []
-    store = DiskTier(folder, DiskLimits(), deliver=loop.deliver, later=loop.later, errors=StoreErrors(said.append))
+    store = DiskTier(folder, DiskLimits(), loop=loop, errors=StoreErrors(said.append))
     assert store.leases is None
     assert len(said) == 1
     assert "every process fetches for itself" in said[0]

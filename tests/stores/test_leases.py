@@ -57,9 +57,7 @@ def on_disk(folder: Path) -> Fleet:
 async def disk_node(folder: Path, limits: DiskLimits) -> AsyncIterator[DiskTier]:
     loop = asyncio.get_running_loop()
     said: list[str] = []
-    store = DiskTier(
-        folder, limits, deliver=loop.call_soon_threadsafe, later=loop.call_later, errors=StoreErrors(said.append)
-    )
+    store = DiskTier(folder, limits, loop=loop, errors=StoreErrors(said.append))
     try:
         yield store
     finally:

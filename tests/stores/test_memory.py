@@ -16,8 +16,8 @@ from tests.support.heads import get, stored
 from springhouse.exchange.hit import PreparedReply, PreparedVariants
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
-from springhouse.rules.purging import Everything, Keys, Purge, Tags
-from springhouse.stores.memory.records import MemoryStore, Record, cost_of
+from springhouse.rules.purging import Everything, Keys, Purge, Tags, counted
+from springhouse.stores.memory.records import Memory, MemoryRecord, cost_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ class Against(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.store = MemoryStore(self.budget, OPTIONS)
+        self.store = Memory(self.budget, OPTIONS)
         self.model: dict[bytes, list[Entry]] = {}
         self.arriving: list[int] = []
 
@@ -71,24 +71,26 @@ class Against(RuleBasedStateMachine):
     @rule(chosen=st.lists(keys, max_size=4))
     def forget(self, chosen: list[bytes]) -> None:
         there = {key for key in chosen if self.model.get(key)}
-        assert self.store.forget(chosen) == len(there)
+        assert counted(self.store.purge(Purge(Keys(tuple(chosen))))).keys == len(there)
         for key in there:
             del self.model[key]
 
     @rule(tag=st.sampled_from([b"a", b"b"]))
     def purge_by_tag(self, tag: bytes) -> None:
         touched = {key for key, entries in self.model.items() if any(tag in entry.tags for entry in entries)}
-        assert self.store.purge(Purge(Tags((tag,))), dry_run=True).keys == len(touched)
-        assert self.store.purge(Purge(Tags((tag,)))).keys == len(touched)
+        assert counted(self.store.purge(Purge(Tags((tag,))), dry_run=True)).keys == len(touched)
+        assert counted(self.store.purge(Purge(Tags((tag,))))).keys == len(touched)
         self.model = {key: [e for e in entries if tag not in e.tags] for key, entries in self.model.items()}
 
     @rule(key=keys)
     def purge_key(self, key: bytes) -> None:
-        assert self.store.purge(Purge(Keys((key, key)))).entries == len(self.model.pop(key, []))
+        assert counted(self.store.purge(Purge(Keys((key, key))))).entries == len(self.model.pop(key, []))
 
     @rule()
     def clear(self) -> None:
-        assert self.store.clear() == sum(bool(entries) for entries in self.model.values())
+        assert counted(self.store.purge(Purge(Everything()))).keys == sum(
+            bool(entries) for entries in self.model.values()
+        )
         self.model.clear()
 
     @rule(size=st.sampled_from([1, 500, 5000]))
@@ -139,9 +141,9 @@ TestExact.settings = TestEvicting.settings = settings(max_examples=60, stateful_
 
 
 def test_a_forgotten_key_may_be_named_twice() -> None:
-    store = MemoryStore(10**6, OPTIONS)
+    store = Memory(10**6, OPTIONS)
     store.put(entry_for(KEYS[0]))
-    assert store.forget([KEYS[0], KEYS[0], KEYS[1]]) == 1
+    assert counted(store.purge(Purge(Keys((KEYS[0], KEYS[0], KEYS[1]))))).keys == 1
     assert store.used == 0
 
 
@@ -174,7 +176,7 @@ COSTLY: dict[str, Callable[[int], Entry]] = {
 
 @pytest.mark.parametrize("what", COSTLY)
 def test_the_budget_is_not_exceeded_whatever_entries_are_made_of(what: str) -> None:
-    store = MemoryStore(2 << 20, Options())
+    store = Memory(2 << 20, Options())
     gc.collect()
     tracemalloc.start()
     try:
@@ -194,7 +196,7 @@ def test_the_budget_is_not_exceeded_whatever_entries_are_made_of(what: str) -> N
 
 
 def test_arriving_content_pushes_out_what_is_stored_but_only_up_to_half() -> None:
-    store = MemoryStore(10_000, OPTIONS)
+    store = Memory(10_000, OPTIONS)
     for key in KEYS[:3]:
         store.put(entry_for(key))
     assert not store.reserve(5001)
@@ -209,7 +211,7 @@ def test_arriving_content_pushes_out_what_is_stored_but_only_up_to_half() -> Non
 
 def test_an_entry_that_grows_when_freshened_makes_room() -> None:
     entries = [entry_for(key) for key in KEYS[:2]]
-    store = MemoryStore(2 * (cost_of(entries[0]) + 1000), OPTIONS)
+    store = Memory(2 * (cost_of(entries[0]) + 1000), OPTIONS)
     for entry in entries:
         store.put(entry)
     grown = copy(entries[1])
@@ -220,7 +222,7 @@ def test_an_entry_that_grows_when_freshened_makes_room() -> None:
 
 
 def test_what_is_hot_survives_a_flood() -> None:
-    store = MemoryStore(40 * (cost_of(entry_for(KEYS[0])) + 1000), OPTIONS)
+    store = Memory(40 * (cost_of(entry_for(KEYS[0])) + 1000), OPTIONS)
     hot = [b"http://origin.test/hot/%d" % i for i in range(10)]
     for key in hot:
         store.put(entry_for(key))
@@ -237,11 +239,11 @@ def test_what_is_hot_survives_a_flood() -> None:
 def test_the_guard_is_made_at_the_first_lookup_and_anew_after_every_change(
     variants: list[int], guard: type[object]
 ) -> None:
-    store = MemoryStore(10**6, OPTIONS)
+    store = Memory(10**6, OPTIONS)
     for variant in variants:
         store.put(entry_for(KEYS[0], variant))
     record = store.records[KEYS[0]]
-    assert isinstance(record, Record)
+    assert isinstance(record, MemoryRecord)
     assert record.prepared is None
     old = store.lookup(KEYS[0])[0]
     made = record.prepared
@@ -253,10 +255,10 @@ def test_the_guard_is_made_at_the_first_lookup_and_anew_after_every_change(
 
 
 def test_purging_everything() -> None:
-    store = MemoryStore(10**6, OPTIONS)
+    store = Memory(10**6, OPTIONS)
     for key in KEYS:
         store.put(entry_for(key, tags="a"))
-    receipt = store.purge(Purge(Everything()))
+    receipt = counted(store.purge(Purge(Everything())))
     assert (receipt.keys, receipt.entries) == (6, 6)
     assert (store.used, store.records) == (0, {})
-    assert store.purge(Purge(Tags((b"a",)))).keys == 0
+    assert counted(store.purge(Purge(Tags((b"a",))))).keys == 0

@@ -5,16 +5,16 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.stores.backends import STREAMED, Layered, Loop, layered_disk, make_entry
+from tests.stores.backends import STREAMED, Layered, Loop, layered_disk, make_entry, memory_of
 from tests.stores.redis_backend import redis_tier
 from tests.support.redis_server import RedisServer, redis_server, shared_redis
 
 from springhouse.rules.purging import Everything, Keys, Prefix, Purge, Receipt, Tags
-from springhouse.stores import layered
 from springhouse.stores.disk.operations import Then
+from springhouse.stores.store import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path, loop: Loop) -> Iterat
             stores.append(layered_disk(tmp_path / "store", loop, 50_000_000))
         else:
             server = request.getfixturevalue("shared_redis")
-            stores.append(Layered(redis_tier(server, tmp_path, loop), loop, budget=50_000_000))
+            stores.append(Layered(redis_tier(server, tmp_path, loop), loop, memory=memory_of(50_000_000)))
         return stores[-1]
 
     yield start
@@ -134,13 +134,13 @@ def test_what_the_tier_has_without_the_tag_is_another(opened: Callable[[], Layer
 
 def applied(store: Layered, purge: Purge) -> Receipt:
     """Return what a worker says that another one had told of a purge."""
-    return store.loop.result(lambda done: store.store.purge_here(purge, done))
+    return store.loop.result(lambda done: store.store.purge(purge, done, scope=Scope.HERE))
 
 
 def purged(store: Layered, purge: Purge, *others: Receipt) -> Receipt:
     """Purge as a worker that was asked for it does, once the others have applied it."""
     held = [item for receipt in others for item in receipt.held]
-    return store.loop.result(lambda done: store.store.purge_everywhere(purge, done, held=held))
+    return store.loop.result(lambda done: store.store.purge(purge, done, held=held))
 
 
 @EACH_WAY
@@ -167,12 +167,12 @@ def test_what_others_have_purged_is_not_counted_again(opened: Callable[[], Layer
 
 
 @pytest.fixture
-def on_disk(tmp_path: Path, loop: Loop) -> Iterator[Callable[[], Layered]]:
+def on_disk(tmp_path: Path, loop: Loop) -> Iterator[Callable[..., Layered]]:
     """Return a function that opens stores on one folder."""
     stores: list[Layered] = []
 
-    def start() -> Layered:
-        stores.append(layered_disk(tmp_path / "store", loop, 50_000_000))
+    def start(**more: Any) -> Layered:
+        stores.append(layered_disk(tmp_path / "store", loop, **more))
         return stores[-1]
 
     yield start
@@ -194,7 +194,7 @@ def test_what_waits_to_be_written_in_another_process_counts(on_disk: Callable[[]
     go = held_up(other)
     other.put(make_entry(KEY, b"x" * size, tags=(b"t",)))
     answers: list[Receipt] = []
-    other.store.purge_here(Purge(what), answers.append)
+    other.store.purge(Purge(what), answers.append, scope=Scope.HERE)
     assert not answers, "what is being written is written before"
     go.set()
     other.loop.until(lambda: answers)
@@ -203,11 +203,8 @@ def test_what_waits_to_be_written_in_another_process_counts(on_disk: Callable[[]
 
 
 @EACH_WAY
-def test_what_cannot_be_written_in_time_counts_if_memory_holds_it(
-    on_disk: Callable[[], Layered], what, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(layered, "_WRITTEN_S", 0.05)
-    asked, other = on_disk(), on_disk()
+def test_what_cannot_be_written_in_time_counts_if_memory_holds_it(on_disk: Callable[..., Layered], what) -> None:
+    asked, other = on_disk(), on_disk(written=0.05)
     assert other.lookup(KEY) == ()
     go = held_up(other)
     other.put(make_entry(KEY, tags=(b"t",)))
@@ -223,7 +220,7 @@ def test_what_waits_to_be_written_in_the_process_that_is_asked_counts(on_disk: C
     go = held_up(store)
     store.put(make_entry(KEY, b"x" * STREAMED, tags=(b"t",)))
     answers: list[Receipt] = []
-    store.store.purge_everywhere(Purge(what), answers.append)
+    store.store.purge(Purge(what), answers.append)
     go.set()
     store.loop.until(lambda: answers)
     assert counts(answers[0]) == (1, 1)
@@ -245,7 +242,7 @@ def test_a_disk_that_cannot_be_written_is_said_and_memory_counted(
 def test_what_memory_holds_counts_while_redis_is_away(
     redis_server: RedisServer, tmp_path: Path, loop: Loop, what
 ) -> None:
-    store = Layered(redis_tier(redis_server, tmp_path, loop), loop, budget=50_000_000)
+    store = Layered(redis_tier(redis_server, tmp_path, loop), loop, memory=memory_of(50_000_000))
     try:
         redis_server.kill()
         loop.until(lambda: not store.tier.store.is_up or store.lookup(OTHER))

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from springhouse.cli.reaching import Refused, Unreachable, answered, running_here
 from springhouse.rules.purging import Everything, Purge, Receipt
-from springhouse.service import folder_of, folders, tier_of
+from springhouse.service import tier_of
 from springhouse.settings import Settings
-from springhouse.stores.disk.database import Unusable
+from springhouse.stores.disk.kind import folder_of, folders
+from springhouse.stores.errors import Unusable
 
 TIMEOUT_S = 30.0
 
@@ -30,7 +31,10 @@ def clear(settings: Settings) -> str:
         return _clear_running(settings)
     if settings.store != "disk":
         return asyncio.run(_clear_stored(settings))
-    found = [folder_of(settings)] if settings.origin else sorted(p for p in folders().glob("*") if p.is_dir())
+    if settings.origin:
+        found = [folder_of(settings.store, settings.origin)]
+    else:
+        found = sorted(path for path in folders().glob("*") if path.is_dir())
     said = [asyncio.run(_clear_stored(_on(settings, folder))) for folder in found if folder.is_dir()]
     return "\n".join(said) or f"There is nothing to clear: no cache in {found[0] if settings.origin else folders()}"
 

@@ -9,10 +9,11 @@ import asyncio
 from springhouse.engine.clock import LOOK_S, Clock, Setbacks, steady_beside
 from springhouse.engine.fence import Fence
 from springhouse.engine.flights import Flight, Flights
-from springhouse.engine.ports import Peers, Store
+from springhouse.engine.ports import Peers
 from springhouse.rules.purging import NEVER_FRESH, Everything, Held, Keys, Purge, Receipt, variant_of
 from springhouse.stores.errors import to_stderr
 from springhouse.stores.leases import LockStatus
+from springhouse.stores.store import Scope, Store
 from springhouse.stores.tier import Purged
 
 
@@ -63,7 +64,7 @@ class Cache:
             purge = Purge(Everything(), NEVER_FRESH)
             self.flights.uncacheable_until.clear()
             self._fence_off(purge)
-            self.store.purge_everywhere(purge, _ignore)
+            self.store.purge(purge, _ignore)
 
     def _look_again_and_again(self) -> None:
         self._next_look = asyncio.get_running_loop().call_later(LOOK_S, self._look_again_and_again)
@@ -90,7 +91,7 @@ class Cache:
             def add(own: Receipt) -> None:
                 done(_sum(own, others, 0 if self.store.is_shared else processes))
 
-            self.store.purge_everywhere(purge, add, held=(*arriving, *others.held), dry_run=dry_run)
+            self.store.purge(purge, add, held=(*arriving, *others.held), dry_run=dry_run)
 
         if self.peers is None:
             go_on(Receipt(), 0)
@@ -104,7 +105,7 @@ class Cache:
     def apply(self, purge: Purge, dry_run: bool, answered: Purged) -> None:
         """Apply a purge that another process of this machine was asked for."""
         arriving = self._fence_off(purge, dry_run=dry_run)
-        self.store.purge_here(purge, answered, held=arriving, dry_run=dry_run)
+        self.store.purge(purge, answered, scope=Scope.HERE, held=arriving, dry_run=dry_run)
 
     def _purged_elsewhere(self, purge: Purge) -> None:
         self._fence_off(purge)

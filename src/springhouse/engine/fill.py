@@ -5,9 +5,9 @@ to the slow store while it arrives, where there is one, and memory holds only wh
 object may be larger than memory.
 """
 
-from springhouse.engine.ports import Store
 from springhouse.engine.recordings import Fetch, Recording
 from springhouse.rules.entry import Entry
+from springhouse.stores.store import Store
 from springhouse.stores.tier import Arriving
 
 

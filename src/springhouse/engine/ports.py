@@ -1,16 +1,12 @@
-"""What the engine needs of others: an upstream (a pool, a wrapped application), a store, peers, local endpoints."""
+"""What the engine needs of others: an upstream (a pool, a wrapped application), peers, local endpoints."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from springhouse.engine.sinks import Sink
 from springhouse.http.fields import Field
 from springhouse.http.messages import Request
-from springhouse.rules.entry import Entry
-from springhouse.rules.purging import Held, Purge, Receipt
-from springhouse.stores.leases import Leasing
-from springhouse.stores.memory.records import Record
-from springhouse.stores.tier import Arriving, LookedUp, OnProgress, Purged
+from springhouse.rules.purging import Purge, Receipt
 from springhouse.transport.content import RequestContent
 from springhouse.upstream.pool import Receiver
 from springhouse.upstream.routing import Forwarding
@@ -54,78 +50,6 @@ class Upstream(Protocol):
 
     def close(self) -> None:
         """Break off what is under way and release everything."""
-
-
-class Store(Protocol):
-    """Where entries live: in memory, or in memory with something slower behind it."""
-
-    on_foreign_purge: Callable[[Purge], None]
-    """Is told what other processes have purged, before anything more is looked up."""
-
-    @property
-    def records(self) -> dict[bytes, Record]:
-        """What is in memory; read directly by the hit guard."""
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether other processes see what is stored here."""
-
-    @property
-    def is_behind(self) -> Callable[[], bool] | None:
-        """Says whether `records` may hold what another process has purged; None where no other can."""
-
-    @property
-    def leases(self) -> Leasing | None:
-        """Who of several processes fetches a key; None where they do not share."""
-
-    def reread(self, key: bytes) -> None:
-        """Let the next lookup of a key find what another process has stored."""
-
-    def lacks(self, key: bytes) -> bool:
-        """Say whether nothing is stored under the key, as far as that is known without asking anybody."""
-
-    def lookup(self, key: bytes) -> tuple[Entry, ...]:
-        """Return what memory has under the key."""
-
-    def find(self, key: bytes, done: LookedUp) -> tuple[Entry, ...] | None:
-        """Return the variants under a key at once, or None and call `done` with them later."""
-
-    def put(self, entry: Entry) -> None:
-        """Store an entry whose content is complete, in place of those it supersedes."""
-
-    def replace(self, old: Entry, new: Entry) -> None:
-        """Put a freshened entry in the old one's place; nothing happens when the old one has gone."""
-
-    @property
-    def whole_max(self) -> int:
-        """How large content may be, in bytes, that is put whole; what is larger should `arrive`."""
-
-    def arrive(self, key: bytes, told: OnProgress) -> Arriving | None:
-        """Begin to store content behind memory while it arrives; None while that cannot be. See `tier.Tier`.
-
-        When it is whole it is put as the content of its entry.
-        """
-
-    def reserve(self, size: int) -> bool:
-        """Count content that is arriving and make room for it; False when it is too much."""
-
-    def release(self, size: int) -> None:
-        """Count it no longer."""
-
-    def purge_here(self, purge: Purge, done: Purged, *, held: Sequence[Held] = (), dry_run: bool = False) -> None:
-        """Purge what this process has in memory; `done` may be called at once. `held`: what else counts."""
-
-    def purge_everywhere(self, purge: Purge, done: Purged, *, held: Sequence[Held] = (), dry_run: bool = False) -> None:
-        """Purge in memory and behind it; `done` is called, perhaps at once, when no process finds it any more."""
-
-    def open(self) -> None:
-        """Open what stands behind memory, on the loop's thread; nothing when that is done."""
-
-    def close(self) -> None:
-        """Write what waits to be written, and let go of everything; perhaps in the background."""
-
-    async def aclose(self) -> None:
-        """Do as `close`, and return when it is done."""
 
 
 class Peers(Protocol):

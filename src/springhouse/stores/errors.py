@@ -15,6 +15,10 @@ from time import monotonic
 EVERY_S = 60.0
 
 
+class Unusable(Exception):
+    """What was to be opened as a store cannot be used at all; the text says why."""
+
+
 def to_stderr(text: str) -> None:
     """Say a line on standard error."""
     print(f"springhouse: {text}", file=sys.stderr, flush=True)

@@ -9,7 +9,10 @@ Several processes may share one store. `has_foreign_purges` tells, at the cost o
 has purged since; `catch_up` then fetches what. An entry that is put in between may be dropped: it may be one of those.
 """
 
+import asyncio
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from springhouse.rules.entry import Entry
@@ -36,6 +39,39 @@ class CallLater(Protocol):
     """Calls a function on the loop's thread after some seconds: `loop.call_later`."""
 
     def __call__(self, delay: float, call: Callable[[], object], /) -> object: ...
+
+
+class EventLoop(Protocol):
+    """What a tier with threads needs of the loop, on whose thread alone it is asked and answers."""
+
+    @property
+    def call_soon_threadsafe(self) -> Callable[..., object]:
+        """Call a function with arguments on the loop's thread; RuntimeError when the loop is closed."""
+
+    @property
+    def call_later(self) -> CallLater:
+        """Call a function on the loop's thread after some seconds."""
+
+
+def call_later(delay: float, call: Callable[[], object], /) -> object:
+    """Call a function after some seconds by the loop that runs now."""
+    return asyncio.get_running_loop().call_later(delay, call)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Clocks and timers of a store. `wall`: seconds since 1970, the engine's; `written`: how many seconds the purge of
+    another process may wait for what is being written here."""
+
+    call_later: CallLater = call_later
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    written: float = 1.0
+
+
+def is_never_hot(_key: bytes) -> bool:
+    """Return that a key is not in use in memory, where that is not known."""
+    return False
 
 
 class StoredContent(Protocol):
@@ -89,6 +125,10 @@ class Tier(Protocol):
     """A slow store."""
 
     errors: StoreErrors
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a lookup may take before it is given up, and counts as a miss."""
 
     @property
     def leases(self) -> Leasing | None:

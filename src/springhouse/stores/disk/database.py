@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from springhouse.stores.disk.shared import RETIRED, Identity, Shared, identity_of
-from springhouse.stores.errors import StoreErrors
+from springhouse.stores.errors import StoreErrors, Unusable
 
 FORMAT: Final = 2
 NAME: Final = "entries.sqlite"
@@ -51,10 +51,6 @@ MIGRATIONS: Final[dict[int, str]] = {1: "CREATE TABLE marks(id INTEGER PRIMARY K
 """For a format that this release knows but does not use any more: the statements that make the next one of it."""
 
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-class Unusable(Exception):
-    """A folder that cannot be used as a store at all; the text says why."""
 
 
 class _Foreign(Exception):

@@ -15,9 +15,9 @@ from springhouse.rules import purging
 from springhouse.rules.entry import Entry
 from springhouse.stores import digests
 from springhouse.stores.codec import Codec, CodecError
-from springhouse.stores.disk.database import Connection, Database, Unusable, is_corrupt
+from springhouse.stores.disk.database import Connection, Database, is_corrupt
 from springhouse.stores.disk.files import Bodies, Deliver, FileContent
-from springhouse.stores.errors import StoreErrors
+from springhouse.stores.errors import StoreErrors, Unusable
 
 Task = Callable[[Connection], None]
 

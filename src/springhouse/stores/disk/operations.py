@@ -34,7 +34,8 @@ PURGES_KEPT = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """What operations work with. `inline_max`: larger content goes to a file; `budget`: bytes on the disk in all."""
+    """What operations work with. `inline_max`: larger content goes to a file; `budget`: bytes on the disk in all;
+    `is_hot`: whether a key is in use in memory, so that it is not evicted here."""
 
     codec: Codec
     bodies: Bodies
@@ -44,6 +45,7 @@ class Desk:
     inline_max: int
     variants_max: int
     budget: int
+    is_hot: Callable[[bytes], bool]
 
 
 class Operation:

@@ -13,6 +13,7 @@ from springhouse.rules.purging import Everything, Groups, Held, Keys, Prefix, Re
 from springhouse.stores.disk.database import LATEST_PURGE
 from springhouse.stores.disk.files import blocks
 from springhouse.stores.disk.shared import RETIRED, Shared
+from springhouse.stores.tier import is_never_hot
 
 PAGE = 8192
 _ROW_BYTES = 140
@@ -274,11 +275,6 @@ class Rows:
             self._about_picked(f"DELETE FROM {table}")  # noqa: S608 - names of ours
         self.entries -= receipt.entries
         self.size -= receipt.size
-
-
-def is_never_hot(_key: bytes) -> bool:
-    """Say that no key is in use in memory."""
-    return False
 
 
 def _after(prefix: bytes) -> bytes | None:

@@ -31,8 +31,8 @@ from springhouse.http.memo import MIB, Recent, bound
 from springhouse.rules.entry import Entry
 from springhouse.rules.purging import NEVER_FRESH, Everything, Held, Keys, Purge, Receipt, remaining, weight_of
 from springhouse.stores.codec import Codec
-from springhouse.stores.disk.database import Connection, Database, Unusable
-from springhouse.stores.disk.files import Bodies, Deliver
+from springhouse.stores.disk.database import Connection, Database
+from springhouse.stores.disk.files import Bodies
 from springhouse.stores.disk.finder import Finder, Readers
 from springhouse.stores.disk.incoming import PIECE, Incoming
 from springhouse.stores.disk.leases import DiskLeases, LeaseLimits, Settled
@@ -52,17 +52,18 @@ from springhouse.stores.disk.operations import (
 )
 from springhouse.stores.disk.shared import RETIRED, Shared
 from springhouse.stores.disk.writer import Writer
-from springhouse.stores.errors import StoreErrors
+from springhouse.stores.errors import StoreErrors, Unusable
 from springhouse.stores.memory.records import cost_of
 from springhouse.stores.tier import (
     BACKLOG_MAX,
     CLOCKS_APART_S,
     Arriving,
-    CallLater,
     CaughtUp,
+    EventLoop,
     LookedUp,
     OnProgress,
     Purged,
+    is_never_hot,
 )
 
 SWEEP_EVERY_S = 600.0
@@ -83,7 +84,8 @@ _ALL: Final = (Purge(Everything()),)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskLimits:
     """Sizes in bytes. Content up to `inline_max` stands in the database, larger in files; up to `whole_max` it is
-    found as bytes, larger as StoredContent. `waiting_max`: what may wait in memory to be written."""
+    found as bytes, larger as StoredContent. `waiting_max`: what may wait in memory to be written. `patience`: seconds
+    that a lookup may take."""
 
     budget: int = 2**30
     inline_max: int = 64 * 1024
@@ -91,27 +93,28 @@ class DiskLimits:
     waiting_max: int = 32 * 2**20
     variants_max: int = 64
     readers: int = 2
+    patience: float = 1.0
     leases: LeaseLimits = field(default_factory=LeaseLimits)
 
 
 class DiskTier:
-    """A Tier. `deliver` calls a function on the loop's thread: `loop.call_soon_threadsafe`; `later` some seconds later:
-    `loop.call_later`."""
+    """A Tier. `is_hot`: called on any thread with a key, whether it is in use in memory; such keys stay on the disk."""
 
     def __init__(
         self,
         folder: Path,
         limits: DiskLimits,
         *,
-        deliver: Deliver,
-        later: CallLater,
+        loop: EventLoop,
         secret: bytes = b"",
         errors: StoreErrors | None = None,
+        is_hot: Callable[[bytes], bool] = is_never_hot,
     ) -> None:
         """Open the folder, or make it. Raises Unusable."""
         self.errors = errors or StoreErrors()
         self.limits = limits
-        self._deliver_to = deliver
+        self.patience = limits.patience
+        self._loop = loop
         try:
             self._shared = Shared(folder)
         except OSError as error:
@@ -132,22 +135,24 @@ class DiskTier:
         """The number of the last operation about any key with the same place: one more look-up may wait than must."""
         self._purges: Recent[int, Purge] = Recent(_UNDER_WAY, lambda _, purge: weight_of(purge.what))
         """Purges of what may be any key, with their numbers, until they are carried out."""
-        self.leases = self._leases(folder / "leases", later)
-        self._start(Codec(secret))
+        self.leases = self._leases(folder / "leases")
+        self._start(Codec(secret), is_hot)
         if self._database.written_at - time() > CLOCKS_APART_S:
             self.errors.note(f"the clock was put back since {folder} was used: all there is validated before use")
             self.purge(Purge(Everything(), NEVER_FRESH))
 
-    def _leases(self, folder: Path, later: CallLater) -> DiskLeases | None:
+    def _leases(self, folder: Path) -> DiskLeases | None:
         if sys.platform == "win32":
             return None  # one process has the folder
         try:
-            return DiskLeases(folder, self.limits.leases, later=later, after_writing=self._after_writing)
+            return DiskLeases(
+                folder, self.limits.leases, later=self._loop.call_later, after_writing=self._after_writing
+            )
         except OSError as error:
             self.errors.note(f"every process fetches for itself, for lack of locks in {folder}: {error}")
             return None
 
-    def _start(self, codec: Codec) -> None:
+    def _start(self, codec: Codec, is_hot: Callable[[bytes], bool]) -> None:
         limits = self.limits
         desk = self._desk = Desk(
             codec=codec,
@@ -158,6 +163,7 @@ class DiskTier:
             inline_max=limits.inline_max,
             variants_max=limits.variants_max,
             budget=limits.budget,
+            is_hot=is_hot,
         )
         self._writer = Writer(self._database, desk, tick=self._keep_house)
         self._readers = Readers(self._database, self.errors, limits.readers)
@@ -172,10 +178,6 @@ class DiskTier:
             visited=self._writer.visit,
         )
         self._writer.start()
-
-    def is_hot_in(self, is_hot: Callable[[bytes], bool]) -> None:
-        """Let keys stay for which the function, called on another thread, says that they are in use in memory."""
-        self._writer.is_hot = is_hot
 
     @property
     def evictions(self) -> int:
@@ -368,7 +370,7 @@ class DiskTier:
 
     def _deliver(self, call: Callable[..., object], *arguments: object) -> None:
         with suppress(RuntimeError):  # the loop has gone, and with it whoever waited
-            self._deliver_to(call, *arguments)
+            self._loop.call_soon_threadsafe(call, *arguments)
 
     def _keep_house(self, _connection: Connection) -> None:
         """Sweep bodies that no row refers to, now and then and when the database was replaced; the writer calls."""

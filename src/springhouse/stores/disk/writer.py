@@ -21,9 +21,10 @@ from typing import Final
 
 from springhouse.http.memo import MIB, PLACE_BYTES, bound
 from springhouse.rules.purging import Everything, Purge, weight_of
-from springhouse.stores.disk.database import Connection, Database, Unusable, is_corrupt
+from springhouse.stores.disk.database import Connection, Database, is_corrupt
 from springhouse.stores.disk.operations import PURGES_KEPT, Desk, Operation, Purging
-from springhouse.stores.disk.rows import Rows, is_never_hot
+from springhouse.stores.disk.rows import Rows
+from springhouse.stores.errors import Unusable
 
 LINGER_S = 0.004
 TICK_S = 1.0
@@ -44,10 +45,7 @@ Failure = (sqlite3.Error, Unusable, OSError)
 
 
 class Writer:
-    """The queue and its thread. `is_hot`: whether a key is in use in memory, so that it is not evicted here.
-
-    `tick` is called once a second, on the thread.
-    """
+    """The queue and its thread, on which `tick` is called once a second."""
 
     def __init__(self, database: Database, desk: Desk, *, tick: Callable[[Connection], None]) -> None:
         self._desk = desk
@@ -63,7 +61,6 @@ class Writer:
         self._is_closed = False
         self._owed: list[Purging] = []
         self._bytes_in = self._bytes_out = 0
-        self.is_hot: Callable[[bytes], bool] = is_never_hot
         self._visits: set[int] = set()
         self.submitted = 0
         self.done = 0
@@ -250,7 +247,7 @@ class Writer:
             for operation in batch:
                 operation.apply(rows, self._desk)
             if rows.size > self._desk.budget:
-                self._hand, evicted = rows.evict(self._desk.budget, self._hand, self.is_hot)
+                self._hand, evicted = rows.evict(self._desk.budget, self._hand, self._desk.is_hot)
                 self.evictions += evicted
             rows.close()
             db.execute("COMMIT")

@@ -4,8 +4,6 @@ The budget counts what an entry really costs: content, fields, key, the objects 
 still arriving (`reserve`). Victims are chosen by SIEVE. `records` may be read directly: the hit guard does.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-
 from springhouse.exchange.hit import PreparedReply, PreparedVariants, prepare
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
@@ -16,10 +14,8 @@ from springhouse.rules.purging import (
     Keys,
     Prefix,
     Purge,
-    Receipt,
     Selection,
     Tags,
-    counted,
     labels_named,
     labels_of,
     origin_of,
@@ -30,7 +26,6 @@ from springhouse.rules.purging import (
 from springhouse.rules.variants import with_entry, with_replaced
 from springhouse.stores.memory.eviction import Node, Sieve
 from springhouse.stores.memory.labels import Labels
-from springhouse.stores.tier import LookedUp, OnProgress, Purged
 
 _RECORD_BYTES = 620
 _ENTRY_BYTES = 1150
@@ -38,7 +33,7 @@ _LABEL_BYTES = 480
 _VARY_BYTES = 130
 
 
-class Record(Node):
+class MemoryRecord(Node):
     """What is stored under one key: its variants, the latest first, and the guard that answers plain hits."""
 
     __slots__ = ("cost", "key", "labels", "prepared", "variants")
@@ -52,18 +47,16 @@ class Record(Node):
         self.cost = 0
 
 
-class MemoryStore:
-    """A store of at most `budget` bytes."""
+class Memory:
+    """Entries of at most `budget` bytes in all."""
 
     def __init__(self, budget: int, options: Options) -> None:
         self.budget = budget
         self.options = options
-        self.records: dict[bytes, Record] = {}
+        self.records: dict[bytes, MemoryRecord] = {}
         self.used = 0
         """Bytes of all records and of content that is arriving."""
         self.evictions = 0
-        self.on_foreign_purge: Callable[[Purge], None] = _ignore
-        """Never called: no other process sees this memory."""
         self._arriving = 0
         self._queue = Sieve()
         self._labels = Labels()
@@ -78,46 +71,10 @@ class MemoryStore:
             record.prepared = prepare(record.variants, self.options)
         return record.variants
 
-    def lacks(self, key: bytes) -> bool:
-        """Say whether nothing is stored under the key."""
-        return key not in self.records
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether other processes see what is stored here."""
-        return False
-
-    @property
-    def is_behind(self) -> None:
-        """No other process can have purged what is here."""
-
-    @property
-    def leases(self) -> None:
-        """Nobody else could fetch for this store."""
-
-    def purge_here(self, purge: Purge, done: Purged, *, held: Sequence[Held] = (), dry_run: bool = False) -> None:
-        """Purge; count what else was `held`, too."""
-        done(counted([*self.take(purge, dry_run=dry_run), *held]))
-
-    def reread(self, key: bytes) -> None:
-        """Nothing is behind memory."""
-
-    def purge_everywhere(self, purge: Purge, done: Purged, *, held: Sequence[Held] = (), dry_run: bool = False) -> None:
-        """Purge; memory is everywhere this store is."""
-        self.purge_here(purge, done, held=held, dry_run=dry_run)
-
-    def open(self) -> None:
-        """Nothing to open."""
-
-    def close(self) -> None:
-        """Nothing to let go of."""
-
-    async def aclose(self) -> None:
-        """Nothing to let go of."""
-
-    def find(self, key: bytes, done: LookedUp) -> tuple[Entry, ...] | None:
-        """Return the variants under the key. A store with a slower tier behind it returns None and calls `done`."""
-        return self.lookup(key)
+    def is_hot(self, key: bytes) -> bool:
+        """Return whether a key is in use here: hit since the hand of SIEVE last passed it. On any thread."""
+        record = self.records.get(key)
+        return record is not None and record.visited
 
     def put(self, entry: Entry) -> None:
         """Store an entry whose content is complete, in place of those it supersedes."""
@@ -134,8 +91,8 @@ class MemoryStore:
         self._set(self.records.get(key) or self._add(key), variants)
         self._shrink()
 
-    def _add(self, key: bytes) -> Record:
-        record = self.records[key] = Record(key)
+    def _add(self, key: bytes) -> MemoryRecord:
+        record = self.records[key] = MemoryRecord(key)
         self._queue.add(record)
         return record
 
@@ -146,22 +103,18 @@ class MemoryStore:
             self._set(record, with_replaced(record.variants, old, new))
             self._shrink()
 
-    def forget(self, keys: Iterable[bytes]) -> int:
-        """Remove the keys with all their variants; return how many there were."""
-        found = [record for record in map(self.records.get, dict.fromkeys(keys)) if record is not None]
-        for record in found:
-            self._drop(record)
-        return len(found)
+    def drop(self, key: bytes) -> None:
+        """Remove a key with all its variants."""
+        record = self.records.get(key)
+        if record is not None:
+            self._remove(record)
 
-    def clear(self) -> int:
-        """Remove everything; return how many keys there were."""
-        return self.forget(list(self.records))
+    def clear(self) -> None:
+        """Remove everything."""
+        for record in list(self.records.values()):
+            self._remove(record)
 
-    def purge(self, purge: Purge, *, dry_run: bool = False) -> Receipt:
-        """Remove or mark what a purge selects, or only count it."""
-        return counted(self.take(purge, dry_run=dry_run))
-
-    def take(self, purge: Purge, *, dry_run: bool = False) -> list[Held]:
+    def purge(self, purge: Purge, *, dry_run: bool = False) -> list[Held]:
         """Remove or mark what a purge selects, or only look; return what that is."""
         taken: list[Held] = []
         for record in self._selected(purge.what):
@@ -175,10 +128,10 @@ class MemoryStore:
             if left:
                 self._set(record, left)
             else:
-                self._drop(record)
+                self._remove(record)
         return taken
 
-    def _selected(self, what: Selection) -> list[Record]:
+    def _selected(self, what: Selection) -> list[MemoryRecord]:
         """Return the records in which the selection may select something."""
         match what:
             case Keys(keys):
@@ -187,14 +140,6 @@ class MemoryStore:
                 return [self.records[key] for key in self._labels.keys(labels_named(what))]
             case Prefix() | Everything():
                 return list(self.records.values())
-
-    @property
-    def whole_max(self) -> int:
-        """All that finds room is held whole."""
-        return self.budget
-
-    def arrive(self, _key: bytes, _told: OnProgress) -> None:
-        """Nothing stands behind memory to which content could go while it arrives."""
 
     def reserve(self, size: int) -> bool:
         """Count content that is arriving and make room for it; False when arriving content alone is too much."""
@@ -211,7 +156,7 @@ class MemoryStore:
         self._arriving -= size
         self.used -= size
 
-    def _set(self, record: Record, variants: tuple[Entry, ...]) -> None:
+    def _set(self, record: MemoryRecord, variants: tuple[Entry, ...]) -> None:
         record.variants = variants
         record.prepared = None  # made at the first hit: most of what is stored is never asked for again
         has_labels = bool(record.labels)
@@ -227,7 +172,7 @@ class MemoryStore:
         self.used += cost - record.cost
         record.cost = cost
 
-    def _drop(self, record: Record) -> None:
+    def _remove(self, record: MemoryRecord) -> None:
         del self.records[record.key]
         self._queue.remove(record)
         if record.labels:
@@ -237,14 +182,10 @@ class MemoryStore:
     def _shrink(self) -> None:
         while self.used > self.budget:
             victim = self._queue.victim()
-            if not isinstance(victim, Record):
+            if not isinstance(victim, MemoryRecord):
                 return
-            self._drop(victim)
+            self._remove(victim)
             self.evictions += 1
-
-
-def _ignore(_purge: Purge) -> None:
-    pass
 
 
 def cost_of(entry: Entry) -> int:

@@ -110,6 +110,11 @@ class RedisTier:
         self._closing: asyncio.Task[None] | None = None
 
     @property
+    def patience(self) -> float:
+        """See Tier; the link gives up before that, and says so."""
+        return self.limits.link.limit
+
+    @property
     def is_up(self) -> bool:
         """Say whether Redis answers."""
         return self._link.is_up

@@ -10,8 +10,10 @@ from tests.stores.backends import NOW, make_entry
 from springhouse.rules.options import Options
 from springhouse.rules.purging import Everything, Keys, Prefix, Purge, Tags
 from springhouse.stores.errors import StoreErrors
-from springhouse.stores.layered import REST, LayeredStore
-from springhouse.stores.memory.records import MemoryStore
+from springhouse.stores.lookups import REST
+from springhouse.stores.memory.records import Memory
+from springhouse.stores.store import Store
+from springhouse.stores.tier import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,6 +53,7 @@ class SlowTier:
         self.news: Sequence[Purge] = ()
         self.told: list[CaughtUp] = []
         self.leases = None
+        self.patience = PATIENCE
 
     def lookup(self, key: bytes, done: LookedUp) -> None:
         self.lookups.append((key, done))
@@ -96,12 +99,11 @@ class SlowTier:
 class Time:
     """A clock and its timers, which go when the test says so."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self.now = 1000.0
         self.timers: list[tuple[float, Callable[[], object]]] = []
-        monkeypatch.setattr("springhouse.stores.layered.monotonic", lambda: self.now)
 
-    def later(self, delay: float, call: Callable[[], object], /) -> None:
+    def call_later(self, delay: float, call: Callable[[], object], /) -> None:
         self.timers.append((self.now + delay, call))
 
     def go(self, seconds: float) -> None:
@@ -113,8 +115,8 @@ class Time:
 
 
 @pytest.fixture
-def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    return Time(monkeypatch)
+def time() -> Time:
+    return Time()
 
 
 @pytest.fixture
@@ -123,17 +125,18 @@ def tier() -> SlowTier:
 
 
 @pytest.fixture
-def store(tier: SlowTier, time: Time) -> LayeredStore:
-    memory = MemoryStore(1_000_000, Options(max_variants=4))
-    return LayeredStore(
-        memory, tier, later=time.later, whole_max=WHOLE_MAX, patience=PATIENCE, clock=lambda: NOW + 1000.0
-    )
+def store(tier: SlowTier, time: Time) -> Store:
+    memory = Memory(1_000_000, Options(max_variants=4))
+    timing = Timing(call_later=time.call_later, monotonic=lambda: time.now, wall=lambda: NOW + 1000.0)
+    store = Store(memory, lambda: tier, whole_max=WHOLE_MAX, timing=timing)
+    store.open()
+    return store
 
 
 class Asked(list):
     """Answers to a lookup: what was called back, or returned at once."""
 
-    def __init__(self, store: LayeredStore, key: bytes = KEY) -> None:
+    def __init__(self, store: Store, key: bytes = KEY) -> None:
         super().__init__()
         at_once = store.find(key, self.append)
         self.was_at_once = at_once is not None
@@ -153,7 +156,7 @@ def large(key: bytes = KEY, **options) -> Entry:
     return entry
 
 
-def test_what_the_tier_has_is_found_once_and_is_in_memory_then(store: LayeredStore, tier: SlowTier) -> None:
+def test_what_the_tier_has_is_found_once_and_is_in_memory_then(store: Store, tier: SlowTier) -> None:
     asked = [Asked(store) for _ in range(3)]
     assert [key for key, _ in tier.lookups] == [KEY]
     assert not any(asked)
@@ -166,7 +169,7 @@ def test_what_the_tier_has_is_found_once_and_is_in_memory_then(store: LayeredSto
     assert store.records[KEY].prepared is not None, "the next plain hit needs no thought"
 
 
-def test_what_comes_from_after_now_is_to_be_validated_here_and_in_the_tier(store: LayeredStore, tier: SlowTier) -> None:
+def test_what_comes_from_after_now_is_to_be_validated_here_and_in_the_tier(store: Store, tier: SlowTier) -> None:
     asked: list[tuple[Entry, ...]] = []
     store.find(KEY, asked.append)
     tier.answer(make_entry(KEY, at=NOW + 1009.0))
@@ -180,7 +183,7 @@ def test_what_comes_from_after_now_is_to_be_validated_here_and_in_the_tier(store
     assert store.lookup(OTHER) == (doubted,)
 
 
-def test_what_the_tier_does_not_have_goes_to_memory_when_it_is_put(store: LayeredStore, tier: SlowTier) -> None:
+def test_what_the_tier_does_not_have_goes_to_memory_when_it_is_put(store: Store, tier: SlowTier) -> None:
     asked = Asked(store)
     tier.answer()
     assert asked == [()]
@@ -190,7 +193,7 @@ def test_what_the_tier_does_not_have_goes_to_memory_when_it_is_put(store: Layere
     assert tier.puts == [entry]
 
 
-def test_memory_never_holds_a_part_of_the_variants(store: LayeredStore, tier: SlowTier) -> None:
+def test_memory_never_holds_a_part_of_the_variants(store: Store, tier: SlowTier) -> None:
     english, german = make_entry(KEY, language=b"en"), make_entry(KEY, language=b"de")
     store.put(german)  # nobody knows what else the tier has
     assert KEY not in store.records
@@ -202,7 +205,7 @@ def test_memory_never_holds_a_part_of_the_variants(store: LayeredStore, tier: Sl
     assert Asked(store) == [(french, german, english)]
 
 
-def test_a_large_body_stays_in_the_tier_and_its_key_with_it(store: LayeredStore, tier: SlowTier) -> None:
+def test_a_large_body_stays_in_the_tier_and_its_key_with_it(store: Store, tier: SlowTier) -> None:
     small, one = make_entry(KEY, language=b"en"), large(language=b"de")
     for _ in range(2):
         asked = Asked(store)
@@ -220,7 +223,7 @@ PURGES = [Keys((KEY,)), Prefix(b"http://a"), Tags((b"t",)), Everything()]
 
 
 @pytest.mark.parametrize("what", PURGES)
-def test_a_purge_reaches_what_is_being_looked_up(store: LayeredStore, tier: SlowTier, what) -> None:
+def test_a_purge_reaches_what_is_being_looked_up(store: Store, tier: SlowTier, what) -> None:
     asked = Asked(store)
     store.purge(Purge(what))
     tier.answer(make_entry(KEY, tags=(b"t",)))
@@ -229,7 +232,7 @@ def test_a_purge_reaches_what_is_being_looked_up(store: LayeredStore, tier: Slow
 
 
 @pytest.mark.parametrize("what", PURGES)
-def test_a_soft_purge_reaches_what_is_being_looked_up(store: LayeredStore, tier: SlowTier, what) -> None:
+def test_a_soft_purge_reaches_what_is_being_looked_up(store: Store, tier: SlowTier, what) -> None:
     asked = Asked(store)
     store.purge(Purge(what, NOW + 5))
     tier.answer(make_entry(KEY, tags=(b"t",)))
@@ -238,7 +241,7 @@ def test_a_soft_purge_reaches_what_is_being_looked_up(store: LayeredStore, tier:
     assert store.records[KEY].variants == (entry,)
 
 
-def test_a_purge_of_something_else_does_not(store: LayeredStore, tier: SlowTier) -> None:
+def test_a_purge_of_something_else_does_not(store: Store, tier: SlowTier) -> None:
     asked = Asked(store)
     store.purge(Purge(Keys((OTHER,))))
     store.purge(Purge(Tags((b"t",))))
@@ -248,7 +251,7 @@ def test_a_purge_of_something_else_does_not(store: LayeredStore, tier: SlowTier)
 
 
 @pytest.mark.parametrize("change", ["put", "replace", "commit"])
-def test_a_lookup_is_made_again_when_its_key_has_changed(store: LayeredStore, tier: SlowTier, change: str) -> None:
+def test_a_lookup_is_made_again_when_its_key_has_changed(store: Store, tier: SlowTier, change: str) -> None:
     asked = Asked(store)
     old, new = make_entry(KEY), make_entry(KEY, b"new")
     match change:
@@ -267,9 +270,7 @@ def test_a_lookup_is_made_again_when_its_key_has_changed(store: LayeredStore, ti
     assert Asked(store) == [(new,)]
 
 
-def test_what_has_arrived_in_the_tier_is_committed_there_and_not_held_in_memory(
-    store: LayeredStore, tier: SlowTier
-) -> None:
+def test_what_has_arrived_in_the_tier_is_committed_there_and_not_held_in_memory(store: Store, tier: SlowTier) -> None:
     Asked(store)
     tier.answer()
     store.put(make_entry(KEY))
@@ -281,7 +282,7 @@ def test_what_has_arrived_in_the_tier_is_committed_there_and_not_held_in_memory(
     assert store.records == {}
 
 
-def test_a_freshened_entry_replaces_in_memory_and_tier(store: LayeredStore, tier: SlowTier) -> None:
+def test_a_freshened_entry_replaces_in_memory_and_tier(store: Store, tier: SlowTier) -> None:
     Asked(store)
     old, new = make_entry(KEY), make_entry(KEY, at=NOW + 5)
     tier.answer(old)
@@ -290,11 +291,11 @@ def test_a_freshened_entry_replaces_in_memory_and_tier(store: LayeredStore, tier
     assert tier.replaced == [(old, new)]
 
 
-def test_an_entry_freshened_after_it_left_memory_is_found_in_the_tier(store: LayeredStore, tier: SlowTier) -> None:
+def test_an_entry_freshened_after_it_left_memory_is_found_in_the_tier(store: Store, tier: SlowTier) -> None:
     Asked(store)
     old, same_again, new = make_entry(KEY), make_entry(KEY), make_entry(KEY, at=NOW + 5)
     tier.answer(old)
-    store.memory.forget((KEY,))
+    store.memory.drop(KEY)
     Asked(store)
     tier.answer(same_again)
     store.replace(old, new)
@@ -306,7 +307,7 @@ def test_an_entry_freshened_after_it_left_memory_is_found_in_the_tier(store: Lay
 # Other processes.
 
 
-def test_nothing_is_served_that_others_may_have_purged(store: LayeredStore, tier: SlowTier) -> None:
+def test_nothing_is_served_that_others_may_have_purged(store: Store, tier: SlowTier) -> None:
     seen: list[Purge] = []
     store.on_foreign_purge = seen.append
     kept = make_entry(OTHER)
@@ -329,7 +330,7 @@ def test_nothing_is_served_that_others_may_have_purged(store: LayeredStore, tier
     assert not store.is_behind()
 
 
-def test_news_reaches_what_is_being_looked_up(store: LayeredStore, tier: SlowTier) -> None:
+def test_news_reaches_what_is_being_looked_up(store: Store, tier: SlowTier) -> None:
     first = Asked(store)
     tier.news = [Purge(Everything())]
     second = Asked(store)
@@ -338,9 +339,7 @@ def test_news_reaches_what_is_being_looked_up(store: LayeredStore, tier: SlowTie
     assert first == second == [()]
 
 
-def test_news_that_does_not_come_lets_requests_go_to_the_origin(
-    store: LayeredStore, tier: SlowTier, time: Time
-) -> None:
+def test_news_that_does_not_come_lets_requests_go_to_the_origin(store: Store, tier: SlowTier, time: Time) -> None:
     Asked(store)
     tier.answer(make_entry(KEY))
     tier.news = [Purge(Everything())]
@@ -358,7 +357,7 @@ def test_news_that_does_not_come_lets_requests_go_to_the_origin(
 # A tier that does not answer.
 
 
-def test_a_lookup_that_takes_too_long_is_a_miss(store: LayeredStore, tier: SlowTier, time: Time) -> None:
+def test_a_lookup_that_takes_too_long_is_a_miss(store: Store, tier: SlowTier, time: Time) -> None:
     early = Asked(store)
     time.go(PATIENCE / 2)
     late = Asked(store, OTHER)
@@ -374,7 +373,7 @@ def test_a_lookup_that_takes_too_long_is_a_miss(store: LayeredStore, tier: SlowT
     assert not store.records
 
 
-def test_a_tier_that_does_not_answer_is_left_alone_for_a_while(store: LayeredStore, tier: SlowTier, time: Time) -> None:
+def test_a_tier_that_does_not_answer_is_left_alone_for_a_while(store: Store, tier: SlowTier, time: Time) -> None:
     Asked(store)
     time.go(PATIENCE)
     asked = Asked(store, OTHER)
@@ -389,7 +388,7 @@ def test_a_tier_that_does_not_answer_is_left_alone_for_a_while(store: LayeredSto
     assert len(tier.lookups) == 2
 
 
-def test_lookups_that_are_answered_leave_no_timer_behind(store: LayeredStore, tier: SlowTier, time: Time) -> None:
+def test_lookups_that_are_answered_leave_no_timer_behind(store: Store, tier: SlowTier, time: Time) -> None:
     for number in range(100):
         Asked(store, b"http://a.test/%d" % number)
         tier.answer()
@@ -399,25 +398,26 @@ def test_lookups_that_are_answered_leave_no_timer_behind(store: LayeredStore, ti
     assert tier.errors.counts == {}
 
 
-def test_what_memory_may_use_is_memorys(store: LayeredStore) -> None:
+def test_what_memory_may_use_is_memorys(store: Store) -> None:
     assert store.reserve(1000)
-    assert store.used == store.memory.used == 1000
+    assert store.memory.used == 1000
     store.release(1000)
-    assert store.used == 0
+    assert store.memory.used == 0
     assert not store.reserve(600_000)
-    assert store.budget == 1_000_000
 
 
-def test_forgetting_counts_what_memory_had_and_tells_the_tier(store: LayeredStore, tier: SlowTier) -> None:
+def test_purging_counts_what_memory_had_and_tells_the_tier(store: Store, tier: SlowTier) -> None:
     Asked(store)
     tier.answer(make_entry(KEY))
-    assert store.forget([KEY, OTHER]) == 1
-    assert store.clear() == 0
+    store.purge(Purge(Keys((KEY, OTHER))))
+    store.purge(Purge(Everything()))
+    assert [len(held) for held in tier.held] == [1, 0]
     assert tier.purges == [Purge(Keys((KEY, OTHER))), Purge(Everything())]
 
 
-def test_a_dry_run_changes_nothing(store: LayeredStore, tier: SlowTier) -> None:
+def test_a_dry_run_changes_nothing(store: Store, tier: SlowTier) -> None:
     Asked(store)
     tier.answer(make_entry(KEY))
-    assert store.purge(Purge(Everything()), dry_run=True).keys == 1
+    store.purge(Purge(Everything()), dry_run=True)
+    assert [len(held) for held in tier.held] == [1]
     assert Asked(store).was_at_once
