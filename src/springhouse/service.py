@@ -22,7 +22,8 @@ from springhouse.stores.memory.records import Memory
 from springhouse.stores.store import Store
 from springhouse.stores.tier import Tier, Timing, is_never_hot
 from springhouse.upstream.guard import public_addresses
-from springhouse.upstream.pool import Pool, PoolLimits
+from springhouse.upstream.limits import PoolLimits
+from springhouse.upstream.pool import Pool
 from springhouse.upstream.routing import Forwarding, Origin
 from springhouse.wire.admission import Limits
 

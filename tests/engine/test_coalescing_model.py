@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from springhouse.rules.purging import Held
     from springhouse.stores.tier import LookedUp, Purged
     from springhouse.transport.content import RequestContent
-    from springhouse.upstream.pool import Receiver
+    from springhouse.upstream.call import Receiver
 
 KEY = b"http://origin.test/"
 OPTIONS = Options(max_variants=4)

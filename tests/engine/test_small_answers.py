@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from springhouse.http.fields import Field
     from springhouse.http.messages import Request
     from springhouse.transport.content import RequestContent
-    from springhouse.upstream.pool import Receiver
+    from springhouse.upstream.call import Receiver
 
 KEY = b"http://origin.test/"
 BODY = bytes(range(200))

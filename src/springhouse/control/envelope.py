@@ -22,7 +22,7 @@ from springhouse.http.headers import fields_of, first, lines_of
 from springhouse.http.memo import MIB, bound, register
 from springhouse.http.messages import Request, Response
 from springhouse.transport.content import Pausable, RequestContent
-from springhouse.upstream.pool import Receiver
+from springhouse.upstream.call import Receiver
 from springhouse.upstream.routing import Forwarding
 
 _PASSED_ON = frozenset({b"content-type", b"content-encoding", b"content-length", b"etag", b"last-modified"})

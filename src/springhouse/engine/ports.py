@@ -8,7 +8,7 @@ from springhouse.http.fields import Field
 from springhouse.http.messages import Request
 from springhouse.rules.purging import Purge, Receipt
 from springhouse.transport.content import RequestContent
-from springhouse.upstream.pool import Receiver
+from springhouse.upstream.call import Receiver
 from springhouse.upstream.routing import Forwarding
 
 

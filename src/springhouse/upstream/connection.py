@@ -2,17 +2,39 @@
 
 import asyncio
 import os
+import ssl
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 from springhouse.http.messages import Response
+from springhouse.transport.outbox import Outbox
+from springhouse.upstream.call import OriginCall
 from springhouse.wire.responses import Framing, ResponseReader
 
-if TYPE_CHECKING:
-    from springhouse.upstream.pool import Call, Pool
+_GATHER_MAX = 16 * 1024
+_HEAR_OUT_BYTES = 64 * 1024
 
-GATHER_MAX = 16 * 1024
-HEAR_OUT_BYTES = 64 * 1024
+
+class ConnectionOwner(Protocol):
+    """What a connection needs of its pool."""
+
+    outbox: Outbox
+    tls: ssl.SSLContext | None
+
+    def done(self, call: OriginCall, connection: "OriginConnection | None") -> None:
+        """Take back what a finished call used; `connection` None when it cannot be used again."""
+
+    def retry(self, call: OriginCall) -> None:
+        """Send a call once more."""
+
+    def broken(self, call: OriginCall, error: str, detail: str) -> None:
+        """End a call whose connection failed it."""
+
+    def lost(self, connection: "OriginConnection") -> None:
+        """Take the place of a connection that has gone."""
+
+    def abort_later(self, connection: "OriginConnection") -> None:
+        """Give a connection that is being closed gently so long for it."""
 
 
 class OriginConnection(ResponseReader, asyncio.Protocol):
@@ -23,17 +45,19 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
     """
 
     __slots__ = (
-        "call", "has_ended", "has_progressed", "idle_since", "is_closed", "is_done", "is_paused", "is_tunnel", "pool",
-        "transport", "used",
+        "call", "has_ended", "has_place", "has_progressed", "idle_since", "is_closed", "is_done", "is_paused",
+        "is_tunnel", "pool", "transport", "used",
     )  # fmt: skip
 
-    def __init__(self, pool: "Pool") -> None:
-        super().__init__(pool.limits.head)
+    def __init__(self, pool: ConnectionOwner, head_limit: int) -> None:
+        super().__init__(head_limit)
         self.pool = pool
-        self.call: Call | None = None
+        self.call: OriginCall | None = None
         self.transport: asyncio.Transport | None = None
         self.used = 0
         """Requests it has carried."""
+        self.has_place = True
+        """It counts among those that may be open at once."""
         self.idle_since = 0.0
         self.is_done = False
         self.is_tunnel = False
@@ -44,7 +68,7 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
         self.has_ended = False
         """The origin has said that it sends no more; with TLS an end without a word may be an attacker's cut."""
 
-    def start(self, call: "Call") -> None:
+    def start(self, call: OriginCall) -> None:
         """Send a call's head; its content follows as it comes."""
         self.call = call
         self.is_done = False
@@ -57,7 +81,7 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send bytes of a request's content; much at once goes out now, so that the client is held back in time."""
         if self.transport is not None:
-            if len(data) <= GATHER_MAX:
+            if len(data) <= _GATHER_MAX:
                 self.pool.outbox.write(self.transport, data)
             else:
                 self.pool.outbox.write_now(self.transport, [data])
@@ -86,7 +110,7 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
             self.is_closed = True
             self.pool.outbox.flush()
             self.transport.close()
-            self.pool.lets_go(self)
+            self.pool.abort_later(self)
 
     def abort(self) -> None:
         """Close without waiting for anything, even if it is being closed gently."""
@@ -94,8 +118,13 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
             self.is_closed = True
             self.transport.abort()
 
+    def abandon(self) -> None:
+        """Close, and tell the call nothing more."""
+        self.call = None
+        self.close()
+
     def is_without_content(self) -> bool:
-        """Say whether the answer being received ends with its head."""
+        """Return whether the answer being received ends with its head."""
         return not self.in_head and self.framing is Framing.NONE and not self.is_tunnel
 
     # asyncio.Protocol.
@@ -106,7 +135,7 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         call = self.call
         if call is None:
-            self.close()  # nobody asked
+            self.close()  # there was no request
             return
         if self.is_tunnel:
             call.receiver.content(data)
@@ -123,7 +152,7 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
             call.receiver.content(remainder)  # after a 101
             call.receiver.settled()
         elif not call.is_cancelled:
-            if self.has_progressed and not self.is_paused:  # else it is the client who is slow
+            if self.has_progressed and not self.is_paused:  # else it is the client that is slow
                 call.heard_from()
             call.receiver.settled()
 
@@ -139,7 +168,7 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
             self._lost(self.call, transport, error)
         del self.parser  # it refers back to this object
 
-    def _lost(self, call: "Call", transport: asyncio.Transport | None, error: Exception | None) -> None:
+    def _lost(self, call: OriginCall, transport: asyncio.Transport | None, error: Exception | None) -> None:
         """Settle what becomes of the call whose connection has gone."""
         if self.is_tunnel:
             self.call = None
@@ -156,11 +185,11 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
             self._break("The origin's answer broke off", "http_response_incomplete")
 
     def _ended_well(self, error: Exception | None) -> bool:
-        """Say whether the end of the connection is the end of the answer."""
+        """Return whether the end of the connection is the end of the answer."""
         return error is None and self.has_ended and not self.in_head and self.ended()
 
     def _hear_out(self, transport: asyncio.Transport | None) -> bool:
-        """Read what the origin said before it hung up, and say whether that was its whole answer.
+        """Read what the origin said before it hung up, and return whether that was its whole answer.
 
         Perhaps it is why it does not want the content: writing that failed before the answer was read. The system
         still has it, until this callback returns.
@@ -168,7 +197,7 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
         with suppress(OSError, AttributeError):
             if transport is not None and self.pool.tls is None:
                 descriptor = transport.get_extra_info("socket").fileno()
-                while not self.is_done and self.failure is None and (data := os.read(descriptor, HEAR_OUT_BYTES)):
+                while not self.is_done and self.failure is None and (data := os.read(descriptor, _HEAR_OUT_BYTES)):
                     self.feed(data)
         return self.is_done
 
@@ -215,11 +244,11 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self.is_done:
-            self.failure = "more bytes follow the answer"  # nobody asked for them
+            self.failure = "more bytes follow the answer"  # without a request
             return
         self._begin()
 
-    def _finish(self, call: "Call") -> None:
+    def _finish(self, call: OriginCall) -> None:
         self.call = None
         call.connection = None
         whole = call.content is None or call.content.ended

@@ -12,7 +12,7 @@ from springhouse.frontends.asgi.bridge import ASGIApp, ASGIMessage, ASGIScope
 from springhouse.http.fields import Field
 from springhouse.http.messages import Request, may_have_content
 from springhouse.transport.content import RequestContent
-from springhouse.upstream.pool import Receiver
+from springhouse.upstream.call import Receiver
 from springhouse.upstream.routing import Forwarding
 from springhouse.upstream.unattended import Unattended
 

@@ -19,7 +19,7 @@ from springhouse.frontends.wsgi.proxy import FIELDS_KEY
 from springhouse.http.fields import Field
 from springhouse.http.messages import Request, may_have_content
 from springhouse.transport.content import UPLOAD_HELD_MAX, RequestContent
-from springhouse.upstream.pool import Receiver
+from springhouse.upstream.call import Receiver
 from springhouse.upstream.routing import Forwarding
 from springhouse.upstream.unattended import Unattended
 
