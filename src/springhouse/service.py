@@ -51,7 +51,7 @@ def engine_of(
     `peers`: the other processes that share the port. Whoever knows them has them apply purges by `Cache.apply`.
     """
     options = options_of(settings)
-    origin = origin_of(settings)
+    origin = configured_origin(settings)
     pool = _pool_of(settings, origin, forwarding_of(settings, instance), clock)
     cache = Cache(store=store_of(settings, options, clock), clock=clock, peers=peers)
     engine = Engine(cache, pool, origin, options, pool.outbox)
@@ -124,7 +124,7 @@ def _whole_max(settings: Settings) -> int:
     return settings.memory // 32
 
 
-def origin_of(settings: Settings) -> Origin:
+def configured_origin(settings: Settings) -> Origin:
     """Return the settings' origin; without one, a name that is never asked: the classic endpoint answers everything."""
     return Origin.parse(settings.origin or "http://origin.invalid", preserve_host=settings.preserve_host)
 
@@ -205,14 +205,14 @@ def _tls_of(settings: Settings) -> ssl.SSLContext:
     return context
 
 
-def names_of(settings: Settings, port: int, origin: Origin) -> frozenset[bytes]:
+def own_authorities(settings: Settings, port: int, origin: Origin) -> frozenset[bytes]:
     """Return the authorities under which the proxy may be addressed in absolute form."""
     hosts = {"localhost", "127.0.0.1", "[::1]", socket.gethostname().lower(), settings.host.lower()}
     names = {f"{host}:{port}" for host in hosts} | (hosts if port == 80 else set())
     return frozenset(name.encode() for name in names) | {origin.authority}
 
 
-def where(settings: Settings, port: int) -> str:
+def address_of(settings: Settings, port: int) -> str:
     """Return the URL under which a proxy with these settings is reached, or the path of its Unix socket."""
     if settings.unix_socket is not None:
         return str(settings.unix_socket)

@@ -38,7 +38,7 @@ _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "m
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 
 
-def size(value: object) -> object:
+def _size(value: object) -> object:
     """Read `256MiB`, `10MB` or plain bytes; ValueError otherwise."""
     if not isinstance(value, str):
         return value
@@ -48,16 +48,16 @@ def size(value: object) -> object:
     return int(float(found[1]) * _UNITS[found[2].lower()])
 
 
-Size = Annotated[int, BeforeValidator(size), Field(ge=0)]
+Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
 
 
-def names(value: object) -> object:
+def _names(value: object) -> object:
     """Read `a,b` as several names."""
     return tuple(part for part in re.split(r"[,\s]+", value) if part) if isinstance(value, str) else value
 
 
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(names)]
+NameList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 
 CACHING, ORIGIN, LISTENING, CLIENTS, LOGGING = "Caching", "Origin", "Listening", "Clients", "Logging"
 CLASSIC = "Classic endpoints"
@@ -162,7 +162,7 @@ class Settings(BaseSettings):
     unattended_timeout: Seconds = setting(
         60.0, "Seconds a fetch goes on, to be stored, that no client waits for.", ORIGIN, hint="SECONDS"
     )
-    trusted_proxy: Names = setting(
+    trusted_proxy: NameList = setting(
         (), "Network whose X-Forwarded-* and Forwarded are believed; repeatable.", ORIGIN, hint="CIDR"
     )
 
@@ -190,7 +190,7 @@ class Settings(BaseSettings):
     classic: bool = setting(
         False, "Answer /proxy, /cache, /clear-cache and /docs here; X-Cache is HIT, MISS or BYPASS.", CLASSIC
     )
-    allow_host: Names = setting(
+    allow_host: NameList = setting(
         (), "Host that /proxy may fetch from besides the origin, wherever it is; repeatable.", CLASSIC, hint="HOST"
     )
     allow_private: bool = setting(False, "Let /proxy fetch from private addresses, too. Dangerous.", CLASSIC)
@@ -268,7 +268,7 @@ class Settings(BaseSettings):
         return sources
 
 
-class _Told(Settings):
+class _Relayed(Settings):
     """Settings that come from another process of this proxy, and from nowhere else."""
 
     @classmethod
@@ -278,14 +278,14 @@ class _Told(Settings):
         return (init_settings,)
 
 
-def as_json(settings: Settings) -> bytes:
-    """Return the settings for another process of this proxy, secrets included; `from_json` reads them."""
+def settings_to_json(settings: Settings) -> bytes:
+    """Return the settings for another process of this proxy, secrets included; `settings_from_json` reads them."""
     return json.encode(settings.model_dump(), enc_hook=_plain)
 
 
-def from_json(data: bytes) -> Settings:
-    """Return the settings that `as_json` wrote."""
-    return _Told(**json.decode(data))
+def settings_from_json(data: bytes) -> Settings:
+    """Return the settings that `settings_to_json` wrote."""
+    return _Relayed(**json.decode(data))
 
 
 def _plain(value: object) -> object:
@@ -300,7 +300,7 @@ class BadSettings(Exception):
     """Settings that make no sense; the text says which and why."""
 
 
-def load(given: dict[str, Any], config: Path | None = None) -> Settings:
+def load_settings(given: dict[str, Any], config: Path | None = None) -> Settings:
     """Return the settings from flags, environment and file. Raises BadSettings."""
     if config is not None and not config.is_file():
         raise BadSettings(f"There is no configuration file {config}")

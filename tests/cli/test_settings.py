@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from springhouse.cli import main
-from springhouse.settings import BadSettings, Settings, load
+from springhouse.settings import BadSettings, Settings, load_settings
 
 NAMES = list(Settings.model_fields)
 VALUES: dict[str, tuple[str, object]] = {
@@ -49,7 +49,7 @@ def read(settings: Settings, name: str) -> object:
 def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, Settings]:
     """Let `serve` note the settings it would serve with."""
     noted: dict[str, Settings] = {}
-    monkeypatch.setattr(main, "run", lambda settings, announce: noted.update(serve=settings))
+    monkeypatch.setattr(main, "run_front_end", lambda settings, announce: noted.update(serve=settings))
     return noted
 
 
@@ -88,13 +88,13 @@ def test_every_setting_is_a_flag_a_variable_and_a_key(
     assert ran.exit_code == 0, ran.output
     assert read(given["serve"], name) == value
     monkeypatch.setenv("SPRINGHOUSE_" + name.upper(), text)
-    assert read(load({}), name) == value
+    assert read(load_settings({}), name) == value
     monkeypatch.delenv("SPRINGHOUSE_" + name.upper())
     file = tmp_path / "springhouse.toml"
     file.write_text(
         f"{name} = {text if value is True or value == 7 else repr([text] if isinstance(value, tuple) else text)}\n"
     )
-    assert read(load({}, file), name) == value
+    assert read(load_settings({}, file), name) == value
 
 
 def test_flags_win_over_variables_and_variables_over_the_file(
@@ -113,16 +113,16 @@ def test_cache_ttl_is_another_name_for_the_ttl(monkeypatch: pytest.MonkeyPatch, 
     file = tmp_path / "springhouse.toml"
     file.write_text("ttl = 1\n")
     monkeypatch.setenv("CACHE_TTL", "2")
-    assert load({}, file).ttl == 2
+    assert load_settings({}, file).ttl == 2
     monkeypatch.setenv("SPRINGHOUSE_TTL", "3")
-    assert load({}, file).ttl == 3
-    assert load({"ttl": 4}, file).ttl == 4
+    assert load_settings({}, file).ttl == 3
+    assert load_settings({"ttl": 4}, file).ttl == 4
 
 
 def test_variables_of_others_are_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("TTL", "PORT", "HOST", "ORIGIN", "TOKEN", "STORE"):
         monkeypatch.setenv(name, "13")
-    settings = load({})
+    settings = load_settings({})
     assert [read(settings, name) for name in NAMES] == [read(Settings.model_validate({}), name) for name in NAMES]
     assert (settings.ttl, settings.port, settings.host, settings.store) == (60, 8000, "127.0.0.1", "memory")
 
@@ -131,7 +131,7 @@ def test_several_values(given: dict[str, Settings], monkeypatch: pytest.MonkeyPa
     serve("--trusted-proxy", "10.0.0.0/8", "--trusted-proxy", "::1/128")
     assert given["serve"].trusted_proxy == ("10.0.0.0/8", "::1/128")
     monkeypatch.setenv("SPRINGHOUSE_TRUSTED_PROXY", "10.0.0.0/8, ::1/128")
-    assert load({}).trusted_proxy == ("10.0.0.0/8", "::1/128")
+    assert load_settings({}).trusted_proxy == ("10.0.0.0/8", "::1/128")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_several_values(given: dict[str, Settings], monkeypatch: pytest.MonkeyPa
     [("0", 0), ("1000", 1000), ("1kB", 1000), ("1KiB", 1024), ("1.5 MiB", 1572864), ("2gb", 2 * 10**9)],
 )
 def test_sizes(text: str, size: int) -> None:
-    assert load({"memory": text}).memory == size
+    assert load_settings({"memory": text}).memory == size
 
 
 def test_no_number_of_variants_makes_work_without_bound() -> None:
@@ -151,12 +151,12 @@ def test_no_number_of_variants_makes_work_without_bound() -> None:
 @pytest.mark.parametrize("text", ["-1", "1 zebibyte", "MiB", "", "1e9", "nan"])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(BadSettings, match="--memory"):
-        load({"memory": text})
+        load_settings({"memory": text})
 
 
 def test_all_mistakes_are_named_at_once() -> None:
     with pytest.raises(BadSettings) as caught:
-        load({"port": "x", "ttl": "y", "memory": "z"})
+        load_settings({"port": "x", "ttl": "y", "memory": "z"})
     assert [line.split(":")[0] for line in str(caught.value).splitlines()] == ["--port", "--ttl", "--memory"]
 
 
@@ -164,25 +164,25 @@ def test_a_key_of_the_file_that_is_no_setting(tmp_path: Path) -> None:
     file = tmp_path / "springhouse.toml"
     file.write_text("tttl = 1\n")
     with pytest.raises(BadSettings, match=r"^tttl is no setting; `springhouse serve --help` lists them$"):
-        load({}, file)
+        load_settings({}, file)
 
 
 def test_a_file_that_is_no_toml(tmp_path: Path) -> None:
     file = tmp_path / "springhouse.toml"
     file.write_text("ttl: 1\n")
     with pytest.raises(BadSettings, match=r"springhouse\.toml: .*line 1"):
-        load({}, file)
+        load_settings({}, file)
 
 
 def test_a_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPRINGHOUSE_PORT", "many")
     with pytest.raises(BadSettings, match="--port"):
-        load({})
+        load_settings({})
     monkeypatch.delenv("SPRINGHOUSE_PORT")
     monkeypatch.setenv("CACHE_TTL", "long")
     with pytest.raises(BadSettings, match="ttl"):
-        load({})
+        load_settings({})
 
 
 def test_secrets_are_not_shown() -> None:
-    assert "hidden" not in repr(load({"token": "hidden", "store_secret": "hidden"}))
+    assert "hidden" not in repr(load_settings({"token": "hidden", "store_secret": "hidden"}))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from springhouse.rules.reasons import CATALOGUE
-from springhouse.settings import Settings, load
+from springhouse.settings import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "springhouse"
@@ -84,6 +84,6 @@ def test_the_example_of_a_configuration_file_is_one(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "settings.md").read_text("utf-8")
     example = tmp_path / "springhouse.toml"
     example.write_text(page.partition("```toml\n")[2].partition("```")[0], "utf-8")
-    settings = load({}, example)
+    settings = load_settings({}, example)
     assert settings.model_fields_set == {"origin", "port", "ttl", "memory", "trusted_proxy"}
     assert settings.memory == 2**30

@@ -15,7 +15,7 @@ from tests.support.certificates import Authority
 from tests.support.client import Broken
 from tests.support.origin import Origin
 
-from springhouse.settings import BadSettings, load
+from springhouse.settings import BadSettings, load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,10 +139,10 @@ def test_content_until_close_without_that_alert_has_been_cut_off(
 
 def test_a_ca_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(BadSettings, match="origin-ca"):
-        load({"origin": "https://localhost", "origin_ca": str(tmp_path / "none.pem")})
+        load_settings({"origin": "https://localhost", "origin_ca": str(tmp_path / "none.pem")})
 
 
 def test_a_ca_file_without_certificates(tmp_path: Path) -> None:
     (tmp_path / "empty.pem").write_text("nothing")
     with pytest.raises(BadSettings, match="origin-ca"):
-        load({"origin": "https://localhost", "origin_ca": str(tmp_path / "empty.pem")})
+        load_settings({"origin": "https://localhost", "origin_ca": str(tmp_path / "empty.pem")})

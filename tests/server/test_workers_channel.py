@@ -32,7 +32,7 @@ from springhouse.server.channel import (
 from springhouse.server.peers import Fleet, combined
 from springhouse.server.purge_relay import Broadcasts
 from springhouse.server.supervisor import Backoff
-from springhouse.settings import BadSettings, Settings, as_json, from_json, load
+from springhouse.settings import BadSettings, Settings, load_settings, settings_from_json, settings_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -264,7 +264,7 @@ def test_settings_arrive_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     )  # type: ignore[call-arg]
     monkeypatch.setenv("SPRINGHOUSE_TTL", "7")
     monkeypatch.setenv("SPRINGHOUSE_HOST", "::")
-    arrived = from_json(as_json(sent))
+    arrived = settings_from_json(settings_to_json(sent))
     assert arrived.model_dump() == sent.model_dump()
     assert arrived.token.get_secret_value() == "secret"
 
@@ -272,10 +272,10 @@ def test_settings_arrive_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_windows_has_no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(BadSettings, match="--workers: several processes cannot share a port on Windows"):
-        load({"workers": 2})
-    assert load({"workers": 1}).workers == 1
+        load_settings({"workers": 2})
+    assert load_settings({"workers": 1}).workers == 1
 
 
 def test_other_front_ends_bring_their_own_workers() -> None:
     with pytest.raises(BadSettings, match="--workers: only --frontend native has several"):
-        load({"workers": 2, "frontend": "fastapi"})
+        load_settings({"workers": 2, "frontend": "fastapi"})

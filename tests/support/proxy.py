@@ -14,7 +14,7 @@ from tests.support.loops import PATIENCE_S, LoopFactory, LoopThread, uvloop_or_a
 from springhouse.engine.clock import wall
 from springhouse.server.listener import Server
 from springhouse.server.single_process import limits_of
-from springhouse.service import engine_of, names_of
+from springhouse.service import engine_of, own_authorities
 from springhouse.settings import Settings
 from springhouse.upstream.pool import Pool
 
@@ -95,7 +95,7 @@ class Proxy:
             self.address = str(self.settings.unix_socket)
             return
         self.port = await self.server.listen(self.settings.host, self.settings.port)
-        self.server.names_of_ours = names_of(self.settings, self.port, self.engine.origin)
+        self.server.names_of_ours = own_authorities(self.settings, self.port, self.engine.origin)
         self.address = (self.settings.host, self.port)
         self.authority = f"{self.settings.host}:{self.port}"
 

@@ -8,14 +8,12 @@ import asyncio
 from http.client import HTTPConnection
 from pathlib import Path
 
-from springhouse.cli.reaching import Refused, Unreachable, answered, running_here
+from springhouse.cli.reaching import PURGE_S, NothingListens, Unreachable, answered, running_here
 from springhouse.rules.purging import Everything, Purge, Receipt
 from springhouse.service import tier_of
 from springhouse.settings import Settings
 from springhouse.stores.disk.kind import folder_of, folders
 from springhouse.stores.errors import Unusable
-
-TIMEOUT_S = 30.0
 
 
 class CannotClear(Exception):
@@ -36,7 +34,8 @@ def clear(settings: Settings) -> str:
     else:
         found = sorted(path for path in folders().glob("*") if path.is_dir())
     said = [asyncio.run(_clear_stored(_on(settings, folder))) for folder in found if folder.is_dir()]
-    return "\n".join(said) or f"There is nothing to clear: no cache in {found[0] if settings.origin else folders()}"
+    searched = found[0] if settings.origin else folders()
+    return "\n".join(said) or f"There is nothing to clear: no cache in {searched}"
 
 
 def _on(settings: Settings, folder: Path) -> Settings:
@@ -52,7 +51,7 @@ async def _clear_stored(settings: Settings) -> str:
         raise CannotClear(str(error)) from None
     try:
         tier.purge(Purge(Everything()), cleared.set_result)
-        receipt = await asyncio.wait_for(cleared, TIMEOUT_S)
+        receipt = await asyncio.wait_for(cleared, PURGE_S)
     except TimeoutError:
         raise CannotClear(f"{settings.store} does not answer") from None
     finally:
@@ -73,11 +72,11 @@ def _clear_running(settings: Settings) -> str:
         raise CannotClear(f"No proxy of this user listens on {where}, and its cache was in memory.")
     try:
         if found is not None:
-            status, answer = answered(found.way(TIMEOUT_S), "POST", "/.springhouse/purge", b'{"all":true}')
+            status, answer = answered(found.way(PURGE_S), "POST", "/.springhouse/purge", b'{"all":true}')
         else:
-            way = HTTPConnection(host, settings.port, timeout=TIMEOUT_S)
+            way = HTTPConnection(host, settings.port, timeout=PURGE_S)
             status, answer = answered(way, "DELETE", "/cache", token=settings.token.get_secret_value())
-    except Refused:
+    except NothingListens:
         raise CannotClear(
             f"No proxy listens on {where}, and its cache was in memory: there is nothing to clear. "
             "If it listens elsewhere, say where with --port."

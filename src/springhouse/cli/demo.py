@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from springhouse.binding import CannotListen
-from springhouse.cli.serving import run
-from springhouse.settings import BadSettings, load
+from springhouse.cli.serving import run_front_end
+from springhouse.settings import BadSettings, load_settings
 
 PRODUCTS = [
     {"id": 1, "title": "Spring water", "price": 2},
@@ -88,7 +88,9 @@ def demo(
     threading.Thread(target=origin.serve_forever, daemon=True).start()
     where = f"http://127.0.0.1:{origin.server_address[1]}"
     try:
-        run(load({"origin": where, "port": port, "ttl": ttl}), lambda url: typer.echo(_what_to_try(url, where)))
+        run_front_end(
+            load_settings({"origin": where, "port": port, "ttl": ttl}), lambda url: typer.echo(_what_to_try(url, where))
+        )
     except (BadSettings, CannotListen) as problem:
         typer.echo(f"springhouse: {problem}", err=True)
         raise typer.Exit(2) from None

@@ -12,9 +12,9 @@ from springhouse.binding import CannotListen
 from springhouse.cli.clear import CannotClear, clear
 from springhouse.cli.demo import demo
 from springhouse.cli.flags import with_settings
-from springhouse.cli.purge import purge
-from springhouse.cli.serving import run
-from springhouse.settings import BadSettings, Settings, load
+from springhouse.cli.purge import add_purge
+from springhouse.cli.serving import run_front_end
+from springhouse.settings import BadSettings, Settings, load_settings
 
 app = typer.Typer(
     name="springhouse",
@@ -47,9 +47,9 @@ def _root(
     pass
 
 
-@app.command()
+@app.command("serve")
 @with_settings
-def serve(
+def _serve(
     config: Annotated[
         Path | None,
         typer.Option(
@@ -67,8 +67,8 @@ def serve(
     Example: springhouse serve --origin http://localhost:3000 --port 8000 --ttl 60
     """
     try:
-        settings = load(given, config)
-        run(settings, lambda where: announce(where, settings))
+        settings = load_settings(given, config)
+        run_front_end(settings, lambda where: announce(where, settings))
     except (BadSettings, CannotListen) as problem:
         fail(str(problem))
 
@@ -89,7 +89,7 @@ def fail(problem: str) -> None:
 
 
 app.command()(demo)
-app.command()(purge)
+add_purge(app)
 
 classic = typer.Typer(
     name="caching-proxy",
@@ -120,13 +120,13 @@ def _classic(
     Example: caching-proxy --port 3000 --origin http://dummyjson.com
     """
     try:
-        settings = load(given, config)
+        settings = load_settings(given, config)
         own = {"classic": True, "store": "disk"}
         settings = settings.model_copy(update={k: v for k, v in own.items() if k not in settings.model_fields_set})
         if clear_cache:
             typer.echo(clear(settings))
         else:
-            run(settings, lambda where: announce(where, settings))
+            run_front_end(settings, lambda where: announce(where, settings))
     except CannotClear as problem:
         typer.echo(f"caching-proxy: {problem}", err=True)
         raise typer.Exit(1) from None

@@ -1,16 +1,19 @@
-"""`springhouse purge`: asks a running proxy to forget, and says what it forgot."""
+"""`springhouse purge`: has a running proxy purge what it stored, and prints the receipt."""
 
 from typing import Annotated, Any, NoReturn
 
 import typer
 from msgspec import json
 
-from springhouse.cli.reaching import Unreachable, answered, way_to
-
-TIMEOUT_S = 30.0
+from springhouse.cli.reaching import PURGE_S, Unreachable, answered, way_to
 
 
-def purge(
+def add_purge(app: typer.Typer) -> None:
+    """Add the command `purge` to an application."""
+    app.command("purge")(_purge)
+
+
+def _purge(
     url: Annotated[str | None, typer.Argument(help="A URL or path: all its variants.", show_default=False)] = None,
     prefix: Annotated[str | None, typer.Option(help="Every URL or path that begins so.", show_default=False)] = None,
     tag: Annotated[
@@ -50,7 +53,7 @@ def purge(
 def _ask(at: str, order: dict[str, Any], token: str) -> dict[str, Any]:
     """Return the proxy's receipt; exit with a sentence when there is none."""
     try:
-        way = way_to(at, token, TIMEOUT_S)
+        way = way_to(at, token, PURGE_S)
         status, answer = answered(way, "POST", "/.springhouse/purge", json.encode(order), token)
     except (Unreachable, ValueError) as problem:
         _fail(str(problem))

@@ -12,6 +12,8 @@ from msgspec import DecodeError, json
 from springhouse import control_socket
 
 DEFAULT = "http://127.0.0.1:8000"
+PURGE_S = 30.0
+"""How long a purge may take, in seconds: it is answered when it holds everywhere."""
 _LISTED_S = 5.0
 _ANY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not listened on
 _HERE = ("localhost", "127.0.0.1", "::1")
@@ -21,7 +23,7 @@ class Unreachable(Exception):
     """No proxy was reached; the text says why and what to do."""
 
 
-class Refused(Unreachable):
+class NothingListens(Unreachable):
     """Nothing listens there."""
 
 
@@ -108,7 +110,7 @@ def answered(
     except (DecodeError, UnicodeDecodeError):
         raise Unreachable(f"what listens on {_named(connection)} is no springhouse") from None
     except ConnectionRefusedError:
-        raise Refused(f"nothing listens on {_named(connection)}") from None
+        raise NothingListens(f"nothing listens on {_named(connection)}") from None
     except (OSError, HTTPException) as error:
         raise Unreachable(f"no proxy answers on {_named(connection)}: {error}") from None
     finally:

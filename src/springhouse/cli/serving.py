@@ -14,7 +14,7 @@ def _is_apart(settings: Settings) -> bool:
     return settings.unix_socket is not None or is_loopback(settings.host)
 
 
-def run(settings: Settings, announce: Callable[[str], None]) -> None:
+def run_front_end(settings: Settings, announce: Callable[[str], None]) -> None:
     """Serve until a signal ends it. Raises BadSettings and CannotListen."""
     if not settings.origin and not settings.classic:
         raise BadSettings("--origin is missing: say which server to fetch from, as in --origin http://localhost:3000")

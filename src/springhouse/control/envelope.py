@@ -12,7 +12,7 @@ from typing import Any, Final
 from msgspec import json
 
 from springhouse.control import json_value
-from springhouse.control.replies import NO_STORE, classic_reply, failure_body, head_of, phrase_of, send_reply
+from springhouse.control.replies import NO_STORE_FIELD, classic_head, classic_reply, failure_body, phrase_of, send_reply
 from springhouse.engine.ports import Call, Upstream
 from springhouse.engine.sinks import Sink
 from springhouse.exchange.reply import HIT, STALE, Reply, Source
@@ -144,7 +144,7 @@ class _Wrapping:
     def answered(self, response: Response, length: int | None) -> None:
         fields = [field for field in response.fields if field[0].lower() in _PASSED_ON]
         if response.status not in _STORED or not self._is_storable:
-            fields.append(NO_STORE)
+            fields.append(NO_STORE_FIELD)
         muted = Response(response.status, fields, reason=response.reason)
         if 200 <= response.status < 300 and response.status not in (204, 205):
             self._response = muted
@@ -277,7 +277,7 @@ class Envelope:
         if reply.content is Source.NOTHING or length == 0:
             before, length = before + b"null", 0
         whole = None if length is None else len(before) + length + 1
-        self._sink.start(self._labelled(Reply(200, b"OK", head_of(), b"", Source.ORIGIN, whole, b"", None)))
+        self._sink.start(self._labelled(Reply(200, b"OK", classic_head(), b"", Source.ORIGIN, whole, b"", None)))
         self._sink.write(before)
 
     def produced_by(self, producer: Pausable) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from msgspec import DecodeError, Struct, ValidationError, json
 
 from springhouse.control.access import Objection
-from springhouse.control.replies import ANSWERED, NO_STORE, send_reply
+from springhouse.control.replies import ANSWERED, NO_STORE_FIELD, send_reply
 from springhouse.engine.engine import Engine
 from springhouse.engine.ports import Answering
 from springhouse.engine.sinks import Sink
@@ -187,5 +187,5 @@ def _receipt(receipt: Receipt, order: Order) -> Reply:
 
 def _json(value: dict[str, object]) -> Reply:
     body = json.encode(value)
-    fields = [(b"Content-Type", b"application/json"), NO_STORE]
+    fields = [(b"Content-Type", b"application/json"), NO_STORE_FIELD]
     return Reply(200, REASON_PHRASES[200], fields, proxy_lines(BYPASS), body + b"\n", len(body) + 1, BYPASS, None)

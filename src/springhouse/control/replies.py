@@ -11,7 +11,7 @@ from springhouse.exchange.reply import BYPASS, Reply
 from springhouse.http.fields import Field
 from springhouse.http.messages import REASON_PHRASES
 
-NO_STORE: Final[Field] = (b"Cache-Control", b"no-store")
+NO_STORE_FIELD: Final[Field] = (b"Cache-Control", b"no-store")
 _NO_SNIFF: Final[Field] = (b"X-Content-Type-Options", b"nosniff")
 
 
@@ -27,14 +27,14 @@ class _Answered:
 ANSWERED: Final[Answering] = _Answered()
 
 
-def head_of(*fields: Field, media: bytes = b"application/json") -> list[Field]:
+def classic_head(*fields: Field, media: bytes = b"application/json") -> list[Field]:
     """Return the fields of a reply to the classic endpoints; without any of its own, it is not to be stored."""
-    return [(b"Content-Type", media), _NO_SNIFF, *(fields or (NO_STORE,))]
+    return [(b"Content-Type", media), _NO_SNIFF, *(fields or (NO_STORE_FIELD,))]
 
 
 def classic_reply(status: int, body: bytes, *fields: Field, media: bytes = b"application/json") -> Reply:
     """Return a reply to the classic endpoints, whose `X-Cache` is BYPASS."""
-    return Reply(status, phrase_of(status), head_of(*fields, media=media), b"", body, len(body), BYPASS, None)
+    return Reply(status, phrase_of(status), classic_head(*fields, media=media), b"", body, len(body), BYPASS, None)
 
 
 def send_reply(sink: Sink, reply: Reply, *, is_head: bool = False) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from springhouse.observe.accesslog import AccessLog, Format
-from springhouse.service import names_of, origin_of, request_limits_of
+from springhouse.service import configured_origin, own_authorities, request_limits_of
 from springhouse.settings import BadSettings, Settings
 from springhouse.wire.admission import Limits
 
@@ -35,7 +35,7 @@ def frontend_options(settings: Settings) -> FrontendOptions:
     """Return what a front end takes from the settings."""
     return FrontendOptions(
         limits=request_limits_of(settings),
-        names_of_ours=names_of(settings, settings.port, origin_of(settings)),
+        names_of_ours=own_authorities(settings, settings.port, configured_origin(settings)),
         half_close=settings.half_close_timeout,
         log_path=settings.access_log,
         log_format=settings.access_log_format,

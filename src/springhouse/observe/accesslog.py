@@ -60,7 +60,7 @@ class AccessLog:
 
     def write(self, line: Line) -> None:
         """Add a line; it is written within FLUSH_S seconds."""
-        text = common(line) if self.form == "common" else as_json(line)
+        text = common_line(line) if self.form == "common" else json_line(line)
         self._lines.append(text)
         self._size += _LINE_BYTES + len(text)
         if self._size > _GATHERED.limit:
@@ -75,7 +75,7 @@ class AccessLog:
             self._timer = None
         lines, self._lines, self._size = self._lines, [], 0
         try:
-            for block in blocks(lines, FILE_BUF if self._is_ours else PIPE_BUF):
+            for block in line_blocks(lines, FILE_BUF if self._is_ours else PIPE_BUF):
                 if self._file.write(block) < len(block):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 self._file.flush()
@@ -104,7 +104,7 @@ class AccessLog:
             self._file.close()
 
 
-def blocks(lines: list[str], size: int) -> Iterator[bytes]:
+def line_blocks(lines: list[str], size: int) -> Iterator[bytes]:
     """Join lines to blocks of at most so many bytes; a longer line is a block of its own."""
     block = bytearray()
     for line in lines:
@@ -117,7 +117,7 @@ def blocks(lines: list[str], size: int) -> Iterator[bytes]:
         yield bytes(block)
 
 
-def common(line: Line) -> str:
+def common_line(line: Line) -> str:
     """Return the line in common log format; control characters and quotes are escaped."""
     target = line.target.replace("\\", "\\\\").replace('"', '\\"')
     return (
@@ -126,7 +126,7 @@ def common(line: Line) -> str:
     )
 
 
-def as_json(line: Line) -> str:
+def json_line(line: Line) -> str:
     """Return the line as one JSON object."""
     at = datetime.fromtimestamp(line.at, UTC).isoformat(timespec="milliseconds")
     fields = {

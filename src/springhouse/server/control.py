@@ -7,7 +7,7 @@ from springhouse.control.access import by_control
 from springhouse.control.purge_api import ControlEndpoint, ProxyIdentity
 from springhouse.engine.engine import Engine
 from springhouse.server.listener import Server, ServerLimits
-from springhouse.service import names_of, where
+from springhouse.service import address_of, own_authorities
 from springhouse.settings import Settings
 
 CONNECTIONS = 64
@@ -16,8 +16,8 @@ CONNECTIONS = 64
 
 async def serve_control(engine: Engine, listener: socket.socket, settings: Settings, port: int) -> Server:
     """Take orders for an engine from a socket that listens. `port`: the one that clients reach the proxy at."""
-    names = names_of(settings, port, engine.origin)
-    reached = os.path.abspath(settings.unix_socket) if settings.unix_socket is not None else where(settings, port)
+    names = own_authorities(settings, port, engine.origin)
+    reached = os.path.abspath(settings.unix_socket) if settings.unix_socket is not None else address_of(settings, port)
     identity = ProxyIdentity(listens_on=reached, names=names, serves=settings.origin)
     endpoint = ControlEndpoint(engine, by_control, identity)
     server = Server(engine, ServerLimits(connections=CONNECTIONS), local=endpoint)

@@ -15,7 +15,7 @@ from springhouse.server.control import serve_control
 from springhouse.server.deadlines import ClientTimeouts
 from springhouse.server.listener import Server, ServerLimits
 from springhouse.server.supervisor import supervise
-from springhouse.service import engine_of, names_of, new_event_loop, request_limits_of, where
+from springhouse.service import address_of, engine_of, new_event_loop, own_authorities, request_limits_of
 from springhouse.settings import Settings
 
 Announce = Callable[[str], None]
@@ -41,7 +41,7 @@ def limits_of(settings: Settings) -> ServerLimits:
 def run(settings: Settings, announce: Announce) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Raises CannotListen."""
     if settings.workers > 1:
-        supervise(settings, lambda port: announce(where(settings, port)))
+        supervise(settings, lambda port: announce(address_of(settings, port)))
         return
     tune_collector()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -68,9 +68,9 @@ async def serve(settings: Settings, announce: Announce) -> None:
         engine.open()
         reopen_on_hangup(access_log)
         port = await _listen(server, settings, engine)
-        control = control_socket.opened(where(settings, port))
+        control = control_socket.opened(address_of(settings, port))
         beside = [await serve_control(engine, control.listener, settings, port)] if control is not None else []
-        announce(where(settings, port))
+        announce(address_of(settings, port))
         await _signalled()
         if control is not None:
             control.remove()
@@ -101,10 +101,10 @@ async def _listen(server: Server, settings: Settings, engine: Engine) -> int:
     """Listen for clients; return the port, 0 for a Unix socket."""
     if settings.unix_socket is not None:
         await server.listen_unix(settings.unix_socket)
-        server.names_of_ours = names_of(settings, settings.port, engine.origin)
+        server.names_of_ours = own_authorities(settings, settings.port, engine.origin)
         return 0
     port = await server.listen(settings.host, settings.port)
-    server.names_of_ours = names_of(settings, port, engine.origin)
+    server.names_of_ours = own_authorities(settings, port, engine.origin)
     return port
 
 

@@ -28,8 +28,8 @@ from springhouse.server.channel import Applied, Ask, Channel, Drain, Listening, 
 from springhouse.server.listener import BACKLOG
 from springhouse.server.peers import APPLY_S
 from springhouse.server.purge_relay import Broadcasts
-from springhouse.service import new_instance, where
-from springhouse.settings import Settings, as_json
+from springhouse.service import address_of, new_instance
+from springhouse.settings import Settings, settings_to_json
 
 START_S = 60.0
 """How long a worker may take until it listens."""
@@ -296,13 +296,13 @@ def _plan_of(settings: Settings) -> Plan:
     port = 0 if settings.unix_socket is not None else opened[0].getsockname()[1]
     return Plan(
         workers=settings.workers,
-        settings=as_json(share),
+        settings=settings_to_json(share),
         sockets=tuple(opened),
         is_shared=is_shared,
         port=port,
         instance=new_instance(),
         command=command(),
-        control=control_socket.opened(where(settings, port)),
+        control=control_socket.opened(address_of(settings, port)),
     )
 
 

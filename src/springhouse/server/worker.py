@@ -26,8 +26,8 @@ from springhouse.server.control import serve_control
 from springhouse.server.listener import BACKLOG, Server
 from springhouse.server.peers import Fleet
 from springhouse.server.single_process import drain, limits_of, open_log, reopen_on_hangup, tune_collector
-from springhouse.service import CannotStore, engine_of, names_of, new_event_loop
-from springhouse.settings import Settings, from_json
+from springhouse.service import CannotStore, engine_of, new_event_loop, own_authorities
+from springhouse.settings import Settings, settings_from_json
 
 
 class Orders:
@@ -93,7 +93,7 @@ async def work(channel: socket.socket) -> None:
 
 
 async def _serve(start: Start, orders: Orders) -> None:
-    settings = from_json(start.settings)
+    settings = settings_from_json(start.settings)
     engine = engine_of(settings, instance=start.instance, peers=orders.fleet)
     orders.fleet.on_purge = engine.cache.apply
     access_log = open_log(settings)
@@ -103,7 +103,7 @@ async def _serve(start: Start, orders: Orders) -> None:
         listeners = _listeners(start, settings)
         control = _inherited(start.control) if start.control is not None else None
         server = Server(engine, limits_of(settings), access_log=access_log)
-        server.names_of_ours = names_of(settings, start.port, engine.origin)
+        server.names_of_ours = own_authorities(settings, start.port, engine.origin)
         orders.answer(Listening())
         beside: list[Server] = []
         if isinstance(await orders.next(), Serve):

@@ -14,7 +14,7 @@ from springhouse.control import api_docs as apidoc
 from springhouse.frontends.asgi.proxy import SpringhouseASGI
 from springhouse.frontends.options import frontend_options
 from springhouse.service import engine_of
-from springhouse.settings import Settings, load
+from springhouse.settings import Settings, load_settings
 
 
 def create_fastapi_app(settings: Settings | None = None, **options: Any) -> FastAPI:
@@ -23,7 +23,7 @@ def create_fastapi_app(settings: Settings | None = None, **options: Any) -> Fast
     It may be mounted under a prefix of another application, which is not part of the target then. Mounted applications
     get no lifespan events: call `app.state.springhouse.close()` when the outer one ends. Raises BadSettings.
     """
-    settings = settings if settings is not None else load(options)
+    settings = settings if settings is not None else load_settings(options)
     cache = SpringhouseASGI(engine_of(settings), frontend_options(settings))
 
     @asynccontextmanager

@@ -12,7 +12,7 @@ from springhouse.frontends.asgi.proxy import SpringhouseASGI, asgi_target
 from springhouse.frontends.asgi.upstream import ASGIUpstream
 from springhouse.frontends.options import frontend_options
 from springhouse.service import engine_over, forwarding_of
-from springhouse.settings import Settings, load
+from springhouse.settings import Settings, load_settings
 from springhouse.wire.admission import Refusal
 
 _LASTING = ("asgi", "server", "root_path", "state", "app", "extensions")
@@ -25,7 +25,7 @@ class ASGICacheMiddleware:
     """
 
     def __init__(self, app: ASGIApp, settings: Settings | None = None, **options: Any) -> None:
-        settings = settings if settings is not None else load({"ttl": 0, **options})
+        settings = settings if settings is not None else load_settings({"ttl": 0, **options})
         self.app = app
         self._upstream = ASGIUpstream(app, forwarding_of(settings), unattended=settings.unattended_timeout)
         origin = AppOrigin.parse("http://app.localhost", preserve_host=True)

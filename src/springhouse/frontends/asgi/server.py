@@ -16,7 +16,7 @@ from springhouse.frontends.asgi.protocol import UvicornProtocol
 from springhouse.frontends.asgi.proxy import SpringhouseASGI
 from springhouse.frontends.broken_off import is_worth_logging
 from springhouse.frontends.serving import CONTROL_S, Control, FrontListener, ServeControl
-from springhouse.service import where
+from springhouse.service import address_of
 from springhouse.settings import Settings
 
 
@@ -26,13 +26,13 @@ def serve_with_uvicorn(settings: Settings, announce: Callable[[str], None], serv
     settings = listener.settings
     logging.getLogger("uvicorn.error").addFilter(is_worth_logging)
     app = create_fastapi_app(settings)
-    control = control_socket.opened(where(settings, settings.port))
+    control = control_socket.opened(address_of(settings, settings.port))
 
     async def begin() -> list[Control]:
         cache: SpringhouseASGI = app.state.springhouse
         cache.enter_loop()  # what is wrong with a store shows now
         beside = [await serve_control(cache.engine, control.listener, settings, settings.port)] if control else []
-        announce(where(settings, settings.port))
+        announce(address_of(settings, settings.port))
         return beside
 
     server = _Server(_config_of(settings, app), begin)

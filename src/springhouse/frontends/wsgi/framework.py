@@ -16,7 +16,7 @@ from springhouse.frontends.wsgi.bridge import Environ, StartResponse, ThreadBrid
 from springhouse.frontends.wsgi.middleware import WSGICacheMiddleware
 from springhouse.frontends.wsgi.proxy import SpringhouseWSGI
 from springhouse.service import engine_of
-from springhouse.settings import Settings, load
+from springhouse.settings import Settings, load_settings
 
 
 def create_flask_app(settings: Settings | None = None, **options: Any) -> Flask:
@@ -25,7 +25,7 @@ def create_flask_app(settings: Settings | None = None, **options: Any) -> Flask:
     Its own `before_request` functions run first if they are registered with `app.before_request_funcs`; its
     `after_request` functions see the reply and may change its head. Raises BadSettings.
     """
-    settings = settings if settings is not None else load(options)
+    settings = settings if settings is not None else load_settings(options)
     cache = SpringhouseWSGI(lambda: engine_of(settings), frontend_options(settings))
     app = Flask("springhouse", static_folder=None)
     app.extensions["springhouse"] = cache
@@ -60,7 +60,7 @@ class SpringhouseCache:
     """
 
     def __init__(self, app: Flask | None = None, settings: Settings | None = None, **options: Any) -> None:
-        self._settings = settings if settings is not None else load({"ttl": 0, **options})
+        self._settings = settings if settings is not None else load_settings({"ttl": 0, **options})
         self._cache: WSGICacheMiddleware | None = None
         if app is not None:
             self.init_app(app)

@@ -28,7 +28,7 @@ from springhouse.frontends.serving import FrontListener, ServeControl
 from springhouse.frontends.wsgi.bridge import Environ, StartResponse, WSGIApp
 from springhouse.frontends.wsgi.framework import create_flask_app
 from springhouse.frontends.wsgi.proxy import FIELDS_KEY, SpringhouseWSGI
-from springhouse.service import where
+from springhouse.service import address_of
 from springhouse.settings import BadSettings, Settings
 from springhouse.wire.admission import unknown_method
 from springhouse.wire.encode import response_head
@@ -42,7 +42,7 @@ def serve_with_gunicorn(settings: Settings, announce: Callable[[str], None], ser
     """Serve with gunicorn until SIGTERM or SIGINT. Raises CannotListen."""
     listener = FrontListener(settings)
     settings = listener.settings
-    url = where(settings, settings.port)
+    url = address_of(settings, settings.port)
     app = create_flask_app(settings)
     cache: SpringhouseWSGI = app.extensions["springhouse"]
     received = threading.local()
