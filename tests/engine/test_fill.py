@@ -63,7 +63,7 @@ def test_what_can_be_held_in_memory_is_put_whole(stores: Stores, length: int, an
     assert fill.arriving is None
     fill.finish()
     assert stores.store.records[fill.entry.key].variants == (fill.entry,)
-    assert fill.entry.content == LARGE[:length]
+    assert fill.entry.content.data == LARGE[:length]
     assert stores.reserved == 0
 
 

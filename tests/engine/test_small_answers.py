@@ -116,7 +116,7 @@ class Case:
     @property
     def stored(self) -> bytes | None:
         record = self.store.records.get(KEY)
-        return record.variants[0].content if record is not None else None
+        return record.variants[0].content.data if record is not None else None
 
 
 pieces = st.lists(st.integers(1, 199), max_size=3).map(lambda cuts: [0, *sorted({*cuts}), 200])

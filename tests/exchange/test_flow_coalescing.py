@@ -20,6 +20,7 @@ from tests.support.heads import BARE, date, fields, get, ok, stored
 
 from springhouse.exchange.flow import refresh, respond
 from springhouse.exchange.steps import Claim, Later, Release, Send
+from springhouse.http.content import MemoryContent
 from springhouse.http.headers import bits_of
 from springhouse.rules import reasons as r
 
@@ -27,10 +28,11 @@ F, TAG, SEND = "Cache-Control: max-age=60", 'ETag: "1"', 'send | If-None-Match: 
 STALE = stored("Cache-Control: max-age=60, stale-if-error=30", TAG)
 FRESH = stored("Cache-Control: max-age=60", TAG, at=1_800_000_065.0)
 CONFIRMED = stored("Cache-Control: max-age=60", TAG, at=1_800_000_065.0)
-CONFIRMED.content = STALE.content = b"one object"
+CONFIRMED.content = STALE.content = MemoryContent(b"one object")
 PERSONAL = stored("Cache-Control: max-age=60", TAG, "Vary: A", request=get("A: 1"), at=1_800_000_065.0)
 OF_TWO = stored("Cache-Control: max-age=60", TAG, "Vary: A", request=get("A: 2"), at=1_800_000_065.0)
 STALE_PERSONAL = stored("Cache-Control: max-age=60", TAG, "Vary: A", request=get("A: 1"))
+PERSONAL.content = STALE_PERSONAL.content
 MORE_PERSONAL = stored("Cache-Control: max-age=60", TAG, "Vary: A, B", request=get("A: 2", "B: 1"), at=1_800_000_065.0)
 ARRIVED_STALE = stored("Cache-Control: max-age=0", TAG, at=1_800_000_065.0)
 

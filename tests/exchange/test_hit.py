@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from tests.engine.clients import Origin
 from tests.support.examples import examples
 from tests.support.heads import BARE, KEY, NOW, date, fields, get, ok, stored
 
+from springhouse.engine.recordings import Recording
 from springhouse.exchange.flow import respond
 from springhouse.exchange.hit import BuiltReply, PreparedReply, PreparedVariants, prepare
 from springhouse.exchange.reply import HIT
 from springhouse.exchange.steps import Found, Lookup
+from springhouse.http.content import MemoryContent
 from springhouse.http.fields import HOST, REPEATED, Field
 from springhouse.http.headers import bits_of
 from springhouse.http.messages import Request
@@ -85,7 +88,8 @@ def stores(draw: st.DrawFn) -> tuple[tuple[Entry, ...], Options]:
         at = NOW + draw(st.sampled_from([0, 0.25, 3]))
         entry = keep(draw(requests), KEY, Answer(response, at - 0.5, at), options)
         if isinstance(entry, Entry):
-            entry.content = b"" if response.status == 204 else b"content of %d" % i * draw(st.sampled_from([1, 2000]))
+            content = b"" if response.status == 204 else b"content of %d" % i * draw(st.sampled_from([1, 2000]))
+            entry.content = MemoryContent(content)
             entry.length = len(entry.content)
             entry.invalidated = draw(st.sampled_from([False, False, False, True]))
             variants = with_entry(variants, entry, 3)
@@ -133,7 +137,7 @@ def written_slowly(request: Request, variants: tuple[Entry, ...], now: float, op
     writer.start(reply)
     content = reply.content
     if isinstance(content, Entry):
-        writer.write(content.content[reply.start : reply.stop])
+        writer.write(content.content.data[reply.start : reply.stop])
     writer.end()
     assert wire.ended == 1
     return wire.written
@@ -272,7 +276,7 @@ def test_the_guard_chooses_among_variants(lines: list[str], selector: bytes | No
         assert (prepared is None) is (selector is None)
         if prepared is not None:
             chosen = next(entry for entry in VARIED if entry.selector == (selector,))
-            assert prepared.content is chosen.content
+            assert prepared.content is chosen.content.data
             assert prepared is guard.answer(request.fields, request.bits, NOW)
 
 
@@ -319,7 +323,7 @@ def test_values_are_remembered_with_their_names() -> None:
     for entry, line in zip(variants, ("A: 1", "B: 1"), strict=True):
         prepared = guard.answer(fields(line), HOST, NOW)
         assert prepared is not None
-        assert prepared.content is entry.content
+        assert prepared.content is entry.content.data
 
 
 @pytest.mark.parametrize(("elapsed", "answers"), [(0, True), (59.99, True), (60, False), (61, False)])
@@ -340,7 +344,7 @@ def test_what_must_be_validated_is_left_to_the_rules() -> None:
 
 def test_no_guard_where_content_is_elsewhere_or_still_arriving() -> None:
     arriving = stored("Cache-Control: max-age=60")
-    arriving.content = object()
+    arriving.content = Recording(Origin())
     assert prepare((), BARE) is None
     assert prepare((arriving,), BARE) is None
     assert prepare((LASTING, arriving), BARE) is None

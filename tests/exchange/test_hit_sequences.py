@@ -19,6 +19,7 @@ from tests.exchange.test_hit import OPTIONS, request_of, written_slowly
 from tests.support.heads import BARE, KEY, NOW, fields, get, ok, stored
 
 from springhouse.exchange.hit import PreparedVariants, prepare
+from springhouse.http.content import MemoryContent
 from springhouse.http.fields import HOST, Field
 from springhouse.http.messages import Request
 from springhouse.rules.answer import Answer
@@ -82,7 +83,7 @@ class Sequences(RuleBasedStateMachine):
         answer = Answer(ok("Cache-Control: max-age=60", *lines), NOW + at, NOW + at)
         entry = keep(client, key, answer, self.options)
         if isinstance(entry, Entry):
-            entry.content = b"content of %d" % self.count
+            entry.content = MemoryContent(b"content of %d" % self.count)
             entry.length = len(entry.content)
             self.store.put(entry)
 

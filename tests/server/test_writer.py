@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.wire.reading import Responses
 
-from springhouse.engine.stored import MemoryReader
 from springhouse.exchange.reply import Reply, Source
+from springhouse.http.content import MemoryReader
 from springhouse.server.writer import GATHER_MAX, ReplyWriter
 from springhouse.transport.outbox import TURN_MAX, Outbox
 

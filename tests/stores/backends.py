@@ -11,6 +11,7 @@ from itertools import count
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
+from springhouse.http.content import MemoryContent
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
 from springhouse.stores.disk.tier import DiskLimits, DiskTier
@@ -204,15 +205,15 @@ def make_entry(
     entry.lifetime, entry.fresh_until = 60, at + 59.75
     entry.stale_while_revalidate_until, entry.stale_if_error_until = entry.fresh_until + 10, entry.fresh_until + 100
     entry.tags, entry.groups = tags, groups
-    entry.content, entry.length = content, len(content)
+    entry.content, entry.length = MemoryContent(content), len(content)
     return entry
 
 
 def content_of(entry: Entry, loop: Loop) -> bytes:
     """Return all of an entry's content, wherever it is."""
     content = entry.content
-    if isinstance(content, bytes):
-        return content
+    if content.data is not None:
+        return content.data
     parts: list[bytes] = []
     while (start := sum(map(len, parts))) < content.length:
         part = loop.result(lambda done, start=start: content.read(start, content.length, done))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tests.stores.backends import LIMITS, NOW, PATIENCE_S, VARIANTS_MAX, Layered, Loop, Tiered, memory_of
 from tests.support.loops import LoopThread, uvloop_or_asyncio
 
+from springhouse.stores.content import StoredContent
 from springhouse.stores.errors import StoreErrors
 from springhouse.stores.leases import Lease, LockStatus
 from springhouse.stores.redis.contents import RedisContent
@@ -89,15 +90,12 @@ class Ferried:
         return entry
 
 
-class FerriedContent:
+class FerriedContent(StoredContent):
     """Content that is read in the store's thread."""
 
     def __init__(self, content: RedisContent, tier: Ferried, loop: Loop) -> None:
         self.length, self.digests = content.length, content.digests
         self._content, self._tier, self._loop = content, tier, loop
-
-    def __len__(self) -> int:
-        return self.length
 
     def read(self, start: int, size: int, done: Any) -> None:
         assert threading.current_thread() is threading.main_thread()
@@ -172,8 +170,8 @@ async def acquired(store: Tier, key: bytes, since: float | None = None, *, varia
 async def content_of(entry: Entry) -> bytes:
     """Return all of an entry's content, wherever it is."""
     content, parts = entry.content, b""
-    if isinstance(content, bytes):
-        return content
+    if content.data is not None:
+        return content.data
     while len(parts) < content.length:
         part = await asked(content.read, len(parts), 2**20)
         assert part, "Content that cannot be read"

@@ -156,7 +156,7 @@ def test_content_is_stored_while_it_arrives(opened: Open, folder: Path, loop: Lo
     assert store.lookup(KEY) == ()
     entry = make_entry(KEY)
     arriving.commit(entry)
-    assert entry.content == b"hello"  # whoever is being served from it is not disturbed
+    assert entry.content.data == b"hello"  # whoever is being served from it is not disturbed
     (found,) = store.lookup(KEY)
     assert content_of(found, loop) == content
     flush(store)
@@ -311,7 +311,7 @@ def test_purges_hold_whatever_rows_hold(folder: Path, loop: Loop, column: str, v
         store.put(make_entry(KEY, b"new", at=at))
         flush(store)
         found = store.lookup(KEY)
-    assert [entry.content for entry in found] == [b"new"]
+    assert [entry.content.data for entry in found] == [b"new"]
     assert store.tier.errors.counts["bug"] == 0
     store.close()
 

@@ -179,7 +179,7 @@ async def fetch(store: Tier, origin: list[bytes], key: bytes, seconds: float) ->
         since = monotonic()
         found = await asked(store.lookup, key)
         if found:
-            return bytes(found[0].content)
+            return bytes(found[0].content.data)
         answer = await acquired(store, key, since)
         if answer is LockStatus.WAITING:
             answer = await asked(store.leases.wait, key, b"")

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.support.heads import get, stored
 
 from springhouse.exchange.hit import PreparedReply, PreparedVariants
+from springhouse.http.content import MemoryContent
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
 from springhouse.rules.purging import Everything, Keys, Purge, Tags, counted
@@ -185,7 +186,7 @@ def test_the_budget_is_not_exceeded_whatever_entries_are_made_of(what: str) -> N
             entry = COSTLY[what](number)
             if has_many:
                 entry.key = b"http://a.test/%d" % number
-            entry.content, entry.length = b"", 0
+            entry.content, entry.length = MemoryContent(b""), 0
             store.put(entry)
             store.lookup(entry.key)
         del entry

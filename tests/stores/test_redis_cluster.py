@@ -103,7 +103,7 @@ def test_slots_that_move_are_followed(cluster: RedisCluster) -> None:
             assert len(await asked(store.lookup, key(1))) == 1
             store.put(make_entry(key(1), b"moved"))
             (entry,) = await asked(store.lookup, key(1))
-            assert entry.content == b"moved"
+            assert entry.content.data == b"moved"
 
     asyncio.run(test())
 

@@ -137,7 +137,7 @@ async def put_all(store: RedisTier, with_: bytes) -> None:
 async def contents(store: RedisTier, key: bytes) -> set[bytes]:
     """Return the first bytes of what is found whole."""
     found = await asked(store.lookup, key)
-    assert all(isinstance(entry.content, bytes) for entry in found)
+    assert all(entry.content.data is not None for entry in found)
     return {bytes(await content_of(entry))[:1] for entry in found}
 
 
@@ -147,7 +147,7 @@ async def becomes_stored(store: RedisTier, entry: Entry) -> bool:
         await asked(store.catch_up)
         store.put(entry)
         await asked(store.flush)
-        if bytes(entry.content[:1]) in await contents(store, entry.key):
+        if bytes(entry.content.data[:1]) in await contents(store, entry.key):
             return True
         await asyncio.sleep(0.1)
     return False

@@ -47,7 +47,7 @@ def test_a_dead_leader_is_replaced_and_what_it_still_brings_is_refused(shared_re
             await asked(dead.flush)
             assert dead.refusals == {"late": 1}
             (entry,) = await asked(third.lookup, KEY)
-            assert entry.content == b"new"
+            assert entry.content.data == b"new"
             dead.leases.release(first)
             await asked(dead.flush)
             assert isinstance(await acquired(third, KEY), Lease)
@@ -69,7 +69,7 @@ def test_a_late_write_is_refused_by_the_lease_of_its_own_variant(shared_redis: R
             await asked(dead.flush)
             assert dead.refusals == {"late": 1}
             (entry,) = await asked(heir.lookup, KEY)
-            assert entry.content == b"in time"
+            assert entry.content.data == b"in time"
 
     asyncio.run(test())
 

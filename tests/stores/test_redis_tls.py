@@ -30,7 +30,7 @@ def test_a_certificate_opens(server: RedisWithTLS) -> None:
         async with node(server) as store:
             store.put(make_entry(KEY, b"x" * 1_000_000))
             (entry,) = await asked(store.lookup, KEY)
-            assert entry.content == b"x" * 1_000_000
+            assert entry.content.data == b"x" * 1_000_000
 
     asyncio.run(test())
 

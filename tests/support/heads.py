@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from springhouse.http.content import MemoryContent
 from springhouse.http.messages import Request, Response
 from springhouse.rules.answer import Answer
 from springhouse.rules.entry import Entry
@@ -69,7 +70,7 @@ def stored(
     answer = Answer(ok(*lines, status=status), at, at, len(content))
     entry = keep(request or get(), key, answer, options)
     assert isinstance(entry, Entry), entry
-    entry.content = content
+    entry.content = MemoryContent(content)
     return entry
 
 

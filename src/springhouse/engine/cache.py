@@ -113,7 +113,7 @@ class Cache:
     def _fence_off(self, purge: Purge, *, dry_run: bool = False) -> list[Held]:
         """Keep what is arriving from being shared or stored; return what of it others could have."""
         arriving = [
-            Held(entry.key, variant_of(entry), entry.content.size) for entry in self.flights.selected(purge.what)
+            Held(entry.key, variant_of(entry), len(entry.content)) for entry in self.flights.selected(purge.what)
         ]
         if not dry_run:
             self.fence.raise_for(purge.what)

@@ -10,20 +10,18 @@ from springhouse.engine.clock import wall
 from springhouse.engine.fill import Fill
 from springhouse.engine.performing import Performer
 from springhouse.engine.ports import Call
-from springhouse.engine.recordings import Reader, Recording
-from springhouse.engine.sinks import CONTENT_PIECE, NOWHERE, Sink
-from springhouse.engine.stored import MemoryReader, StoredReader
+from springhouse.engine.recordings import Recording
+from springhouse.engine.sinks import NOWHERE, Sink
 from springhouse.exchange.reply import BYPASS, VIA, Reply, Source, date_field, problem
 from springhouse.exchange.steps import Failure
 from springhouse.exchange.straight import is_plain, may_lead, take_answer, taken_up
+from springhouse.http.content import NO_CONTENT, ContentReader, MemoryContent
 from springhouse.http.fields import Field
 from springhouse.http.headers import lines_of
 from springhouse.http.messages import Request, Response
-from springhouse.http.ranges import view_of
 from springhouse.rules.answer import Answer
 from springhouse.rules.entry import Entry
 from springhouse.stores.leases import LockStatus
-from springhouse.stores.tier import StoredContent
 from springhouse.transport.content import RequestContent
 
 if TYPE_CHECKING:
@@ -57,7 +55,7 @@ class Exchange(Performer):
         self.fill: Fill | None = None
         """Stores what is recorded, as long as it can."""
         self.recording: Recording | None = None
-        self.reader: Reader | MemoryReader | StoredReader | None = None
+        self.reader: ContentReader | None = None
         self.has_answer = False
         self.held: Entry | None = None
         """It is small, and nothing of it goes out before it is known whether its content is at hand."""
@@ -126,7 +124,8 @@ class Exchange(Performer):
         """Let out what was held: the content comes in pieces, or later."""
         entry, reply = self.held, self.held_reply
         assert entry is not None
-        data, entry.content = entry.content, b""
+        data = entry.content.data
+        entry.content = NO_CONTENT
         self.held = self.held_reply = None
         self._begin_recording(entry)
         if reply is not None:
@@ -184,30 +183,15 @@ class Exchange(Performer):
             self._abandon_call()
         sink.start(reply)
         if isinstance(content, Entry):
-            if isinstance(content.content, Recording):
-                self.reader = content.content.join(sink, reply.start, reply.stop)
-                if content.content is not self.recording:
-                    sink.flush()
-                return
-            content = content.content
-        elif not isinstance(content, bytes) or self.request.method == b"HEAD":
-            content = b""
-        self._pump(content, reply)
-
-    def _pump(self, content: bytes | StoredContent, reply: Reply) -> None:
-        """Send content that is complete, all of it or the part that the reply is."""
-        sink = self.sink
-        if not isinstance(content, bytes):
-            self.reader = StoredReader(content, sink, reply.start, content.length if reply.stop is None else reply.stop)
-        elif len(content) > CONTENT_PIECE:
-            self.reader = MemoryReader(view_of(content, reply.start, reply.stop), sink)
+            stored = content.content
+            if stored is self.recording:
+                self.reader = self.recording.join(sink, reply.start, reply.stop)
+            else:
+                self.reader = stored.send_to(sink, reply.start, reply.stop)
         else:
-            if content:
-                sink.write(content if reply.stop is None else content[reply.start : reply.stop])
+            if isinstance(content, bytes) and content and self.request.method != b"HEAD":
+                sink.write(content)
             sink.end()
-            return
-        sink.produced_by(self.reader)
-        self.reader.resume()
 
     def cancel(self) -> None:
         """Note that the client has gone. What others wait for, or what may become an entry, goes on; nothing else."""
@@ -261,7 +245,7 @@ class Exchange(Performer):
             return
         if self.held is not None:
             if len(data) == self.held.length:
-                self.held.content = data
+                self.held.content = MemoryContent(data)
                 return
             self._hold_no_longer()
         recording = self.recording

@@ -6,6 +6,7 @@ object may be larger than memory.
 """
 
 from springhouse.engine.recordings import Fetch, Recording
+from springhouse.http.content import MemoryContent
 from springhouse.rules.entry import Entry
 from springhouse.stores.store import Store
 from springhouse.stores.tier import Arriving
@@ -20,7 +21,8 @@ class Fill:
         self._store = store
         self._limit = float("inf") if limit is None else limit
         self.entry = entry
-        self.recording = entry.content = Recording(origin)
+        self.recording = Recording(origin)
+        entry.content = self.recording
         self.recording.may_hold = self.may_hold
         is_large = entry.length is not None and entry.length > store.whole_max
         self._held_up_to = 0 if is_large else store.whole_max
@@ -65,7 +67,7 @@ class Fill:
         if arriving is not None and not is_current:
             recording.is_kept = False  # who reads it gets the rest
             return
-        entry.content = b"".join(recording.chunks) if arriving is None else arriving
+        entry.content = MemoryContent(b"".join(recording.chunks)) if arriving is None else arriving
         recording.count_no_longer()
         if is_current:
             self._store.put(entry)

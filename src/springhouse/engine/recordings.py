@@ -17,7 +17,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from springhouse.engine.sinks import Sink
+from springhouse.http.content import ContentSink
 from springhouse.stores.tier import Arriving
 from springhouse.transport.content import Pausable
 
@@ -45,7 +45,7 @@ class Reader:
 
     __slots__ = ("at", "is_over", "is_reading_back", "left", "offset", "recording", "sink", "skip")
 
-    def __init__(self, recording: "Recording", sink: Sink, start: int, stop: int | None) -> None:
+    def __init__(self, recording: "Recording", sink: ContentSink, start: int, stop: int | None) -> None:
         self.recording = recording
         self.sink = sink
         self.at = 0
@@ -198,7 +198,21 @@ class Recording:
         self.arriving: Arriving | None = None
         """Where what is gone can be read."""
 
-    def join(self, sink: Sink, start: int = 0, stop: int | None = None) -> Reader:
+    @property
+    def data(self) -> None:
+        """It is not complete."""
+        return None
+
+    def __len__(self) -> int:
+        return self.size
+
+    def send_to(self, sink: ContentSink, start: int = 0, stop: int | None = None) -> "Reader":
+        """Send the bytes from `start` up to `stop` as they arrive; those that are here already at once."""
+        reader = self.join(sink, start, stop)
+        sink.flush()
+        return reader
+
+    def join(self, sink: ContentSink, start: int = 0, stop: int | None = None) -> Reader:
         """Send the bytes from `start` up to `stop` to the sink, as they arrive.
 
         Whoever found the entry in time, but joins when its beginning is gone or it broke off, is broken off as well.

@@ -1,8 +1,9 @@
 """Where replies go."""
 
-from typing import Final, Protocol
+from typing import Protocol
 
 from springhouse.exchange.reply import Reply
+from springhouse.http.content import CONTENT_PIECE
 from springhouse.http.messages import Response
 from springhouse.transport.content import Pausable
 
@@ -43,10 +44,6 @@ class Sink(Protocol):
 
     def abort(self) -> None:
         """Break the reply off."""
-
-
-CONTENT_PIECE: Final = 256 * 1024
-"""Bytes of content that are read or written at once."""
 
 
 class Nowhere:

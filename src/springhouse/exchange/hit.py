@@ -66,7 +66,7 @@ class PreparedReply:
         self.born_at = entry.born_at
         self.lifetime = entry.lifetime
         self.status = entry.status
-        self.content: bytes = entry.content
+        self.content = entry.content.data or b""
         to_age = self._to_age(entry.status)
         more = b"Content-Length: %d\r\n%b" % (len(self.content), to_age)
         if not may_have_content(b"GET", entry.status):
@@ -196,10 +196,10 @@ _place_of: Final = _chosen.get
 def prepare(variants: Sequence[Entry], options: Options) -> PreparedReply | PreparedVariants | None:
     """Return the guard for a key's variants.
 
-    None where content is not plain bytes in memory, where more than a request's fields chooses among them, or where
+    None where content does not lie in memory, where more than a request's fields chooses among them, or where
     they have too many a different Vary.
     """
-    if not variants or not all(isinstance(entry.content, bytes) for entry in variants):
+    if not variants or any(entry.content.data is None for entry in variants):
         return None
     if len(variants) == 1 and not variants[0].vary:
         return PreparedReply(variants[0], options)

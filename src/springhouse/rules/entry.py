@@ -1,8 +1,7 @@
 """A stored response (RFC 9111 §3): everything about it that a later request needs, computed once."""
 
-from typing import Any
-
 from springhouse.http import dates
+from springhouse.http.content import NO_CONTENT, Content
 from springhouse.http.fields import Field
 from springhouse.http.headers import fields_of, first_line, lines_of
 
@@ -19,8 +18,7 @@ class Entry:
     `now - born_at`; `lifetime`: seconds, so that `fresh_until` is `born_at + lifetime`. A window that does not exist
     ends where freshness does. `vary` holds the lower-case names that Vary listed, `selector` the request's normalised
     values for them (None: absent). `fields` are end-to-end fields, without Age, which are held as the `lines` that will
-    be sent: one object instead of some forty. `content` is all of the bytes once the message proved complete; until
-    then it is what the engine streams from.
+    be sent: one object instead of some forty.
     """
 
     __slots__ = (
@@ -83,7 +81,8 @@ class Entry:
         """What the origin labelled it with, to be purged by."""
         self.groups: tuple[bytes, ...] = ()
         """The cache groups it belongs to at its origin (RFC 9875 §2)."""
-        self.content: Any = b""
+        self.content: Content = NO_CONTENT
+        """Complete, or still arriving: see `http.content`."""
         self.length: int | None = None
         """Bytes of content; None while a message without Content-Length is still arriving."""
 

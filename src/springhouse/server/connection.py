@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, cast
 
 from springhouse.engine.driver import refuse
 from springhouse.engine.ports import Answering
-from springhouse.engine.sinks import CONTENT_PIECE
-from springhouse.engine.stored import MemoryReader
 from springhouse.exchange.reply import HIT
+from springhouse.http.content import CONTENT_PIECE, MemoryReader
 from springhouse.http.fields import HOST, UPGRADE
 from springhouse.http.memo import READ_BYTES, bound
 from springhouse.http.messages import Request

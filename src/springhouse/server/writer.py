@@ -9,8 +9,8 @@ import socket
 import struct
 from typing import Protocol
 
-from springhouse.engine.sinks import CONTENT_PIECE
 from springhouse.exchange.reply import VIA, Reply
+from springhouse.http.content import CONTENT_PIECE
 from springhouse.http.headers import end_to_end
 from springhouse.http.messages import Response, may_have_content
 from springhouse.transport.content import Pausable

@@ -19,7 +19,7 @@ A tier costs nothing where there is none: what every request calls is memory's o
 
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from springhouse.rules.entry import Entry
 from springhouse.rules.purging import Held, Purge, Receipt, counted
@@ -175,8 +175,9 @@ class Store:
     def _put_in_both(self, entry: Entry) -> None:
         opened = self._opened
         assert opened is not None
-        key, content = entry.key, entry.content
-        is_whole = isinstance(content, bytes)
+        key: bytes = entry.key
+        content: Any = entry.content
+        is_whole = content.data is not None
         was_absent = opened.lookups.is_absent(key)
         opened.lookups.repeat(key)
         if not is_whole or len(content) > self.whole_max:
@@ -189,7 +190,7 @@ class Store:
             content.commit(entry)
 
     def _put_unless_arrived(self, entry: Entry) -> None:
-        if isinstance(entry.content, bytes):  # else it was arriving in a tier that has been closed
+        if entry.content.data is not None:  # else it was arriving in a tier that has been closed
             self.memory.put(entry)
 
     def replace(self, old: Entry, new: Entry) -> None:

@@ -17,14 +17,13 @@ from typing import Protocol
 
 from springhouse.rules.entry import Entry
 from springhouse.rules.purging import Held, Purge, Receipt
+from springhouse.stores.content import StoredContent
 from springhouse.stores.errors import StoreErrors
 from springhouse.stores.leases import Leasing
 
 LookedUp = Callable[[tuple[Entry, ...]], None]
 """Called with the variants under a key, the latest first."""
 Purged = Callable[[Receipt], None]
-Read = Callable[["bytes | None"], None]
-"""Is given some content, None when it cannot be read."""
 CaughtUp = Callable[[Sequence[Purge]], None]
 """Called with the purges of other processes that this one had not applied, in order."""
 OnProgress = Callable[[], None]
@@ -74,24 +73,14 @@ def is_never_hot(_key: bytes) -> bool:
     return False
 
 
-class StoredContent(Protocol):
-    """Content too large to be held in memory: the `content` of an entry that a tier found."""
-
-    length: int
-
-    def read(self, start: int, size: int, done: Read) -> None:
-        """Read from `start` at least one byte and at most `size`, as many as are at hand; proved by their digests.
-
-        `start` is less than `length`. None means that the content cannot be had; its entry is then forgotten.
-        """
-
-
 class Arriving(StoredContent, Protocol):
     """Content that goes to the store while it arrives. One of `commit` and `abandon` ends it.
 
     Once it is committed it is the content of its entry. What has reached the store can be read from the beginning, and
     after the end as long as the store has it; what was written before a commit can be read from then on.
     """
+
+    __slots__ = ()
 
     length: int
     """Bytes written so far."""
@@ -107,9 +96,6 @@ class Arriving(StoredContent, Protocol):
     @property
     def has_failed(self) -> bool:
         """Say whether it will not be stored. What is written then is dropped; what had reached the store has."""
-
-    def __len__(self) -> int:
-        """Return `length`."""
 
     def write(self, data: bytes) -> None:
         """Take some content."""
@@ -135,7 +121,7 @@ class Tier(Protocol):
         """Who of the processes that share the store fetches a key; None where that is not settled."""
 
     def lookup(self, key: bytes, done: LookedUp) -> None:
-        """Find the variants under the key. Content is bytes, or StoredContent where it is large."""
+        """Find the variants under the key. Content is MemoryContent, or StoredContent where it is large."""
 
     def put(self, entry: Entry) -> None:
         """Store an entry whose content is complete bytes, in place of those it supersedes."""

@@ -5,10 +5,10 @@ import logging
 from collections.abc import Callable
 from urllib.parse import unquote
 
-from springhouse.engine.sinks import CONTENT_PIECE
 from springhouse.exchange.steps import Failure
 from springhouse.frontends.app_origin import INTERNAL_ERROR, AppRequest, app_response, fields_for_app
 from springhouse.frontends.asgi.bridge import ASGIApp, ASGIMessage, ASGIScope
+from springhouse.http.content import CONTENT_PIECE
 from springhouse.http.fields import Field
 from springhouse.http.messages import Request, may_have_content
 from springhouse.transport.content import RequestContent

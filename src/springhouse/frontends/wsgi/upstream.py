@@ -11,11 +11,11 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from springhouse.engine.sinks import CONTENT_PIECE
 from springhouse.exchange.steps import Failure
 from springhouse.frontends.app_origin import INTERNAL_ERROR, AppRequest, app_response, fields_for_app
 from springhouse.frontends.wsgi.bridge import Environ, WSGIApp
 from springhouse.frontends.wsgi.proxy import FIELDS_KEY
+from springhouse.http.content import CONTENT_PIECE
 from springhouse.http.fields import Field
 from springhouse.http.messages import Request, may_have_content
 from springhouse.transport.content import UPLOAD_HELD_MAX, RequestContent

@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Lock
 
 from springhouse.stores import digests
-from springhouse.stores.tier import Read
+from springhouse.stores.content import Read, StoredContent
 
 Run = Callable[[Callable[[], None]], None]
 """Runs a function on a thread that may wait for the disk."""
@@ -164,7 +164,7 @@ def blocks(length: int) -> int:
     return -(-length // _BLOCK) * _BLOCK
 
 
-class FileContent:
+class FileContent(StoredContent):
     """Content in a file, open since it was found: it stays readable when the file is removed.
 
     `broken` is called, on the loop's thread, when what is read does not match its digests.
@@ -181,9 +181,6 @@ class FileContent:
         self._run = run
         self._deliver = deliver
         self._broken = broken
-
-    def __len__(self) -> int:
-        return self.length
 
     def __del__(self) -> None:
         os.close(self._fd)

@@ -11,6 +11,7 @@ from math import isfinite
 from queue import SimpleQueue
 from threading import Thread
 
+from springhouse.http.content import MemoryContent
 from springhouse.rules import purging
 from springhouse.rules.entry import Entry
 from springhouse.stores import digests
@@ -136,7 +137,7 @@ class Finder:
             content = content or b""
             if len(content) != length or digests.digests_of(content) != proof:
                 raise CodecError("its content is not what was stored")
-            entry.content = content
+            entry.content = MemoryContent(content)
             return entry
         stored = FileContent(
             self._bodies.open(file, length),
@@ -148,9 +149,10 @@ class Finder:
         )
         entry.content = stored
         if length <= self._whole_max:
-            entry.content = stored.whole()
-            if entry.content is None:
+            whole = stored.whole()
+            if whole is None:
                 raise CodecError("its content is not what was stored")
+            entry.content = MemoryContent(whole)
         return entry
 
     def _broken(self, row_id: int) -> None:

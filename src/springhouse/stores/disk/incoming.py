@@ -8,16 +8,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
 
+from springhouse.http.content import NO_CONTENT
 from springhouse.rules.entry import Entry
 from springhouse.stores import digests
+from springhouse.stores.content import Read, StoredContent
 from springhouse.stores.disk.files import PartFile, Run
 from springhouse.stores.disk.operations import Desk, Operation, Put, Then
-from springhouse.stores.tier import OnProgress, Read
+from springhouse.stores.tier import OnProgress
 
 PIECE = 256 * 1024
 
 
-class Incoming:
+class Incoming(StoredContent):
     """See `tier.Arriving`. `submit`: has the writer do an operation; `run`: runs a function on a thread that may wait;
     `since`: the last purge that this process knows of; `backlog_max`: bytes that may wait to be written, by now."""
 
@@ -50,9 +52,6 @@ class Incoming:
         self.part: PartFile | None = None
         self.has_failed = False
 
-    def __len__(self) -> int:
-        return self.length
-
     @property
     def is_full(self) -> bool:
         """Say whether too much waits to be written."""
@@ -81,7 +80,7 @@ class Incoming:
         """Store the entry, with what was written as its content."""
         self._send()
         stored = copy(entry)  # who is being served from it still needs the content it has
-        stored.content, stored.length = b"", self.length
+        stored.content, stored.length = NO_CONTENT, self.length
         self._submit(Commit(self, stored, self._since()), entry.key)
 
     def abandon(self) -> None:

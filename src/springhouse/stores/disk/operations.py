@@ -12,6 +12,7 @@ asks is done in order.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from msgspec import MsgspecError, msgpack, structs
 
@@ -109,7 +110,8 @@ class Put(Operation):
 
     def _body(self, desk: Desk) -> bytes | None:
         """Write the content to a file if it is large; return its digests, None when it cannot be stored."""
-        content: bytes = self.entry.content
+        content = self.entry.content.data
+        assert content is not None
         if len(content) != self.entry.length:
             raise CodecError("its content is not of its length")
         if len(content) <= desk.inline_max:
@@ -127,7 +129,7 @@ class Put(Operation):
             variant = variant_of(self.entry)
             rows.remove([row for row in rows.of_key(self.entry.key) if row.variant == variant])
         elif not is_purged_since(rows, self.entry, self.since, desk.shared):
-            rows.insert(new, b"" if self.part else self.entry.content, variants_max=desk.variants_max)
+            rows.insert(new, b"" if self.part else self.entry.content.data or b"", variants_max=desk.variants_max)
             self.is_stored = True
 
     def settle(self, desk: Desk, *, done: bool) -> None:
@@ -189,8 +191,8 @@ def _is_same(stored: Entry, proof: bytes, entry: Entry) -> bool:
     for name in ("requested_at", "received_at", "fresh_until", "etag"):  # the third changes when it is made stale
         if getattr(stored, name) != getattr(entry, name):
             return False
-    content = entry.content
-    return proof == (digests.digests_of(content) if isinstance(content, bytes) else content.digests)
+    content: Any = entry.content
+    return bool(proof == (content.digests if content.data is None else digests.digests_of(content.data)))
 
 
 class Forget(Operation):

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from springhouse.rules.entry import Entry
 from springhouse.stores import digests
+from springhouse.stores.content import Read, StoredContent
 from springhouse.stores.redis.link import Away, Link, Refused
 from springhouse.stores.redis.scripts import CHUNK
-from springhouse.stores.tier import OnProgress, Read
+from springhouse.stores.tier import OnProgress
 
 UNFINISHED_MS: Final = 60_000
 _AT_ONCE: Final = 4
@@ -54,7 +55,7 @@ class Body:
         self.length += len(chunk)
 
 
-class RedisContent:
+class RedisContent(StoredContent):
     """A StoredContent. `broken` is called when its chunks cannot be had or are not what was stored."""
 
     __slots__ = ("_broken", "_key", "_link", "_spawn", "digests", "length")
@@ -68,9 +69,6 @@ class RedisContent:
         self._link = link
         self._spawn = spawn
         self._broken = broken
-
-    def __len__(self) -> int:
-        return self.length
 
     def read(self, start: int, size: int, done: Read) -> None:
         """Read from `start` up to the end of its chunk, `size` bytes at the most; see StoredContent."""
@@ -130,7 +128,7 @@ class ArrivingEnds:
     backlog_max: int
 
 
-class RedisArriving:
+class RedisArriving(StoredContent):
     """An Arriving: content on its way to Redis, at most one chunk of it in flight."""
 
     __slots__ = (
@@ -158,9 +156,6 @@ class RedisArriving:
         """What has not been written."""
         self._writer: asyncio.Future[None] | None = None
         self._has_ended = asyncio.Event()
-
-    def __len__(self) -> int:
-        return self.length
 
     @property
     def reached(self) -> int:
@@ -269,10 +264,10 @@ async def forgiven(work: Awaitable[Any]) -> None:
 
 async def proof_of(content: Any) -> bytes:
     """Return the digests of an entry's content, wherever it is."""
-    if not isinstance(content, bytes):
+    if content.data is None:
         return bytes(content.digests)
     parts = []
-    for chunk in digests.chunks(content):
+    for chunk in digests.chunks(content.data):
         parts.append(digests.digest(chunk))
         await asyncio.sleep(0)  # large content takes long
     return b"".join(parts)

@@ -9,6 +9,7 @@ from copy import copy
 from math import isfinite
 from typing import Any
 
+from springhouse.http.content import MemoryContent
 from springhouse.rules import purging
 from springhouse.rules.entry import Entry
 from springhouse.stores import digests
@@ -81,7 +82,7 @@ class Finder:
         if body == b"-":
             if len(content) != length or digests.digests_of(content) != proof:
                 raise CodecError("its content is not what was stored")
-            entry.content = content
+            entry.content = MemoryContent(content)
         else:
             entry.content = RedisContent(
                 self._layout.base(key) + b"c:" + body,
@@ -100,16 +101,21 @@ class Finder:
 
 
 async def read_whole(found: list[Entry], room: int) -> None:
-    """Read large content, as much as there is room for, the latest first; None where it cannot be had.
+    """Read large content, as much as there is room for, the latest first; drop entries whose content cannot be had.
 
-    The entries are replaced by copies: who would not wait for this reads their content as streams.
+    The entries are replaced by copies: lookups that do not wait for this read their content as streams.
     """
-    for n, entry in enumerate(found):
+    for entry in tuple(found):
         content = entry.content
         if isinstance(content, RedisContent) and content.length <= room:
             room -= content.length
-            found[n] = copy(entry)
-            found[n].content = await content.whole()
+            whole = await content.whole()
+            if whole is None:
+                found.remove(entry)
+                continue
+            place = found.index(entry)
+            found[place] = copy(entry)
+            found[place].content = MemoryContent(whole)
 
 
 class Answer:

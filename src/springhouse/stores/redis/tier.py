@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from time import time
 from typing import Any
 
+from springhouse.http.content import NO_CONTENT
 from springhouse.rules import purging
 from springhouse.rules.entry import Entry
 from springhouse.rules.purging import Held, Keys, Purge, Receipt, remaining
@@ -161,7 +162,7 @@ class RedisTier:
 
     def _left(self, found: list[Entry], purges: list[Purge], read: int) -> tuple[Entry, ...]:
         """Return what purges leave that were under way when a lookup began, or have come since then."""
-        variants = tuple(entry for entry in found if entry.content is not None)
+        variants = tuple(found)
         for purge in purges + self._log.since(read):
             variants = remaining(variants, purge)
         return variants
@@ -182,7 +183,7 @@ class RedisTier:
             self._in_order(entry.key, self._drop(entry.key, variant_of(entry)))
         else:
             self._waiting += size
-            self._in_order(entry.key, self._put(entry, entry.content, size, self._now(entry)))
+            self._in_order(entry.key, self._put(entry, entry.content.data or b"", size, self._now(entry)))
 
     def _now(self, entry: Entry) -> "_Moment":
         return _Moment(self._log.seen, self.leases.of(entry), self._purger.covering(entry))
@@ -279,7 +280,7 @@ class RedisTier:
 
     def _commit(self, arriving: RedisArriving, entry: Entry) -> None:
         stored = copy(entry)  # who is being served from it still needs the content it has
-        stored.content, stored.length = b"", arriving.length
+        stored.content, stored.length = NO_CONTENT, arriving.length
         self._in_order(entry.key, self._finish(arriving, stored, self._now(entry)))
 
     async def _finish(self, arriving: RedisArriving, entry: Entry, moment: "_Moment") -> None:
