@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that `tests.support` can be imported
 
 from tests.support.clock import Clock
+from tests.support.loops import StandingLoop
 from tests.support.origin import Origin
 from tests.support.proxy import Pace, Proxy
 
@@ -60,6 +62,12 @@ def serve(origin: Origin, clock: Clock, pace: Pace) -> Iterator[Serve]:
     yield start
     for proxy in started:
         proxy.close()
+
+
+@pytest.fixture
+def standing(serve: Serve) -> Serve:
+    """Return `serve` for proxies whose deadlines come when the test calls `pass_time`."""
+    return partial(serve, loop=StandingLoop)
 
 
 @pytest.fixture

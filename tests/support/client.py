@@ -134,14 +134,14 @@ class Client:
             return not self._buffer
 
     def is_silent(self, seconds: float = 0.15) -> bool:
-        """Say whether nothing comes, not even the end, for so long."""
+        """Return whether nothing comes, not even the end, for so long; 0: whether nothing has come."""
         if self._buffer:
             return False
         before = self.socket.gettimeout()
         self.socket.settimeout(seconds)
         try:
             self._buffer += self.socket.recv(1 << 16)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             return True
         finally:
             self.socket.settimeout(before)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from tests.support.client import Address, Client
-from tests.support.loops import PATIENCE_S, LoopFactory, LoopThread, uvloop_or_asyncio
+from tests.support.loops import PATIENCE_S, LoopFactory, LoopThread, StandingLoop, uvloop_or_asyncio
 
 from springhouse.engine.clock import wall
 from springhouse.server.listener import Server
@@ -131,6 +130,12 @@ class Proxy:
             assert time.monotonic() < end, "it never came to that"
             time.sleep(0.005)
 
+    def pass_time(self, seconds: float) -> None:
+        """Let so much time pass in the proxy, whose loop must be a `StandingLoop`, and do what that calls for."""
+        loop = self._thread.loop
+        assert isinstance(loop, StandingLoop)
+        self._thread.run(loop.pass_time(seconds))
+
     def await_connections(self, count: int) -> None:
         """Wait until exactly so many client connections are open."""
         self.await_that(lambda: len(self.server.connections) == count)
@@ -189,7 +194,7 @@ class Proxy:
         while still := self.call(left):
             if time.monotonic() > end:
                 return still
-            self._thread.run(asyncio.sleep(0.01))
+            time.sleep(0.01)
         return ""
 
     def _counted(self) -> str:
