@@ -7,7 +7,7 @@ one, /proxy?url=… fetches any public URL. Every other setting is a variable, t
 import sys
 
 try:
-    from springhouse.frontends.asgi.framework import create_fastapi_app
+    from springhouse.asgi import create_fastapi_app
 except ModuleNotFoundError as missing:
     sys.exit(f"{missing.name} is not installed. In the folder above this one, run:  pip install -r requirements.txt")
 

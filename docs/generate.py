@@ -29,7 +29,7 @@ PACKAGE = ROOT / "src" / "springhouse"
 LAYERS = (
     "http", "rules", "wire", "exchange",
     "transport", "stores", "upstream", "observe", "engine", "control", "settings.py", "service.py",
-    "server", "frontends", "cli",
+    "server", "frontends", "asgi.py", "wsgi.py", "cli",
 )  # fmt: skip
 """From the ground up. What is not listed here comes last, so that a new package shows up at once."""
 LINE_AFTER = "exchange"

@@ -5,9 +5,9 @@ uvicorn examples.fastapi_middleware:app
 
 import time
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 
-from springhouse.frontends.asgi.middleware import ASGICacheMiddleware
+from springhouse.asgi import CacheMiddleware
 
 app = FastAPI()
 
@@ -20,10 +20,17 @@ def report(response: Response) -> dict[str, float]:
     return {"made_at": time.time()}
 
 
+@app.post("/changed")
+async def changed(request: Request) -> dict[str, int]:
+    """Purge the report when the data behind it has changed."""
+    purged = await request.scope["springhouse"].purge(url="/report")
+    return {"purged": purged.entries}
+
+
 @app.get("/now")
 def now() -> dict[str, float]:
     """Say nothing about caching: this is never kept."""
     return {"now": time.time()}
 
 
-app.add_middleware(ASGICacheMiddleware)
+app.add_middleware(CacheMiddleware)

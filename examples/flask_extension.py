@@ -5,9 +5,9 @@ gunicorn --worker-class gthread --threads 16 examples.flask_extension:app
 
 import time
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, jsonify, url_for
 
-from springhouse.frontends.wsgi.framework import SpringhouseCache
+from springhouse.wsgi import SpringhouseCache
 
 app = Flask(__name__)
 cache = SpringhouseCache(app)
@@ -24,5 +24,5 @@ def report() -> Response:
 
 @app.post("/changed")
 def changed() -> dict[str, int]:
-    """Forget what is stored when the data behind it has changed."""
-    return {"forgotten": cache.clear()}
+    """Purge the report when the data behind it has changed."""
+    return {"purged": cache.purge(url=url_for("report")).entries}

@@ -7,7 +7,7 @@ import os
 
 from flask import Flask, abort, request
 
-from springhouse.frontends.wsgi.framework import create_flask_app
+from springhouse.wsgi import create_flask_app
 
 app: Flask = create_flask_app(origin=os.environ.get("ORIGIN", "http://localhost:3000"), ttl=60)
 

@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from springhouse.frontends.asgi.framework import create_fastapi_app
+from springhouse.asgi import create_fastapi_app
 
 cached = create_fastapi_app(origin=os.environ.get("ORIGIN", "http://localhost:3000"), ttl=60)
 
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """Close the cache's connections at the end: mounted applications are not told of it."""
+    """Close the cache's connections at the end: mounted applications get no event."""
     yield
     cached.state.springhouse.close()
 

@@ -50,16 +50,17 @@ def test_mounted(example: Any, origin: Origin) -> None:
 def test_fastapi_middleware(example: Any) -> None:
     app = example("fastapi_middleware").app
 
-    async def ask() -> list[str | None]:
-        return [(await call(app, "GET", target)).x_cache for target in ("/report", "/report", "/now", "/now")]
+    async def ask() -> tuple[list[str | None], bytes, str | None]:
+        before = [(await call(app, "GET", target)).x_cache for target in ("/report", "/report", "/now", "/now")]
+        return before, (await call(app, "POST", "/changed")).body, (await call(app, "GET", "/report")).x_cache
 
-    assert asyncio.run(ask()) == ["MISS", "HIT", "MISS", "MISS"]
+    assert asyncio.run(ask()) == (["MISS", "HIT", "MISS", "MISS"], b'{"purged":1}', "MISS")
 
 
 def test_flask_extension(example: Any) -> None:
     module = example("flask_extension")
     assert [call_wsgi(module.app, "GET", "/report").x_cache for _ in range(2)] == ["MISS", "HIT"]
-    assert call_wsgi(module.app, "POST", "/changed").body == b'{"forgotten":1}\n'
+    assert call_wsgi(module.app, "POST", "/changed").body == b'{"purged":1}\n'
     assert call_wsgi(module.app, "GET", "/report").x_cache == "MISS"
     module.cache.close()
 

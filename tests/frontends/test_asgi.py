@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from tests.frontends.calling import call
 from tests.support.answers import answer, echo, head
 
-from springhouse.frontends.asgi.framework import create_fastapi_app
+from springhouse.asgi import create_fastapi_app
 from springhouse.frontends.asgi.proxy import TARGET_EXTENSION, asgi_target
 from springhouse.frontends.targets import without_prefix
 from springhouse.frontends.wsgi.proxy import wsgi_target

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask, Response, request
 from tests.frontends.calling import call_wsgi
 
-from springhouse.frontends.wsgi.framework import SpringhouseCache, create_flask_app
+from springhouse.wsgi import SpringhouseCache, create_flask_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,8 @@ import pytest
 from flask import Flask, Response
 from tests.frontends.calling import environ_of, scope_of
 
-from springhouse.frontends.asgi.middleware import ASGICacheMiddleware
-from springhouse.frontends.wsgi.framework import SpringhouseCache
+from springhouse.asgi import CacheMiddleware
+from springhouse.wsgi import SpringhouseCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +75,7 @@ async def until(holds: Any) -> None:
 def test_subscribers_of_an_asgi_application_have_streams_of_their_own() -> None:
     async def come_and_go() -> None:
         app = Endless(EVENTS)
-        cached = ASGICacheMiddleware(app, ttl=60)
+        cached = CacheMiddleware(app, ttl=60)
         subscribers = []
         for number in range(1, 7):
             subscribers.append(Subscriber(cached))
@@ -92,7 +92,7 @@ def test_subscribers_of_an_asgi_application_have_streams_of_their_own() -> None:
 def test_an_asgi_application_makes_nothing_for_nobody_for_long() -> None:
     async def leave() -> None:
         app = Endless(BYTES)
-        cached = ASGICacheMiddleware(app, unattended_timeout=0.3)
+        cached = CacheMiddleware(app, unattended_timeout=0.3)
         first, second = Subscriber(cached), Subscriber(cached)
         await asyncio.wait_for(first.has_some.wait(), 5)
         await first.leave()
@@ -144,8 +144,7 @@ def test_a_wsgi_application_makes_nothing_for_nobody_for_long(content_type: str,
         cache.close()
 
 
-def test_a_wsgi_application_is_not_called_for_who_has_gone_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("springhouse.frontends.wsgi.upstream.APP_THREADS", 1)
+def test_a_wsgi_application_is_not_called_for_who_has_gone_meanwhile() -> None:
     app = Flask("app")
     gate, called = threading.Event(), []
 
@@ -155,7 +154,7 @@ def test_a_wsgi_application_is_not_called_for_who_has_gone_meanwhile(monkeypatch
         gate.wait(5)
         return Response(b"done")
 
-    cache = SpringhouseCache(app)
+    cache = SpringhouseCache(app, threads=1)
     try:
         threads = [threading.Thread(target=app, args=(environ_of("POST", "/first"), lambda *_: lambda _: None))]
         threads[0].start()

@@ -1,4 +1,4 @@
-"""ASGICacheMiddleware: the wrapped ASGI application is the origin, by the same rules."""
+"""CacheMiddleware: the wrapped ASGI application is the origin, by the same rules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.frontends.calling import call
 
-from springhouse.frontends.asgi.middleware import ASGICacheMiddleware
+from springhouse.asgi import CacheMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,7 +41,7 @@ def run(*requests: tuple[Any, ...], app: App, **options: Any) -> list[Any]:
     """Send requests one after the other through a middleware around the application."""
 
     async def all_of_them() -> list[Any]:
-        cached = ASGICacheMiddleware(app, **options)
+        cached = CacheMiddleware(app, **options)
         return [await call(cached, *arguments[:2], **dict(arguments[2:])) for arguments in requests]
 
     return asyncio.run(all_of_them())
@@ -76,7 +76,7 @@ def test_hosts_are_kept_apart() -> None:
         await send({"type": "http.response.body", "body": host})
 
     async def ask() -> list[bytes]:
-        cached = ASGICacheMiddleware(App(answer))
+        cached = CacheMiddleware(App(answer))
 
         def for_host(host: bytes) -> Any:
             async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -109,7 +109,7 @@ def test_many_ask_once() -> None:
 
     async def herd() -> tuple[int, set[bytes]]:
         app = App(slow)
-        cached = ASGICacheMiddleware(app)
+        cached = CacheMiddleware(app)
         clients = [asyncio.ensure_future(call(cached, "GET", "/")) for _ in range(50)]
         await asyncio.sleep(0.05)
         gate.set()
@@ -144,7 +144,7 @@ def test_a_stale_answer_stands_in_for_an_exception() -> None:
 def test_a_stale_answer_is_refreshed_by_a_call_without_client() -> None:
     async def ask() -> list[str | None]:
         app = answering(cache_control="max-age=5, stale-while-revalidate=60")
-        cached = ASGICacheMiddleware(app)
+        cached = CacheMiddleware(app)
         now = cached.engine.clock()
         words = [(await call(cached, "GET", "/p?q")).x_cache]
         cached.engine.clock = lambda: now + 10
@@ -170,7 +170,7 @@ def test_lifespan_and_websockets_are_the_applications() -> None:
         seen.append(scope["type"])
 
     async def ask() -> None:
-        cached = ASGICacheMiddleware(app)
+        cached = CacheMiddleware(app)
         await cached({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
         await cached({"type": "websocket"}, None, None)  # type: ignore[arg-type]
 

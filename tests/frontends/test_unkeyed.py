@@ -11,9 +11,9 @@ from tests.frontends.calling import call, call_wsgi
 from tests.support.answers import answer
 from tests.support.client import Client
 
-from springhouse.frontends.asgi.middleware import ASGICacheMiddleware
-from springhouse.frontends.wsgi.framework import SpringhouseCache
+from springhouse.asgi import CacheMiddleware
 from springhouse.http import unkeyed
+from springhouse.wsgi import SpringhouseCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,7 +70,7 @@ def test_asgi_applications() -> None:
         await send({"type": "http.response.body", "body": repr(scope["headers"]).encode()})
 
     async def asked() -> list[bytes]:
-        cached = ASGICacheMiddleware(app)
+        cached = CacheMiddleware(app)
         found = []
         for number, names in enumerate(PARTS):
             first = await call(cached, "GET", f"/{number}", names=[name.lower() for name in names])

@@ -20,6 +20,11 @@ INTERNAL_ERROR = "proxy_internal_error"
 class AppOrigin(Origin):
     """The application in place of an origin."""
 
+    @classmethod
+    def named(cls) -> Origin:
+        """Return one for an application, which has no name of its own: its clients' Host is used instead."""
+        return cls.parse("http://app.localhost", preserve_host=True)
+
     def key(self, request: Request) -> bytes:
         """Return the request's cache key."""
         return keys.key_of(request.scheme, request.authority or self.authority, request.target)

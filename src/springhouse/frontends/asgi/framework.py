@@ -11,9 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from springhouse.control import api_docs as apidoc
-from springhouse.frontends.asgi.proxy import SpringhouseASGI
-from springhouse.frontends.options import frontend_options
-from springhouse.service import engine_of
+from springhouse.frontends.asgi.proxy import create_asgi_app
 from springhouse.settings import Settings, load_settings
 
 
@@ -24,7 +22,7 @@ def create_fastapi_app(settings: Settings | None = None, **options: Any) -> Fast
     get no lifespan events: call `app.state.springhouse.close()` when the outer one ends. Raises BadSettings.
     """
     settings = settings if settings is not None else load_settings(options)
-    cache = SpringhouseASGI(engine_of(settings), frontend_options(settings))
+    cache = create_asgi_app(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -7,6 +7,7 @@ off raises after the head was sent, which is how an ASGI server learns that it m
 
 import asyncio
 import contextlib
+from typing import Any
 from urllib.parse import quote
 
 from springhouse.engine.driver import refuse
@@ -15,10 +16,12 @@ from springhouse.engine.sinks import Sink
 from springhouse.frontends.asgi.bridge import ASGIContentSource, ASGIReceive, ASGIScope, ASGISend, ASGISink
 from springhouse.frontends.intake import admit_parsed
 from springhouse.frontends.logging_sink import LoggingSink
-from springhouse.frontends.options import FrontendOptions
+from springhouse.frontends.options import FrontendOptions, frontend_options
 from springhouse.frontends.targets import without_prefix
 from springhouse.http.messages import Request
 from springhouse.observe.accesslog import AccessLog
+from springhouse.service import engine_of
+from springhouse.settings import Settings, load_settings
 from springhouse.upstream.pool import Pool
 from springhouse.wire.admission import Head, Refusal, host_apart
 
@@ -141,6 +144,16 @@ class SpringhouseASGI:
         self._loop = loop
         self.engine.open()
         self._log = self._log or self.options.open_log()
+
+
+def create_asgi_app(settings: Settings | None = None, **options: Any) -> SpringhouseASGI:
+    """Return an ASGI application that serves an origin through the cache; `options` are settings by name.
+
+    Under a mount, the prefix is not part of the target. Where no lifespan events come, as in mounted applications, call
+    `close` when the outer one ends. Raises BadSettings.
+    """
+    settings = settings if settings is not None else load_settings(options)
+    return SpringhouseASGI(engine_of(settings), frontend_options(settings))
 
 
 def asgi_target(scope: ASGIScope, *, keeps_prefix: bool = False) -> bytes:

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from springhouse.exchange.steps import Failure
 from springhouse.frontends.app_origin import INTERNAL_ERROR, AppRequest, app_response, fields_for_app
 from springhouse.frontends.asgi.bridge import ASGIApp, ASGIMessage, ASGIScope
+from springhouse.frontends.purging import current_authority
 from springhouse.http.content import CONTENT_PIECE
 from springhouse.http.fields import Field
 from springhouse.http.messages import Request, may_have_content
@@ -28,6 +29,8 @@ class ASGIUpstream:
         self.wall: Callable[[], float] = lambda: 0.0
         self.lasting: ASGIScope = {}
         """What scopes have in common, for calls that no client waits for."""
+        self.added: ASGIScope = {}
+        """What the application finds in every scope besides what its server put there."""
         self.unattended: Unattended[ASGICall] = Unattended(unattended, lambda call: call.break_off())
         self._calls: set[asyncio.Task[None]] = set()
 
@@ -51,10 +54,11 @@ class ASGIUpstream:
     def _scope(self, request: Request, fields: list[Field]) -> ASGIScope:
         headers = [(name.lower(), value) for name, value in fields_for_app(request, fields)]
         if isinstance(request, AppRequest):
-            return {**request.surroundings, "headers": headers}
+            return {**request.surroundings, **self.added, "headers": headers}
         path, _, query = request.target.partition(b"?")
         return {
             **self.lasting,
+            **self.added,
             "type": "http",
             "http_version": "1.1",
             "method": request.method.decode("latin-1"),
@@ -101,6 +105,7 @@ class ASGICall:
             self._input.put_nowait((b"", False))
         else:
             self._content.attach(self)
+        current_authority.set(self._request.authority)
         try:
             await self._upstream.app(self._scope, self._receive, self._send)
         except Exception as error:

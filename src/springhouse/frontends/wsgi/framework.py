@@ -11,11 +11,11 @@ from flask import Flask, request
 from flask import Response as FlaskResponse
 from werkzeug.datastructures import Headers
 
-from springhouse.frontends.options import frontend_options
+from springhouse.frontends.purging import PurgeCounts
 from springhouse.frontends.wsgi.bridge import Environ, StartResponse, ThreadBridge, wsgi_fields
 from springhouse.frontends.wsgi.middleware import WSGICacheMiddleware
-from springhouse.frontends.wsgi.proxy import SpringhouseWSGI
-from springhouse.service import engine_of
+from springhouse.frontends.wsgi.proxy import create_wsgi_app
+from springhouse.frontends.wsgi.upstream import APP_THREADS
 from springhouse.settings import Settings, load_settings
 
 
@@ -25,8 +25,7 @@ def create_flask_app(settings: Settings | None = None, **options: Any) -> Flask:
     Its own `before_request` functions run first if they are registered with `app.before_request_funcs`; its
     `after_request` functions see the reply and may change its head. Raises BadSettings.
     """
-    settings = settings if settings is not None else load_settings(options)
-    cache = SpringhouseWSGI(lambda: engine_of(settings), frontend_options(settings))
+    cache = create_wsgi_app(settings, **options)
     app = Flask("springhouse", static_folder=None)
     app.extensions["springhouse"] = cache
 
@@ -54,25 +53,47 @@ class StreamedResponse(FlaskResponse):
 
 
 class SpringhouseCache:
-    """A Flask extension: caches the application it is given. Options are settings by name.
+    """A Flask extension: puts a `WSGICacheMiddleware` around the application it is given.
 
-    `ttl` is 0, so that only what the application itself allows is kept. Raises BadSettings.
+    Options are those of the middleware: settings by name, with `ttl` 0 unless it is given, and `threads`. Raises
+    BadSettings.
     """
 
-    def __init__(self, app: Flask | None = None, settings: Settings | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        app: Flask | None = None,
+        settings: Settings | None = None,
+        *,
+        threads: int = APP_THREADS,
+        **options: Any,
+    ) -> None:
         self._settings = settings if settings is not None else load_settings({"ttl": 0, **options})
+        self._threads = threads
         self._cache: WSGICacheMiddleware | None = None
         if app is not None:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
         """Put the cache around the application."""
-        self._cache = WSGICacheMiddleware(app.wsgi_app, self._settings)
+        self._cache = WSGICacheMiddleware(app.wsgi_app, self._settings, threads=self._threads)
         app.wsgi_app = self._cache  # type: ignore[method-assign]
         app.extensions["springhouse"] = self
 
+    @property
+    def cache(self) -> WSGICacheMiddleware:
+        """The middleware. Raises RuntimeError before `init_app`."""
+        if self._cache is None:
+            raise RuntimeError("This SpringhouseCache has no application yet: call init_app")
+        return self._cache
+
+    def purge(
+        self, *, url: str | None = None, prefix: str | None = None, tag: str | None = None, soft: bool = False
+    ) -> PurgeCounts:
+        """Purge as `WSGICacheMiddleware.purge` does."""
+        return self.cache.purge(url=url, prefix=prefix, tag=tag, soft=soft)
+
     def clear(self) -> int:
-        """Forget everything; return how many responses there were."""
+        """Purge everything; return how many responses there were."""
         return self._cache.clear() if self._cache is not None else 0
 
     def close(self) -> None:

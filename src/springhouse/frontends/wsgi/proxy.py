@@ -6,17 +6,20 @@ is decoded, and `/a%2Fb` could not be told from `/a/b`.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import quote
 
 from springhouse.engine.engine import Engine
 from springhouse.frontends.intake import admit_parsed
 from springhouse.frontends.logging_sink import LoggingSink
-from springhouse.frontends.options import FrontendOptions
+from springhouse.frontends.options import FrontendOptions, frontend_options
 from springhouse.frontends.targets import without_prefix
 from springhouse.frontends.wsgi.bridge import Environ, StartResponse, ThreadBridge, wsgi_fields
 from springhouse.frontends.wsgi.engine_thread import EngineThread
 from springhouse.http.fields import Field
 from springhouse.http.messages import Request
+from springhouse.service import engine_of
+from springhouse.settings import Settings, load_settings
 from springhouse.wire.admission import Head, Refusal, host_apart
 
 _PORT_DIGITS = 5
@@ -81,6 +84,15 @@ class SpringhouseWSGI:
         if isinstance(request, Request) and is_chunked and not environ.get("wsgi.input_terminated"):
             return Refusal(411, "This server takes no content of unknown length")
         return request
+
+
+def create_wsgi_app(settings: Settings | None = None, **options: Any) -> SpringhouseWSGI:
+    """Return a WSGI application that serves an origin through the cache; `options` are settings by name.
+
+    Each process that a server forks starts an engine of its own at its first request. Raises BadSettings.
+    """
+    chosen = settings if settings is not None else load_settings(options)
+    return SpringhouseWSGI(lambda: engine_of(chosen), frontend_options(chosen))
 
 
 def environ_fields(environ: Environ) -> list[Field]:

@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from springhouse.exchange.steps import Failure
 from springhouse.frontends.app_origin import INTERNAL_ERROR, AppRequest, app_response, fields_for_app
+from springhouse.frontends.purging import current_authority
 from springhouse.frontends.wsgi.bridge import Environ, WSGIApp
 from springhouse.frontends.wsgi.proxy import FIELDS_KEY
 from springhouse.http.content import CONTENT_PIECE
@@ -24,6 +25,7 @@ from springhouse.upstream.routing import Forwarding
 from springhouse.upstream.unattended import Unattended
 
 APP_THREADS = 64
+"""How many calls of the application run at once unless the middleware is told otherwise."""
 _DEAD = ("wsgi.input", "wsgi.errors", "wsgi.file_wrapper")
 
 _log = logging.getLogger("springhouse")
@@ -32,20 +34,22 @@ _log = logging.getLogger("springhouse")
 class WSGIUpstream:
     """Calls a WSGI application as if it were an origin.
 
-    `lasting`: an environ to make others from; `unattended`: seconds for a call that no client waits for.
+    `lasting`: an environ to make others from; `threads`: how many calls run at once; `unattended`: seconds for a call
+    that no client waits for.
     """
 
     def __init__(
-        self, app: WSGIApp, forwarding: Forwarding, lasting: Callable[[], Environ], *, unattended: float = 0.0
-    ) -> None:
+        self, app: WSGIApp, forwarding: Forwarding, lasting: Callable[[], Environ], *,
+        threads: int = APP_THREADS, unattended: float = 0.0,
+    ) -> None:  # fmt: skip
         self.app = app
         self.forwarding = forwarding
         self.wall: Callable[[], float] = lambda: 0.0
         self._lasting = lasting
         self.unattended: Unattended[WSGICall] = Unattended(
-            unattended, lambda call: call.break_off(), lambda: self._running > APP_THREADS
+            unattended, lambda call: call.break_off(), lambda: self._running > threads
         )
-        self._threads = ThreadPoolExecutor(APP_THREADS, "springhouse-app")
+        self._threads = ThreadPoolExecutor(threads, "springhouse-app")
         self._running = 0
 
     def send(
@@ -126,7 +130,9 @@ class WSGICall:
         """Call the application, if anybody wants it by the time it has a thread, and report what comes of it."""
         try:
             if not self._is_cancelled:
+                answering = current_authority.set(self._request.authority)
                 self._call_and_report()
+                current_authority.reset(answering)
         finally:
             with suppress(RuntimeError):  # the loop has been closed
                 self._loop.call_soon_threadsafe(over)
