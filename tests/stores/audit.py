@@ -6,7 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from springhouse.rules.purging import labels_of, variant_of
+from springhouse.rules.labels import labels_of
+from springhouse.rules.purging import variant_of
 from springhouse.stores.codec import Codec
 from springhouse.stores.digests import digests_of
 from springhouse.stores.disk.rows import NewRow

@@ -16,7 +16,8 @@ from tests.stores.audit import audit
 from tests.stores.backends import BACKENDS, IN_FILE, INLINE, NOW, STREAMED, VARIANTS_MAX, Loop, image, make_entry
 from tests.support.examples import examples
 
-from springhouse.rules.purging import Everything, Groups, Keys, Prefix, Purge, Tags, labels_of, selects, stale_from
+from springhouse.rules.labels import labels_of
+from springhouse.rules.purging import Everything, Groups, Keys, Prefix, Purge, Tags, made_stale, selects
 from springhouse.stores.memory.records import _RECORD_BYTES, Memory, cost_of
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Model(RuleBasedStateMachine):
         assert receipt.failure == ""
         for key, variants in self.expected.items() if not dry_run else ():
             if is_soft:
-                self.expected[key] = [stale_from(e, self.now) if selects(what, e) else e for e in variants]
+                self.expected[key] = [made_stale(e, self.now) if selects(what, e) else e for e in variants]
             else:
                 self.expected[key] = [entry for entry in variants if not selects(what, entry)]
 

@@ -17,7 +17,7 @@ from springhouse.exchange.hit import PreparedReply, PreparedVariants
 from springhouse.http.content import MemoryContent
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
-from springhouse.rules.purging import Everything, Keys, Purge, Tags, counted
+from springhouse.rules.purging import Everything, Keys, Purge, Tags, receipt_of
 from springhouse.stores.memory.records import Memory, MemoryRecord, cost_of
 
 if TYPE_CHECKING:
@@ -72,24 +72,24 @@ class Against(RuleBasedStateMachine):
     @rule(chosen=st.lists(keys, max_size=4))
     def forget(self, chosen: list[bytes]) -> None:
         there = {key for key in chosen if self.model.get(key)}
-        assert counted(self.store.purge(Purge(Keys(tuple(chosen))))).keys == len(there)
+        assert receipt_of(self.store.purge(Purge(Keys(tuple(chosen))))).keys == len(there)
         for key in there:
             del self.model[key]
 
     @rule(tag=st.sampled_from([b"a", b"b"]))
     def purge_by_tag(self, tag: bytes) -> None:
         touched = {key for key, entries in self.model.items() if any(tag in entry.tags for entry in entries)}
-        assert counted(self.store.purge(Purge(Tags((tag,))), dry_run=True)).keys == len(touched)
-        assert counted(self.store.purge(Purge(Tags((tag,))))).keys == len(touched)
+        assert receipt_of(self.store.purge(Purge(Tags((tag,))), dry_run=True)).keys == len(touched)
+        assert receipt_of(self.store.purge(Purge(Tags((tag,))))).keys == len(touched)
         self.model = {key: [e for e in entries if tag not in e.tags] for key, entries in self.model.items()}
 
     @rule(key=keys)
     def purge_key(self, key: bytes) -> None:
-        assert counted(self.store.purge(Purge(Keys((key, key))))).entries == len(self.model.pop(key, []))
+        assert receipt_of(self.store.purge(Purge(Keys((key, key))))).entries == len(self.model.pop(key, []))
 
     @rule()
     def clear(self) -> None:
-        assert counted(self.store.purge(Purge(Everything()))).keys == sum(
+        assert receipt_of(self.store.purge(Purge(Everything()))).keys == sum(
             bool(entries) for entries in self.model.values()
         )
         self.model.clear()
@@ -144,7 +144,7 @@ TestExact.settings = TestEvicting.settings = settings(max_examples=60, stateful_
 def test_a_forgotten_key_may_be_named_twice() -> None:
     store = Memory(10**6, OPTIONS)
     store.put(entry_for(KEYS[0]))
-    assert counted(store.purge(Purge(Keys((KEYS[0], KEYS[0], KEYS[1]))))).keys == 1
+    assert receipt_of(store.purge(Purge(Keys((KEYS[0], KEYS[0], KEYS[1]))))).keys == 1
     assert store.used == 0
 
 
@@ -259,7 +259,7 @@ def test_purging_everything() -> None:
     store = Memory(10**6, OPTIONS)
     for key in KEYS:
         store.put(entry_for(key, tags="a"))
-    receipt = counted(store.purge(Purge(Everything())))
+    receipt = receipt_of(store.purge(Purge(Everything())))
     assert (receipt.keys, receipt.entries) == (6, 6)
     assert (store.used, store.records) == (0, {})
-    assert counted(store.purge(Purge(Tags((b"a",))))).keys == 0
+    assert receipt_of(store.purge(Purge(Tags((b"a",))))).keys == 0

@@ -14,7 +14,7 @@ from tests.stores.test_contract_model import KEYS, Model
 from tests.support.examples import examples
 from tests.support.redis_server import keys_without_expiry
 
-from springhouse.rules.purging import labels_of
+from springhouse.rules.labels import labels_of
 from springhouse.stores.codec import Codec
 from springhouse.stores.redis.layout import Layout, variant_of
 

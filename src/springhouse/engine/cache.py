@@ -10,7 +10,7 @@ from springhouse.engine.clock import LOOK_S, Clock, Setbacks, steady_beside
 from springhouse.engine.fence import Fence
 from springhouse.engine.flights import Flight, Flights
 from springhouse.engine.ports import Peers
-from springhouse.rules.purging import NEVER_FRESH, Everything, Held, Keys, Purge, Receipt, variant_of
+from springhouse.rules.purging import NEVER_FRESH, Everything, Held, Purge, Receipt, variant_of
 from springhouse.stores.errors import to_stderr
 from springhouse.stores.leases import LockStatus
 from springhouse.stores.store import Scope, Store
@@ -20,7 +20,7 @@ from springhouse.stores.tier import Purged
 class Cache:
     """Entries, fetches in progress and purges; one or more engines answer from it.
 
-    `peers`: the other processes that share the port; whoever knows them has them apply purges by `apply`.
+    `peers`: the other processes that share the port; whoever knows them has them purge with the scope HERE.
     """
 
     __slots__ = ("_next_look", "_setbacks", "clock", "fence", "flights", "peers", "store")
@@ -77,15 +77,22 @@ class Cache:
 
     # Purging.
 
-    def purge(self, purge: Purge, done: Purged, *, dry_run: bool = False) -> None:
-        """Purge everywhere. Once `done` is called, no request that starts later is answered with what was purged.
+    def purge(
+        self, purge: Purge, done: Purged | None = None, *, scope: Scope = Scope.EVERYWHERE, dry_run: bool = False
+    ) -> None:
+        """Purge. Once `done` is called, no request that starts later is answered with what was purged.
 
-        Neither from what is stored, nor from what is arriving, nor by a fetch that began before; in any process.
-        `done` may be called before this returns.
+        Neither from what is stored, nor from what is arriving, nor by a fetch that began before; in any process, or in
+        this one if the scope is HERE: another process of this machine was asked for the purge then. `done` may be
+        called before this returns.
 
         The other processes go first: what they were writing is in the store by then, and it counts what they held.
         """
+        done = done or _ignore
         arriving = self._fence_off(purge, dry_run=dry_run)
+        if scope is Scope.HERE:
+            self.store.purge(purge, done, scope=scope, held=arriving, dry_run=dry_run)
+            return
 
         def go_on(others: Receipt, processes: int) -> None:
             def add(own: Receipt) -> None:
@@ -97,15 +104,6 @@ class Cache:
             go_on(Receipt(), 0)
         else:
             self.peers.purge(purge, go_on, dry_run=dry_run)
-
-    def forget(self, key: bytes) -> None:
-        """Purge a key everywhere, without waiting until that is done."""
-        self.purge(Purge(Keys((key,))), _ignore)
-
-    def apply(self, purge: Purge, dry_run: bool, answered: Purged) -> None:
-        """Apply a purge that another process of this machine was asked for."""
-        arriving = self._fence_off(purge, dry_run=dry_run)
-        self.store.purge(purge, answered, scope=Scope.HERE, held=arriving, dry_run=dry_run)
 
     def _purged_elsewhere(self, purge: Purge) -> None:
         self._fence_off(purge)

@@ -21,6 +21,7 @@ from springhouse.http.headers import lines_of
 from springhouse.http.messages import Request, Response
 from springhouse.rules.answer import Answer
 from springhouse.rules.entry import Entry
+from springhouse.rules.purging import Keys, Purge
 from springhouse.stores.leases import LockStatus
 from springhouse.transport.content import RequestContent
 
@@ -267,7 +268,9 @@ class Exchange(Performer):
         self._land(None, told=LockStatus.GIVE_UP)
         entry = fill.entry
         if any((old.vary, old.selector) == (entry.vary, entry.selector) for old in self.engine.store.lookup(entry.key)):
-            self.engine.cache.forget(entry.key)  # it is outdated, and its successor will not take its place
+            self.engine.cache.purge(
+                Purge(Keys((entry.key,)))
+            )  # it is outdated, and its successor will not take its place
 
     def _keep_early(self, event: bytes | Failure | None) -> None:
         if self.early is None:

@@ -29,7 +29,8 @@ from springhouse.exchange.steps import (
 from springhouse.http.fields import AUTHORIZATION, COOKIE, Field
 from springhouse.http.messages import Request
 from springhouse.rules.entry import Entry
-from springhouse.rules.purging import Groups, Keys, Purge, Receipt, origin_of
+from springhouse.rules.keys import origin_of
+from springhouse.rules.purging import Groups, Keys, Purge, Receipt
 from springhouse.stores.leases import Lease, LockStatus
 from springhouse.transport.content import RequestContent
 

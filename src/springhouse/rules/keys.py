@@ -18,6 +18,12 @@ def key_of(scheme: bytes, authority: bytes, target: bytes) -> bytes:
     return scheme + b"://" + authority + target
 
 
+def origin_of(key: bytes) -> bytes:
+    """Return the `scheme://authority` of a key."""
+    end = key.find(b"/", key.find(b"://") + 3)
+    return key if end < 0 else key[:end]
+
+
 def same_origin(key: bytes, reference: bytes) -> bytes | None:
     """Return the key that a Location or Content-Location names, None when its origin is another (§4.4).
 

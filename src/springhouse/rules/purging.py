@@ -4,8 +4,7 @@ A Purge is small, immutable and has a msgpack form, so that the same value is ap
 that other processes read, and remembered against entries that were fetched before it. `selects` is the law: an index
 may only be a faster way to its answer.
 
-Tags and cache groups are indexed as *labels*. A group belongs to one origin (RFC 9875 §2), a tag to all of the cache,
-so that a group's label contains the origin and the two kinds never meet.
+Stores index entries by their labels (see `labels`), which purges by tag or group name.
 """
 
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from typing import Final
 from msgspec import Struct, msgpack
 
 from springhouse.rules.entry import Entry
+from springhouse.rules.labels import label_of_group, label_of_tag, labels_of
 
 
 class Keys(Struct, frozen=True, array_like=True, tag="keys"):
@@ -90,7 +90,7 @@ class Receipt(Struct, frozen=True):
     held: tuple[Held, ...] = ()
 
 
-def counted(held: Iterable[Held]) -> Receipt:
+def receipt_of(held: Iterable[Held]) -> Receipt:
     """Return the receipt for what nothing but memory held."""
     found = {(item.key, item.variant): item.size for item in held}
     return Receipt(len({key for key, _ in found}), len(found), sum(found.values()))
@@ -136,32 +136,14 @@ def weight_of(what: Selection) -> int:
 _NAME_BYTES: Final = 64
 
 
-def labels_of(entry: Entry) -> frozenset[bytes]:
-    """Return what the entry is found by: its tags, and its groups with their origin."""
-    if not entry.tags and not entry.groups:
-        return frozenset()
-    origin = origin_of(entry.key)
-    return frozenset([b"tag " + tag for tag in entry.tags] + [_group(origin, group) for group in entry.groups])
-
-
 def labels_named(what: Tags | Groups) -> frozenset[bytes]:
     """Return the labels that a selection names."""
     if isinstance(what, Tags):
-        return frozenset(b"tag " + tag for tag in what.tags)
-    return frozenset(_group(what.origin, group) for group in what.groups)
+        return frozenset(label_of_tag(tag) for tag in what.tags)
+    return frozenset(label_of_group(what.origin, group) for group in what.groups)
 
 
-def _group(origin: bytes, group: bytes) -> bytes:
-    return b"group " + origin + b" " + group
-
-
-def origin_of(key: bytes) -> bytes:
-    """Return the `scheme://authority` of a key."""
-    end = key.find(b"/", key.find(b"://") + 3)
-    return key if end < 0 else key[:end]
-
-
-def stale_from(entry: Entry, instant: float) -> Entry:
+def made_stale(entry: Entry, instant: float) -> Entry:
     """Return the entry as one that is stale from the instant on.
 
     The windows in which it may be served stale (RFC 5861) keep their lengths. One that is stale already is unchanged.
@@ -182,4 +164,4 @@ def remaining(entries: Iterable[Entry], purge: Purge) -> tuple[Entry, ...]:
     if purge.stale_from is None:
         return tuple(entry for entry in entries if not selects(purge.what, entry))
     at = purge.stale_from
-    return tuple(stale_from(entry, at) if selects(purge.what, entry) else entry for entry in entries)
+    return tuple(made_stale(entry, at) if selects(purge.what, entry) else entry for entry in entries)

@@ -28,6 +28,7 @@ from springhouse.server.peers import Fleet
 from springhouse.server.single_process import drain, limits_of, open_log, reopen_on_hangup, tune_collector
 from springhouse.service import CannotStore, engine_of, new_event_loop, own_authorities
 from springhouse.settings import Settings, settings_from_json
+from springhouse.stores.store import Scope
 
 
 class Orders:
@@ -95,7 +96,9 @@ async def work(channel: socket.socket) -> None:
 async def _serve(start: Start, orders: Orders) -> None:
     settings = settings_from_json(start.settings)
     engine = engine_of(settings, instance=start.instance, peers=orders.fleet)
-    orders.fleet.on_purge = engine.cache.apply
+    orders.fleet.on_purge = lambda purge, dry_run, answered: engine.cache.purge(
+        purge, answered, scope=Scope.HERE, dry_run=dry_run
+    )
     access_log = open_log(settings)
     try:
         engine.open()

@@ -22,7 +22,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from springhouse.rules.entry import Entry
-from springhouse.rules.purging import Held, Purge, Receipt, counted
+from springhouse.rules.purging import Held, Purge, Receipt, receipt_of
 from springhouse.stores.foreign_purges import ForeignPurges
 from springhouse.stores.leases import Leasing
 from springhouse.stores.lookups import WAITER_BYTES, TierLookups, WaitingBytes
@@ -229,7 +229,7 @@ class Store:
         opened = self._opened
         done = done or _ignore_receipt
         if opened is None:
-            done(counted([*self._purged_here(purge, dry_run=dry_run), *held]))
+            done(receipt_of([*self._purged_here(purge, dry_run=dry_run), *held]))
         elif scope is Scope.HERE:
             opened.foreign.catch_up(lambda _: self._purge_here(opened, purge, done, held, dry_run=dry_run))
         else:  # what others have purged before is not counted again

@@ -14,6 +14,7 @@ from threading import Thread
 from springhouse.http.content import MemoryContent
 from springhouse.rules import purging
 from springhouse.rules.entry import Entry
+from springhouse.rules.labels import labels_of
 from springhouse.stores import digests
 from springhouse.stores.codec import Codec, CodecError
 from springhouse.stores.disk.database import Connection, Database, is_corrupt
@@ -106,7 +107,7 @@ class Finder:
         for row_id, variant, since, record, file, content, labels in rows:
             try:
                 entry = self._entry(row_id, key, record, file, content)
-                if purging.variant_of(entry) != variant or purging.labels_of(entry) != _unpacked(labels):
+                if purging.variant_of(entry) != variant or labels_of(entry) != _unpacked(labels):
                     raise CodecError("no purge would find it where it stands")
                 found.append(entry if since is None else _marked(entry, since))
                 self._visited(row_id)
@@ -167,7 +168,7 @@ def _unpacked(labels: str | None) -> frozenset[bytes]:
 def _marked(entry: Entry, since: object) -> Entry:
     if not isinstance(since, float) or not isfinite(since):
         raise CodecError("its mark is impossible")
-    return purging.stale_from(entry, since)
+    return purging.made_stale(entry, since)
 
 
 def is_passing(error: OSError) -> bool:

@@ -18,6 +18,7 @@ from msgspec import MsgspecError, msgpack, structs
 
 from springhouse.rules import purging
 from springhouse.rules.entry import Entry
+from springhouse.rules.labels import labels_of
 from springhouse.rules.purging import Held, Purge, Receipt, variant_of
 from springhouse.stores import digests
 from springhouse.stores.codec import Codec, CodecError
@@ -103,7 +104,7 @@ class Put(Operation):
             entry.key,
             variant_of(entry),
             record,
-            purging.labels_of(entry),
+            labels_of(entry),
             entry.length or 0,
             self.part.name if self.part else None,
         )
@@ -176,10 +177,10 @@ class Replace(Operation):
         try:
             entry, proof = desk.codec.decode(stored, old.key)
             since = rows.mark_of(row)
-            if not _is_same(entry if since is None else purging.stale_from(entry, since), proof, old):
+            if not _is_same(entry if since is None else purging.made_stale(entry, since), proof, old):
                 return
             record = desk.codec.encode(new, proof)
-            labels = purging.labels_of(new)
+            labels = labels_of(new)
             rows.update(row, NewRow(new.key, variant_of(new), record, labels, new.length or 0, row.file))
         except CodecError as error:
             desk.errors.report("refused", f"a response was not stored: {error}")
@@ -226,7 +227,7 @@ class Purging(Operation):
         self.counted = counted
         self.is_lasting = done is not None
         self.number = 0
-        self.receipt = purging.counted(held)
+        self.receipt = purging.receipt_of(held)
 
     def again(self) -> "Purging":
         """Return what makes up for it, when it has failed and who asked for it has been told so."""
@@ -250,7 +251,7 @@ class Purging(Operation):
         if done:
             receipt = structs.replace(self.receipt, processes=1 + _others(desk.shared))
         else:
-            receipt = structs.replace(purging.counted(self.held), failure="the store could not be written")
+            receipt = structs.replace(purging.receipt_of(self.held), failure="the store could not be written")
         desk.deliver(self.done, receipt)
 
 

@@ -6,6 +6,8 @@ still arriving (`reserve`). Victims are chosen by SIEVE. `records` may be read d
 
 from springhouse.exchange.hit import PreparedReply, PreparedVariants, prepare
 from springhouse.rules.entry import Entry
+from springhouse.rules.keys import origin_of
+from springhouse.rules.labels import labels_of
 from springhouse.rules.options import Options
 from springhouse.rules.purging import (
     Everything,
@@ -17,8 +19,6 @@ from springhouse.rules.purging import (
     Selection,
     Tags,
     labels_named,
-    labels_of,
-    origin_of,
     remaining,
     selects,
     variant_of,

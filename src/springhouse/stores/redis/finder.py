@@ -96,7 +96,7 @@ class Finder:
             since = float(soft)
             if not isfinite(since):
                 raise CodecError("its mark is impossible")
-            entry = purging.stale_from(entry, since)
+            entry = purging.made_stale(entry, since)
         return entry
 
 

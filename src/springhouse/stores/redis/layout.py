@@ -17,6 +17,7 @@ from zlib import crc32
 
 from springhouse.rules import purging
 from springhouse.rules.entry import Entry
+from springhouse.rules.labels import labels_of
 from springhouse.rules.purging import Everything, Groups, Held, Keys, Prefix, Selection, Tags, labels_named
 
 BUCKETS: Final = 64
@@ -104,7 +105,7 @@ def variant_of(entry: Entry) -> bytes:
 
 def packed_labels(entry: Entry) -> bytes:
     """Return an entry's labels as they stand beside its record."""
-    return b"\n".join(sorted(purging.labels_of(entry)))
+    return b"\n".join(sorted(labels_of(entry)))
 
 
 def stamp_of(entry: Entry) -> bytes:

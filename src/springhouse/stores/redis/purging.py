@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from springhouse.http.memo import MIB, PLACE_BYTES, bound
 from springhouse.rules.entry import Entry
-from springhouse.rules.purging import Held, Purge, Receipt, counted, selects, weight_of
+from springhouse.rules.purging import Held, Purge, Receipt, receipt_of, selects, weight_of
 from springhouse.stores.redis.layout import Layout
 from springhouse.stores.redis.link import Away, Link, Refused
 from springhouse.stores.redis.log import ALL, PurgeLog
@@ -80,7 +80,7 @@ class Purger:
             pending.is_settled.set()
             self._owe()
             failure = f"It will be made up for when Redis is back: {error}"
-            done(replace(counted(held), processes=0, failure=failure))
+            done(replace(receipt_of(held), processes=0, failure=failure))
             return
         self._pending.remove(pending)
         await self._log.reached(number)
@@ -112,7 +112,7 @@ class Purger:
         try:
             keys, entries, size = await self._everywhere(purge, 0, "dry", held)
         except (Away, Refused) as error:
-            done(replace(counted(held), failure=str(error)))
+            done(replace(receipt_of(held), failure=str(error)))
         else:
             done(Receipt(keys=keys, entries=entries, size=size))
 
