@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -182,3 +183,25 @@ def test_head_and_not_modified() -> None:
     app = answering(b"body", cache_control="max-age=60", etag='"1"')
     replies = run(("GET", "/"), ("HEAD", "/"), ("GET", "/", ("if_none_match", '"1"')), app=app)
     assert [(reply.status, reply.body) for reply in replies] == [(200, b"body"), (200, b""), (304, b"")]
+
+
+@pytest.mark.parametrize("order", ["PURGE /a", "POST /a", "POST https://app.test/a"])
+def test_purging_over_http_knows_the_scheme(order: str) -> None:
+    """The key has the client's scheme in it, because an application may answer differently for each."""
+
+    async def both() -> list[str | None]:
+        cached = CacheMiddleware(answering(cache_control="max-age=60"), token="secret-enough-for-this-test")
+
+        async def secure(scope: Any, receive: Any, send: Any) -> None:
+            await cached({**scope, "scheme": "https"}, receive, send)
+
+        for app in (cached, secure):
+            await call(app, "GET", "/a")
+        method, url = order.split()
+        to = url if method == "PURGE" else "/.springhouse/purge"
+        body = b"" if method == "PURGE" else b'{"url": "%b"}' % url.encode()
+        told = await call(secure, method, to, body, authorization="Bearer secret-enough-for-this-test")
+        assert json.loads(told.body)["entries"] == 1
+        return [(await call(app, "GET", "/a")).x_cache for app in (cached, secure)]
+
+    assert asyncio.run(both()) == ["HIT", "MISS"]

@@ -134,15 +134,16 @@ class ControlEndpoint:
 
     def _key(self, url: str, request: Request) -> bytes:
         """Return the key of a URL: a path, or one with the origin's name or one that this proxy is asked by."""
-        origin, authority = self.engine.origin, request.authority
+        origin, authority, scheme = self.engine.origin, request.authority, request.scheme
         if not url.startswith("/"):
+            scheme = url.partition(":")[0].lower().encode()
             authority, url = self._parts(url, request)
         elif self.identity is not None and origin.preserve_host:
             raise ValueError(f"Which host? With --preserve-host, name it: http://example.com{url}")
         target = url.partition("#")[0].encode("utf-8")
         if not origin.holds(target):
             raise ValueError(f"{url!r} is not served here: it leads out of {origin}")
-        return origin.key_prefix(authority) + target
+        return origin.key_prefix(authority, scheme) + target
 
     def _parts(self, url: str, request: Request) -> tuple[bytes, str]:
         """Return the authority of a URL, if it is served here, and what follows."""

@@ -27,7 +27,11 @@ class AppOrigin(Origin):
 
     def key(self, request: Request) -> bytes:
         """Return the request's cache key."""
-        return keys.key_of(request.scheme, request.authority or self.authority, request.target)
+        return self.key_prefix(request.authority, request.scheme) + request.target
+
+    def key_prefix(self, authority: bytes, scheme: bytes = b"http") -> bytes:
+        """Return what stands before the target in the key of requests for an authority by a scheme."""
+        return keys.key_of(scheme, authority or self.authority, b"")
 
 
 class AppRequest(Request):

@@ -89,8 +89,11 @@ class Origin:
         """Return the request's cache key: what the origin will be asked, byte for byte."""
         return (self.key_prefix(request.authority) if self.preserve_host else self.prefix) + request.target
 
-    def key_prefix(self, authority: bytes) -> bytes:
-        """Return what stands before the target in the key of requests for an authority."""
+    def key_prefix(self, authority: bytes, scheme: bytes = b"") -> bytes:
+        """Return what stands before the target in the key of requests for an authority, by a client's scheme.
+
+        The origin's own scheme is in the key; the client's matters to an application that is the origin itself.
+        """
         if not (self.preserve_host and authority):
             return self.prefix
         return keys.key_of(self.scheme.encode(), authority, self.base)
