@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: `springhouse` and `caching-proxy`. The entry points are in `main`."""

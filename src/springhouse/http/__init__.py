@@ -1,1 +1,1 @@
-"""The vocabulary of HTTP (RFC 9110, 9112); knows nothing of caching."""
+"""The vocabulary of HTTP (RFC 9110, 9112): fields, messages, dates, ranges. It knows nothing of caching."""

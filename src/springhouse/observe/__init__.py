@@ -1,1 +1,1 @@
-"""What happened: the access log."""
+"""What happened, for people and programs to read: the access log."""

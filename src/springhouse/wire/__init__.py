@@ -1,1 +1,1 @@
-"""Bytes to messages and back (RFC 9112); httptools (llhttp, strict) parses, and what it lets pass is refused here."""
+"""Bytes to messages and back (RFC 9112). httptools (llhttp, strict) parses; what it lets pass is refused here."""
