@@ -31,7 +31,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def test_thirty_purges_under_load(origin: Origin, start: Start, store: str) -> None:
-    node = start(store=store, workers=2)
+    node = start(store=store, workers=2, store_timeout=10)
     connections = [*node.connect_to_each().values(), *node.connect_to_each().values()]
     receipts = purge_under_load(origin, [node], connections=connections)
     assert {receipt["processes"] for receipt in receipts} == {2}

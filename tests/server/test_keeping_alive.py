@@ -9,6 +9,7 @@ from tests.support.answers import answer, echo, gated
 from tests.support.messages import chunked, request
 
 if TYPE_CHECKING:
+    from tests.conftest import Serve
     from tests.support.origin import Exchange, Origin
     from tests.support.proxy import Proxy
 
@@ -19,6 +20,12 @@ async def named(exchange: Exchange) -> None:
     """Answer with the target; what has `stored` in it may be."""
     target = exchange.request.target
     await answer(target.encode(), cache_control=FRESH if "stored" in target else "no-store")(exchange)
+
+
+@pytest.fixture
+def proxy(serve: Serve) -> Proxy:
+    """Start a proxy that lets clients that have said all wait for as long as the origin takes."""
+    return serve(half_close_timeout=0)
 
 
 @pytest.fixture(autouse=True)

@@ -32,7 +32,7 @@ def new_loop(request: pytest.FixtureRequest) -> NewLoop:
 @pytest.fixture
 def proxy(serve: Serve, new_loop: NewLoop) -> Proxy:
     """Start a proxy on that loop."""
-    return serve(loop=new_loop)
+    return serve(loop=new_loop, half_close_timeout=0)
 
 
 def test_miss_hit_and_bypass(origin: Origin, proxy: Proxy) -> None:
