@@ -3,7 +3,7 @@
 What llhttp cannot read is refused in the words of the native server, and behind the answers to the requests before it.
 uvicorn has no deadline for a request that never comes to its end, no limit of a head's size, and counts requests where
 connections matter. What is still missing, a least rate and a deadline for taking an answer, is why it listens on
-public addresses only if told to.
+public addresses only with `--allow-public`.
 """
 
 import asyncio
@@ -120,7 +120,7 @@ class UvicornProtocol(HttpToolsProtocol):
         self._answering = cycle
         super()._start_asgi_task(cycle, app)
 
-    # The parser's news.
+    # The parser's callbacks.
 
     def on_message_begin(self) -> None:
         """Begin to wait for a head."""
@@ -181,7 +181,7 @@ class UvicornProtocol(HttpToolsProtocol):
         """Break the connection off if its time is over; look again when that may be."""
         now = self.loop.time()
         if self.flow.read_paused:
-            self._allow(self._settings.body_timeout)  # it is not the client who is slow
+            self._allow(self._settings.body_timeout)  # it is not the client that is slow
             if end_of(self.transport.get_extra_info("socket")) is not None:
                 self.transport.abort()  # as if its end had been read
                 return

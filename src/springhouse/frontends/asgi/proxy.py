@@ -1,4 +1,4 @@
-"""The engine as an ASGI application: it streams both ways, and holds back whoever is faster.
+"""The engine as an ASGI application: it streams both ways, and holds back the faster side.
 
 The target is the bytes the client sent (`raw_path`), never a decoded path; under a mount, the mount's prefix is taken
 off. ASGI has no interim responses and no other protocols: 1xx are dropped, upgrades not offered. Content that breaks
@@ -26,7 +26,7 @@ from springhouse.upstream.pool import Pool
 from springhouse.wire.admission import Head, Refusal, host_apart
 
 TARGET_EXTENSION = "springhouse.target"
-"""Where a server that knows us leaves the request target as it stood in the request line."""
+"""Where our own server leaves the request target as it stood in the request line."""
 
 
 class SpringhouseASGI:
@@ -132,7 +132,7 @@ class SpringhouseASGI:
                 return
 
     def enter_loop(self) -> None:
-        """Notice a new event loop: test clients run one per request, and connections do not outlive theirs."""
+        """Begin anew on a new event loop: test clients run one per request, and connections do not outlive theirs."""
         loop = asyncio.get_running_loop()
         if self._loop is loop:
             return

@@ -45,7 +45,7 @@ class ASGIUpstream:
         return call
 
     def close(self) -> None:
-        """Break off what is under way."""
+        """Break off all calls."""
         self.unattended.clear()
         for task in self._calls:
             if not task.get_loop().is_closed():
@@ -134,12 +134,12 @@ class ASGICall:
         self._may_send.set()
 
     def unattended(self) -> None:
-        """Note that no client waits for it."""
+        """Begin to count how long no client waits for it."""
         if not self._over.is_set():
             self._upstream.unattended.add(self)
 
     def attended(self) -> None:
-        """Note that a client waits for it again."""
+        """Stop that: a client waits for it again."""
         self._upstream.unattended.remove(self)
 
     def break_off(self) -> None:
@@ -164,7 +164,7 @@ class ASGICall:
             self._content.pause()
 
     def content_end(self) -> None:
-        """Note the end of the request's content."""
+        """End the request's content."""
         self._input.put_nowait((b"", False))
 
     # The application's side.

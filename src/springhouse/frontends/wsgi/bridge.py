@@ -53,7 +53,7 @@ class ThreadBridge:
         self._ended_at: float | None = None
         """Since when the client is known to send no more, by time.monotonic."""
         self._sink: Sink = self
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._chunks: list[bytes | memoryview] = []
         self._pending = 0
         self._is_complete = False
@@ -118,7 +118,7 @@ class ThreadBridge:
 
     def _take_pending(self) -> tuple[bytes, bool]:
         """Return what waits to be sent, and whether nothing will follow it; let its sender go on."""
-        with self._news:
+        with self._changed:
             data, self._chunks, self._pending = b"".join(self._chunks), [], 0
             is_over, was_paused = self._is_complete and not data, self.paused
             self.paused = False
@@ -131,12 +131,12 @@ class ThreadBridge:
         self._loop.call_soon_threadsafe(self._leave)
 
     def _work(self) -> None:
-        """Read some content if the engine takes it, else wait for news."""
-        with self._news:
+        """Read some content if the engine takes it, else wait until something changes."""
+        with self._changed:
             if self._may_read():
                 self._may_feed = False
             else:
-                if not (self._chunks or self._is_complete or self._news.wait(WAIT_S)) and self._has_left():
+                if not (self._chunks or self._is_complete or self._changed.wait(WAIT_S)) and self._has_left():
                     self._socket = None  # once is enough
                     self._loop.call_soon_threadsafe(self._give_up, self.reply)
                 return
@@ -186,8 +186,8 @@ class ThreadBridge:
         """Nothing to do: the other thread looks."""
 
     def resume(self) -> None:
-        with self._news:
-            self._news.notify()
+        with self._changed:
+            self._changed.notify()
 
     def _handle(self, engine: Engine, request: Request) -> None:
         self._exchange = engine.handle(request, self._content, self._sink)
@@ -211,9 +211,9 @@ class ThreadBridge:
             content.feed(data)
         if self._left == 0:
             content.feed_end()
-        with self._news:
+        with self._changed:
             self._may_feed = True
-            self._news.notify()
+            self._changed.notify()
 
     def _give_up(self, reply: Reply | None) -> None:
         if self._is_complete or self.reply is not reply:
@@ -239,36 +239,36 @@ class ThreadBridge:
 
     def start(self, reply: Reply) -> None:
         self._has_content = may_have_content(self._method, reply.status)
-        with self._news:
+        with self._changed:
             self.reply = reply
-            self._news.notify()
+            self._changed.notify()
 
     def produced_by(self, producer: Pausable) -> None:
         self._producer = producer
 
     def write(self, data: bytes | memoryview) -> None:
         if data and self._has_content and not self._is_complete:
-            with self._news:
+            with self._changed:
                 if len(data) < JOINED_MAX and self._chunks and len(self._chunks[-1]) < JOINED_MAX:
                     self._chunks[-1] = b"".join((self._chunks[-1], data))  # many small ones would take far more
                 else:
                     self._chunks.append(data)
                 self._pending += len(data)
                 self.paused = self._pending >= PENDING_MAX
-                self._news.notify()
+                self._changed.notify()
 
     def flush(self) -> None:
         pass
 
     def end(self) -> None:
-        with self._news:
+        with self._changed:
             self._is_complete = True
-            self._news.notify()
+            self._changed.notify()
 
     def abort(self) -> None:
-        with self._news:
+        with self._changed:
             self._is_complete = self._is_broken = True
-            self._news.notify()
+            self._changed.notify()
 
 
 def wsgi_fields(reply: Reply) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 Each request keeps its server's thread, which first hands the content over and then takes the reply, in both
 directions only as fast as the other side goes. The target is what the server calls RAW_URI or REQUEST_URI: PATH_INFO
-is decoded, and `/a%2Fb` could not be told from `/a/b`.
+is decoded, so that `/a%2Fb` and `/a/b` would be one.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from springhouse.wire.admission import Head, Refusal, host_apart
 _PORT_DIGITS = 5
 
 FIELDS_KEY = "springhouse.fields"
-"""Where a server that knows us leaves the fields as they were received; a WSGI environ merges some of them."""
+"""Where our own server leaves the fields as they were received; a WSGI environ merges some of them."""
 
 
 class SpringhouseWSGI:

@@ -1,4 +1,4 @@
-"""gunicorn for the Flask front end: one process, a thread per request; docs/decisions/ says why it.
+"""gunicorn for the Flask front end: one process, a thread per request (decision 15).
 
 A WSGI environ joins repeated fields and gunicorn adds Date and Server to every reply; here the application is given the
 fields as received, and what the origin said stands.
@@ -137,7 +137,7 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
 
 
 class _Log(Logger):  # type: ignore[misc]
-    """gunicorn's log without what is no news."""
+    """gunicorn's log without what is not worth logging."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)

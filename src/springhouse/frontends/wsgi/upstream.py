@@ -25,7 +25,7 @@ from springhouse.upstream.routing import Forwarding
 from springhouse.upstream.unattended import Unattended
 
 APP_THREADS = 64
-"""How many calls of the application run at once unless the middleware is told otherwise."""
+"""How many calls of the application run at once unless the middleware is given another number."""
 _DEAD = ("wsgi.input", "wsgi.errors", "wsgi.file_wrapper")
 
 _log = logging.getLogger("springhouse")
@@ -234,11 +234,11 @@ class WSGICall:
         self._may_send.set()
 
     def unattended(self) -> None:
-        """Note that no client waits for it."""
+        """Begin to count how long no client waits for it."""
         self._upstream.unattended.add(self)
 
     def attended(self) -> None:
-        """Note that a client waits for it again."""
+        """Stop that: a client waits for it again."""
         self._upstream.unattended.remove(self)
 
     def break_off(self) -> None:
@@ -265,22 +265,22 @@ class WSGIInput(io.RawIOBase):
         super().__init__()
         self._content = content
         self._loop = loop
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._data = bytearray()
         self._is_ended = False
         self._is_asked_for = False
 
     def readable(self) -> bool:
-        """Say yes."""
+        """Return True, as io asks every raw stream that can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
         """Wait for some content."""
-        with self._news:
+        with self._changed:
             if not self._is_asked_for:
                 self._is_asked_for = True
                 self._loop.call_soon_threadsafe(self._content.attach, self)
-            self._news.wait_for(lambda: self._data or self._is_ended)
+            self._changed.wait_for(lambda: self._data or self._is_ended)
             size = min(len(buffer), len(self._data))
             buffer[:size] = self._data[:size]
             del self._data[:size]
@@ -290,17 +290,17 @@ class WSGIInput(io.RawIOBase):
 
     def content(self, data: bytes) -> None:
         """Take some content."""
-        with self._news:
+        with self._changed:
             self._data += data
             if len(self._data) > UPLOAD_HELD_MAX:
                 self._content.pause()
-            self._news.notify()
+            self._changed.notify()
 
     def content_end(self) -> None:
-        """Note the end."""
-        with self._news:
+        """End it."""
+        with self._changed:
             self._is_ended = True
-            self._news.notify()
+            self._changed.notify()
 
     def detach(self) -> None:
         """Take no more."""
