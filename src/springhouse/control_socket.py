@@ -20,9 +20,11 @@ from pathlib import Path
 
 from platformdirs import user_state_dir
 
-BACKLOG = 64
-CONNECT_S = 5.0
-PATH_MAX = 107 if sys.platform == "linux" else 103
+from springhouse.endpoint import Endpoint
+
+_BACKLOG = 64
+_CONNECT_S = 5.0
+_PATH_MAX = 107 if sys.platform == "linux" else 103
 """Bytes that the path of a Unix socket may have."""
 _SERVICES = Path("/run/springhouse/control")
 """Where a systemd service with `RuntimeDirectory=springhouse` has it."""
@@ -32,32 +34,13 @@ class NoControlSocket(Exception):
     """There can be no control socket; the text says why."""
 
 
-class ControlSocket:
-    """A control socket that listens. `close` also removes it, in the process that opened it."""
+def opened(url: str) -> Endpoint | None:
+    """Return the control socket of the proxy that clients reach at `url`; without one, say so on standard error.
 
-    def __init__(self, path: Path, listener: socket.socket) -> None:
-        self.path = path
-        self.listener = listener
-        self._pid = os.getpid()
-        self._is_there = True
-
-    def remove(self) -> None:
-        """Let it be found no more, so that another proxy can have its place."""
-        if self._is_there and self._pid == os.getpid():
-            self._is_there = False
-            with suppress(OSError):
-                self.path.unlink()
-
-    def close(self) -> None:
-        """Remove it, then stop listening: nobody has put another in its place before that."""
-        self.remove()
-        self.listener.close()
-
-
-def opened(where: str) -> ControlSocket | None:
-    """Return the control socket of a proxy that clients reach at `where`; without one, say so on standard error."""
+    `url`: as `Endpoint.url`, a path for a Unix socket.
+    """
     try:
-        return _opened(where)
+        return _opened(url)
     except NoControlSocket as why:
         print(f"springhouse: no control socket: {why}. `springhouse purge` needs --token here.", file=sys.stderr)
         return None
@@ -81,11 +64,11 @@ def connected(path: Path, timeout: float) -> socket.socket:
     return made
 
 
-def _opened(where: str) -> ControlSocket:
+def _opened(url: str) -> Endpoint:
     if not hasattr(socket, "AF_UNIX") or os.name == "nt":
         raise NoControlSocket("this system has no Unix sockets")
-    path = _private_folder() / _name_of(where)
-    if len(os.fsencode(path)) > PATH_MAX:
+    path = _private_folder() / _name_of(url)
+    if len(os.fsencode(path)) > _PATH_MAX:
         raise NoControlSocket(f"{path} is too long for a Unix socket; let XDG_RUNTIME_DIR name a shorter folder")
     if path.is_socket() and _lives(path):
         raise NoControlSocket(f"another process listens on {path}")
@@ -95,19 +78,19 @@ def _opened(where: str) -> ControlSocket:
         early.unlink(missing_ok=True)
         listener.bind(str(early))
         early.chmod(0o600)
-        listener.listen(BACKLOG)
+        listener.listen(_BACKLOG)
         early.rename(path)
     except OSError as error:
         listener.close()
         early.unlink(missing_ok=True)
         raise NoControlSocket(f"{path}: {error.strerror or error}") from None
-    return ControlSocket(path, listener)
+    return Endpoint((listener,), path=path, backlog=_BACKLOG)
 
 
-def _name_of(where: str) -> str:
-    if where.startswith("http://"):
-        return where.removeprefix("http://") + ".sock"
-    return f"unix-{blake2b(os.fsencode(os.path.abspath(where)), digest_size=6).hexdigest()}.sock"
+def _name_of(url: str) -> str:
+    if url.startswith("http://"):
+        return url.removeprefix("http://") + ".sock"
+    return f"unix-{blake2b(os.fsencode(os.path.abspath(url)), digest_size=6).hexdigest()}.sock"
 
 
 def _folders() -> Iterator[Path]:
@@ -126,20 +109,19 @@ def _private_folder() -> Path:
     """Return the first folder that is, or can be made, this user's alone. Raises NoControlSocket."""
     *here, at_home, _ = _folders()
     for folder in (*here, at_home):
-        try:
+        with suppress(OSError):
             if folder is at_home:
                 folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if folder.is_absolute() and not folder.parent.stat().st_mode & stat.S_IWOTH:
-                folder.mkdir(mode=0o700, exist_ok=True)
-                if _is_private(folder):
-                    return folder
-        except OSError:
-            continue
+            if _is_made_private(folder):
+                return folder
     raise NoControlSocket("no folder for it is this user's alone; set XDG_RUNTIME_DIR, or systemd's RuntimeDirectory=")
 
 
-def _is_private(folder: Path) -> bool:
-    """Return whether a folder is this user's, and make it nobody else's."""
+def _is_made_private(folder: Path) -> bool:
+    """Make a folder if it is not there, and private if it is this user's; return whether it is. Raises OSError."""
+    if not folder.is_absolute() or folder.parent.stat().st_mode & stat.S_IWOTH:
+        return False
+    folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         return False
@@ -157,9 +139,9 @@ def _is_own(folder: Path) -> bool:
 
 
 def _lives(path: Path) -> bool:
-    """Return whether somebody listens on a control socket; one that nobody listens on is removed."""
+    """Return whether a process listens on a control socket; one without is removed."""
     try:
-        connected(path, CONNECT_S).close()
+        connected(path, _CONNECT_S).close()
     except (ConnectionRefusedError, FileNotFoundError):
         with suppress(OSError):
             path.unlink()

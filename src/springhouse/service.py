@@ -212,14 +212,6 @@ def own_authorities(settings: Settings, port: int, origin: Origin) -> frozenset[
     return frozenset(name.encode() for name in names) | {origin.authority}
 
 
-def address_of(settings: Settings, port: int) -> str:
-    """Return the URL under which a proxy with these settings is reached, or the path of its Unix socket."""
-    if settings.unix_socket is not None:
-        return str(settings.unix_socket)
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{port}"
-
-
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """Return a new uvloop, or the standard loop where uvloop does not exist."""
     try:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from click.testing import Result
     from tests.support.origin import Origin
 
-    from springhouse.control_socket import ControlSocket
+    from springhouse.endpoint import Endpoint
 
     Env = dict[str, str]
 
@@ -166,11 +166,11 @@ def test_what_a_dead_proxy_left_is_removed(stack: ExitStack, url: str, env: Env,
 
 
 @pytest.fixture
-def open_socket(env: Env, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ControlSocket | None]]:
+def open_socket(env: Env, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Endpoint | None]]:
     """Return a function that opens a control socket in an environment; it is closed at the end."""
-    made: list[ControlSocket] = []
+    made: list[Endpoint] = []
 
-    def open_in(**other: object) -> ControlSocket | None:
+    def open_in(**other: object) -> Endpoint | None:
         for name, value in {**env, **other}.items():
             monkeypatch.setenv(name, str(value))
         found = control_socket.opened("http://127.0.0.1:8000")
@@ -182,7 +182,7 @@ def open_socket(env: Env, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         each.close()
 
 
-def test_systemd_says_where(open_socket: Callable[..., ControlSocket], home: Path) -> None:
+def test_systemd_says_where(open_socket: Callable[..., Endpoint], home: Path) -> None:
     (home / "systemd").mkdir()
     found = open_socket(RUNTIME_DIRECTORY=f"{home / 'systemd'}:/other")
     assert found.path.parent == home / "systemd" / "control"
@@ -190,7 +190,7 @@ def test_systemd_says_where(open_socket: Callable[..., ControlSocket], home: Pat
 
 
 def test_without_a_folder_that_is_its_users_alone_there_is_none(
-    open_socket: Callable[..., ControlSocket | None], home: Path, capsys: pytest.CaptureFixture[str]
+    open_socket: Callable[..., Endpoint | None], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (home / "open").mkdir()
     (home / "open").chmod(0o1777)
@@ -205,7 +205,7 @@ def test_without_a_folder_that_is_its_users_alone_there_is_none(
 
 
 def test_a_link_in_the_place_of_its_folder_is_not_followed(
-    open_socket: Callable[..., ControlSocket], home: Path, runtime: Path
+    open_socket: Callable[..., Endpoint], home: Path, runtime: Path
 ) -> None:
     (home / "elsewhere").mkdir()
     (runtime / "springhouse").symlink_to(home / "elsewhere")
@@ -214,16 +214,14 @@ def test_a_link_in_the_place_of_its_folder_is_not_followed(
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to be two users")
-def test_a_folder_of_another_user_is_not_used(
-    open_socket: Callable[..., ControlSocket], home: Path, runtime: Path
-) -> None:
+def test_a_folder_of_another_user_is_not_used(open_socket: Callable[..., Endpoint], home: Path, runtime: Path) -> None:
     (runtime / "springhouse").mkdir(mode=0o700)
     os.chown(runtime / "springhouse", 65534, 65534)
     assert open_socket().path.is_relative_to(home / "state")
 
 
 def test_a_folder_that_others_could_look_into_is_closed_to_them(
-    open_socket: Callable[..., ControlSocket], runtime: Path
+    open_socket: Callable[..., Endpoint], runtime: Path
 ) -> None:
     (runtime / "springhouse").mkdir()
     (runtime / "springhouse").chmod(0o777)
@@ -232,7 +230,7 @@ def test_a_folder_that_others_could_look_into_is_closed_to_them(
 
 
 def test_a_path_that_is_too_long_is_said(
-    open_socket: Callable[..., ControlSocket | None], home: Path, capsys: pytest.CaptureFixture[str]
+    open_socket: Callable[..., Endpoint | None], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     long = home / ("x" * 100)
     long.mkdir()
@@ -241,7 +239,7 @@ def test_a_path_that_is_too_long_is_said(
 
 
 def test_one_that_somebody_listens_on_is_left_alone(
-    open_socket: Callable[..., ControlSocket | None], capsys: pytest.CaptureFixture[str]
+    open_socket: Callable[..., Endpoint | None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = open_socket()
     assert first is not None

@@ -226,7 +226,7 @@ def test_workers_drain_when_their_supervisor_is_killed(origin: Origin, start: St
 def test_workers_may_share_one_listening_socket(origin: Origin, start: Start) -> None:
     """As they do where the kernel deals nothing out. Who is quickest takes a connection."""
     origin.on("/", answer(b"x", Cache_Control="max-age=60"))
-    running = start("from springhouse.server import sockets; sockets.deals_connections_out = lambda: False")
+    running = start("from springhouse import endpoint; endpoint.deals_connections_out = lambda: False")
     stopped, left = running.workers
     os.kill(stopped, signal.SIGSTOP)
     client = running.connect()

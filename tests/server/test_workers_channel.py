@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from springhouse.endpoint import Endpoint
 from springhouse.rules.purging import Everything, Groups, Held, Keys, Prefix, Purge, Receipt, Tags
-from springhouse.server import sockets
 from springhouse.server.channel import (
     FRAME_MAX,
     Answered,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 RECEIPT = Receipt(keys=1, entries=2, size=3, failure="no")
 MESSAGES: list[Message] = [
-    Start(b'{"port": 1}', (3, 4), True, 8000, "springhouse-x"),
+    Start(b'{"port": 1}', (3, 4), True, "springhouse-x"),
     Listening(),
     Unable("no room"),
     Serve(),
@@ -243,17 +243,17 @@ def test_who_dies_young_waits_longer() -> None:
 
 
 def test_listening_on_all_addresses_takes_one_port() -> None:
-    opened = sockets.listening("localhost", 0)
+    endpoint = Endpoint.open("localhost", 0)
     try:
-        assert len({each.getsockname()[1] for each in opened}) == 1
-        assert opened[0].getsockname()[1] != 0
+        assert {each.getsockname()[1] for each in endpoint.sockets} == {endpoint.port}
+        assert endpoint.port != 0
     finally:
-        sockets.close(opened)
+        endpoint.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="SO_REUSEPORT as Linux has it")
 def test_nobody_is_kept_waiting_at_a_guard() -> None:
-    (guard,) = sockets.guarding("127.0.0.1", 0)
+    (guard,) = Endpoint.hold("127.0.0.1", 0).sockets
     with guard, socket.socket() as client, pytest.raises(ConnectionRefusedError):
         client.connect(guard.getsockname())
 

@@ -16,7 +16,7 @@ from tests.support import scripted_worker
 from tests.support.loops import LoopThread
 from tests.support.processes import await_that, children_of, is_alive
 
-from springhouse.binding import CannotListen
+from springhouse.endpoint import CannotListen, Endpoint
 from springhouse.server.supervisor import Plan, Supervisor
 
 if TYPE_CHECKING:
@@ -81,9 +81,7 @@ class Supervised:
         self._plan = Plan(
             workers=workers,
             settings=json.dumps(settings).encode(),
-            sockets=(),
-            is_shared=True,
-            port=0,
+            endpoint=Endpoint(()),
             instance="springhouse-test",
             command=(sys.executable, scripted_worker.__file__, str(folder)),
             apply_s=apply_s,

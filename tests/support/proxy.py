@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tests.support.client import Address, Client
 from tests.support.loops import PATIENCE_S, LoopFactory, LoopThread, StandingLoop, uvloop_or_asyncio
 
+from springhouse.endpoint import Endpoint
 from springhouse.engine.clock import wall
 from springhouse.server.listener import Server
 from springhouse.server.single_process import limits_of
@@ -88,12 +89,13 @@ class Proxy:
         self.engine = engine_of(self.settings, clock)
         self.server = Server(self.engine, pace.set(self.engine, limits_of(self.settings)))
         self.engine.open()
+        endpoint = Endpoint.open(self.settings.host, self.settings.port, self.settings.unix_socket)
+        await self.server.listen(endpoint)
         self.address: Address
         if self.settings.unix_socket is not None:
-            await self.server.listen_unix(self.settings.unix_socket)
             self.address = str(self.settings.unix_socket)
             return
-        self.port = await self.server.listen(self.settings.host, self.settings.port)
+        self.port = endpoint.port
         self.server.names_of_ours = own_authorities(self.settings, self.port, self.engine.origin)
         self.address = (self.settings.host, self.port)
         self.authority = f"{self.settings.host}:{self.port}"

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from springhouse.binding import CannotListen
 from springhouse.cli.serving import run_front_end
+from springhouse.endpoint import CannotListen
 from springhouse.settings import BadSettings, load_settings
 
 PRODUCTS = [

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from springhouse import __version__
-from springhouse.binding import CannotListen
 from springhouse.cli.clear import CannotClear, clear
 from springhouse.cli.demo import demo
 from springhouse.cli.flags import with_settings
 from springhouse.cli.purge import add_purge
 from springhouse.cli.serving import run_front_end
+from springhouse.endpoint import CannotListen
 from springhouse.settings import BadSettings, Settings, load_settings
 
 app = typer.Typer(

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from springhouse.binding import is_loopback
 from springhouse.descriptors import fitted
+from springhouse.endpoint import is_loopback
 from springhouse.server import single_process
 from springhouse.server.control import serve_control
 from springhouse.settings import BadSettings, Settings

@@ -1,10 +1,9 @@
 """What `--frontend fastapi` and `--frontend flask` have in common: the listening socket, and the control socket."""
 
-import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from springhouse.binding import listening, listening_on_path
+from springhouse.endpoint import Endpoint
 from springhouse.engine.engine import Engine
 from springhouse.settings import Settings
 
@@ -18,26 +17,15 @@ class Control(Protocol):
 
 CONTROL_S = 2.0
 """How long an order that is being carried out may take to end."""
-ServeControl = Callable[[Engine, socket.socket, Settings, int], Coroutine[Any, Any, Control]]
-"""Takes orders for an engine from a listening socket; the last argument is the port that clients reach the proxy at."""
+ServeControl = Callable[[Engine, Endpoint, Settings, Endpoint], Coroutine[Any, Any, Control]]
+"""Takes orders for an engine at an endpoint; the last argument is the endpoint of clients."""
 _BACKLOG = 2048
 
 
-class FrontListener:
-    """The socket that another server is to accept clients from. Raises CannotListen.
+def open_for(settings: Settings) -> tuple[Endpoint, Settings]:
+    """Open where another server is to accept clients; return it with the settings as they are with its port.
 
-    `settings` are those given, with the port that was chosen where any would do.
+    Raises CannotListen.
     """
-
-    def __init__(self, settings: Settings) -> None:
-        if settings.unix_socket is not None:
-            self.socket = listening_on_path(settings.unix_socket, _BACKLOG)
-            self.settings = settings
-        else:
-            self.socket = listening(settings.host, settings.port, _BACKLOG)
-            self.settings = settings.model_copy(update={"port": self.socket.getsockname()[1]})
-
-    def remove(self) -> None:
-        """Remove a Unix socket from its folder."""
-        if self.settings.unix_socket is not None:
-            self.settings.unix_socket.unlink(missing_ok=True)
+    endpoint = Endpoint.open(settings.host, settings.port, settings.unix_socket, backlog=_BACKLOG)
+    return endpoint, settings.model_copy(update={"port": endpoint.port or settings.port})

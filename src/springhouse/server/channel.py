@@ -42,7 +42,6 @@ class Start(Struct, frozen=True, array_like=True, tag="start"):
     settings: bytes
     sockets: tuple[int, ...]
     is_shared: bool
-    port: int
     instance: str
     control: int | None = None
 

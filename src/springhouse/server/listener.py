@@ -1,17 +1,12 @@
 """Listens, keeps count of connections, and ends them: gracefully on a signal, late ones by a deadline."""
 
 import asyncio
-import contextlib
 import gc
-import os
-import socket
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
-from springhouse.binding import CannotListen, make_way, why_not
+from springhouse.endpoint import Endpoint
 from springhouse.engine.engine import Engine
 from springhouse.engine.ports import LocalEndpoint
 from springhouse.http.memo import KIB, Memo, bound
@@ -23,7 +18,6 @@ from springhouse.wire.admission import Limits
 
 _HOSTS: Final = bound("key prefixes", 512 * KIB, "Host values that proved valid, and how keys begin with them")
 
-BACKLOG = 4096
 COLLECT_S = 600.0
 """How often, at most, an idle process looks for cyclic garbage."""
 
@@ -67,53 +61,30 @@ class Server:
         self.accepted = 0
         """Connections that were ever accepted."""
         self._listeners: list[asyncio.Server] = []
-        self._unix_paths: list[Path] = []
+        self._endpoints: list[Endpoint] = []
         self._is_main = local is None
         self._sweep: asyncio.TimerHandle | None = None
         self._collected_at = 0.0
 
     # Listening.
 
-    async def listen(self, host: str, port: int) -> int:
-        """Listen on host and port (0: any free one); return the port. Raises CannotListen."""
-        loop = asyncio.get_running_loop()
-        try:
-            listener = await loop.create_server(
-                lambda: Connection(self), host or None, port, backlog=BACKLOG, reuse_address=os.name != "nt"
-            )
-        except OSError as error:
-            raise CannotListen(why_not(error, host, port)) from None
-        self._listeners.append(listener)
-        self._keep_sweeping()
-        bound: int = listener.sockets[0].getsockname()[1]
-        self.engine.reached_at(bound)
-        return bound
-
-    async def listen_unix(self, path: Path) -> None:
-        """Listen on a Unix socket; one that nobody listens on any more is replaced. Raises CannotListen."""
-        make_way(path)
-        try:
-            listener = await asyncio.get_running_loop().create_unix_server(
-                lambda: Connection(self), path, backlog=BACKLOG
-            )
-        except OSError as error:
-            raise CannotListen(f"Cannot listen on {path}: {error.strerror or error}") from None
-        self._unix_paths.append(path)
-        self._listeners.append(listener)
-        self._keep_sweeping()
-
-    async def listen_on(self, sockets: Iterable[socket.socket]) -> None:
-        """Take connections from sockets that listen already; the path of a Unix socket is not ours to remove."""
+    async def listen(self, endpoint: Endpoint) -> None:
+        """Take connections from an endpoint, until it is removed by `stop_listening`."""
         loop = asyncio.get_running_loop()
         stays: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-        for each in sockets:
-            if each.family == socket.AF_UNIX:
-                made = loop.create_unix_server(lambda: Connection(self), sock=each, backlog=BACKLOG, **stays)
+        for each in endpoint.sockets:
+            if endpoint.path is not None:
+                made = loop.create_unix_server(self._accepted, sock=each, backlog=endpoint.backlog, **stays)
             else:
-                self.engine.reached_at(each.getsockname()[1])
-                made = loop.create_server(lambda: Connection(self), sock=each, backlog=BACKLOG)
+                made = loop.create_server(self._accepted, sock=each, backlog=endpoint.backlog)
             self._listeners.append(await made)
+        self._endpoints.append(endpoint)
+        if endpoint.port:
+            self.engine.reached_at(endpoint.port)
         self._keep_sweeping()
+
+    def _accepted(self) -> Connection:
+        return Connection(self)
 
     async def drain(self, seconds: float, *beside: "Server") -> int:
         """Take no more connections, finish what runs, and break off what is not done in time; return how many.
@@ -139,11 +110,10 @@ class Server:
 
     def stop_listening(self) -> None:
         """Refuse connections from now on."""
+        for endpoint in self._endpoints:
+            endpoint.remove()
         for listener in self._listeners:
             listener.close()
-        for path in self._unix_paths:
-            with contextlib.suppress(OSError):
-                path.unlink()
 
     # Connections.
 

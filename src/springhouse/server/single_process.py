@@ -7,15 +7,13 @@ import sys
 from collections.abc import Callable
 
 from springhouse import control_socket
-from springhouse.binding import CannotListen
-from springhouse.control_socket import ControlSocket
-from springhouse.engine.engine import Engine
+from springhouse.endpoint import CannotListen, Endpoint
 from springhouse.observe.accesslog import AccessLog
 from springhouse.server.control import serve_control
 from springhouse.server.deadlines import ClientTimeouts
 from springhouse.server.listener import Server, ServerLimits
 from springhouse.server.supervisor import supervise
-from springhouse.service import address_of, engine_of, new_event_loop, own_authorities, request_limits_of
+from springhouse.service import engine_of, new_event_loop, own_authorities, request_limits_of
 from springhouse.settings import Settings
 
 Announce = Callable[[str], None]
@@ -41,7 +39,7 @@ def limits_of(settings: Settings) -> ServerLimits:
 def run(settings: Settings, announce: Announce) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Raises CannotListen."""
     if settings.workers > 1:
-        supervise(settings, lambda port: announce(address_of(settings, port)))
+        supervise(settings, announce)
         return
     tune_collector()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -63,14 +61,16 @@ async def serve(settings: Settings, announce: Announce) -> None:
     engine = engine_of(settings)
     access_log = open_log(settings)
     server = Server(engine, limits_of(settings), access_log=access_log)
-    control: ControlSocket | None = None
+    control: Endpoint | None = None
     try:
         engine.open()
         reopen_on_hangup(access_log)
-        port = await _listen(server, settings, engine)
-        control = control_socket.opened(address_of(settings, port))
-        beside = [await serve_control(engine, control.listener, settings, port)] if control is not None else []
-        announce(address_of(settings, port))
+        endpoint = Endpoint.open(settings.host, settings.port, settings.unix_socket)
+        server.names_of_ours = own_authorities(settings, endpoint.port or settings.port, engine.origin)
+        await server.listen(endpoint)
+        control = control_socket.opened(endpoint.url)
+        beside = [await serve_control(engine, control, settings, endpoint)] if control is not None else []
+        announce(endpoint.url)
         await _signalled()
         if control is not None:
             control.remove()
@@ -95,17 +95,6 @@ async def drain(server: Server, seconds: float, *beside: Server) -> None:
     late = await server.drain(seconds, *beside)
     if late:
         print(f"springhouse: {late} connections were broken off after {seconds:g} s", file=sys.stderr)
-
-
-async def _listen(server: Server, settings: Settings, engine: Engine) -> int:
-    """Listen for clients; return the port, 0 for a Unix socket."""
-    if settings.unix_socket is not None:
-        await server.listen_unix(settings.unix_socket)
-        server.names_of_ours = own_authorities(settings, settings.port, engine.origin)
-        return 0
-    port = await server.listen(settings.host, settings.port)
-    server.names_of_ours = own_authorities(settings, port, engine.origin)
-    return port
 
 
 def open_log(settings: Settings) -> AccessLog | None:

@@ -21,14 +21,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from springhouse import control_socket
-from springhouse.binding import CannotListen, listening_on_path
-from springhouse.control_socket import ControlSocket
-from springhouse.server import sockets
+from springhouse.endpoint import CannotListen, Endpoint
 from springhouse.server.channel import Applied, Ask, Channel, Drain, Listening, Message, Serve, Start, Unable
-from springhouse.server.listener import BACKLOG
 from springhouse.server.peers import APPLY_S
 from springhouse.server.purge_relay import Broadcasts
-from springhouse.service import address_of, new_instance
+from springhouse.service import new_instance
 from springhouse.settings import Settings, settings_to_json
 
 START_S = 60.0
@@ -59,28 +56,23 @@ class Plan:
 
     workers: int
     settings: bytes
-    sockets: tuple[socket.socket, ...]
-    is_shared: bool
-    """Whether workers take connections from these very sockets."""
-    port: int
+    endpoint: Endpoint
     instance: str
     command: tuple[str, ...]
-    control: ControlSocket | None = None
+    control: Endpoint | None = None
     apply_s: float = APPLY_S
 
     def close(self) -> None:
-        """Hold the addresses, and the control socket, no longer."""
-        sockets.close(self.sockets)
+        """Hold the address, and the control socket, no longer."""
+        self.endpoint.close()
         if self.control is not None:
             self.control.close()
 
     def start(self) -> Start:
-        """Return what a worker is told."""
-        control = self.control.listener.fileno() if self.control is not None else None
-        return Start(
-            self.settings, tuple(each.fileno() for each in self.sockets), self.is_shared, self.port, self.instance,
-            control,
-        )  # fmt: skip
+        """Return what a worker is to begin with."""
+        control = self.control.descriptors[0] if self.control is not None else None
+        is_shared = not self.endpoint.is_guard
+        return Start(self.settings, self.endpoint.descriptors, is_shared, self.instance, control)
 
 
 class Worker:
@@ -265,44 +257,32 @@ class Supervisor:
 # Running it.
 
 
-def supervise(settings: Settings, announce: Callable[[int], None]) -> None:
-    """Serve with several processes until SIGTERM or SIGINT, then drain; `announce` is told the port.
+def supervise(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Serve with several processes until SIGTERM or SIGINT, then drain; `announce` is given the endpoint's URL.
 
     A second signal ends all processes at once. Raises CannotListen.
     """
     plan = _plan_of(settings)
     try:
         with asyncio.Runner() as runner:
-            second = runner.run(_supervised(plan, settings.drain_timeout, lambda: announce(plan.port)))
+            second = runner.run(_supervised(plan, settings.drain_timeout, lambda: announce(plan.endpoint.url)))
     finally:
         plan.close()
-        if settings.unix_socket is not None:
-            settings.unix_socket.unlink(missing_ok=True)
     if second is not None:
         signal.signal(second, signal.SIG_DFL)
         os.kill(os.getpid(), second)
 
 
 def _plan_of(settings: Settings) -> Plan:
-    is_shared = True
-    if settings.unix_socket is not None:
-        opened = [listening_on_path(settings.unix_socket, BACKLOG)]
-    elif sockets.deals_connections_out():
-        opened = sockets.guarding(settings.host, settings.port)
-        is_shared = False
-    else:
-        opened = sockets.listening(settings.host, settings.port)
+    endpoint = Endpoint.hold(settings.host, settings.port, settings.unix_socket)
     share = settings.model_copy(update={"memory": settings.memory // settings.workers, "workers": 1})
-    port = 0 if settings.unix_socket is not None else opened[0].getsockname()[1]
     return Plan(
         workers=settings.workers,
         settings=settings_to_json(share),
-        sockets=tuple(opened),
-        is_shared=is_shared,
-        port=port,
+        endpoint=endpoint,
         instance=new_instance(),
         command=command(),
-        control=control_socket.opened(address_of(settings, port)),
+        control=control_socket.opened(endpoint.url),
     )
 
 

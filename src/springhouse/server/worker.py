@@ -9,8 +9,7 @@ import signal
 import socket
 import sys
 
-from springhouse.binding import CannotListen, why_not
-from springhouse.server import sockets
+from springhouse.endpoint import CannotListen, Endpoint
 from springhouse.server.channel import (
     Answered,
     Apply,
@@ -23,11 +22,11 @@ from springhouse.server.channel import (
     Unable,
 )
 from springhouse.server.control import serve_control
-from springhouse.server.listener import BACKLOG, Server
+from springhouse.server.listener import Server
 from springhouse.server.peers import Fleet
 from springhouse.server.single_process import drain, limits_of, open_log, reopen_on_hangup, tune_collector
 from springhouse.service import CannotStore, engine_of, new_event_loop, own_authorities
-from springhouse.settings import Settings, settings_from_json
+from springhouse.settings import settings_from_json
 from springhouse.stores.store import Scope
 
 
@@ -103,47 +102,22 @@ async def _serve(start: Start, orders: Orders) -> None:
     try:
         engine.open()
         reopen_on_hangup(access_log)
-        listeners = _listeners(start, settings)
-        control = _inherited(start.control) if start.control is not None else None
+        endpoint = Endpoint.inherit(start.sockets, settings.host, is_guard=not start.is_shared)
+        control = Endpoint.inherit((start.control,)) if start.control is not None else None
         server = Server(engine, limits_of(settings), access_log=access_log)
-        server.names_of_ours = own_authorities(settings, start.port, engine.origin)
+        server.names_of_ours = own_authorities(settings, endpoint.port or settings.port, engine.origin)
         orders.answer(Listening())
         beside: list[Server] = []
         if isinstance(await orders.next(), Serve):
-            await server.listen_on(listeners)
+            await server.listen(endpoint)
             if control is not None:
-                beside.append(await serve_control(engine, control, settings, start.port))
+                beside.append(await serve_control(engine, control, settings, endpoint))
             await orders.next()
         await drain(server, settings.drain_timeout, *beside)
     finally:
         engine.close()
         if access_log is not None:
             access_log.close()
-
-
-def _listeners(start: Start, settings: Settings) -> list[socket.socket]:
-    """Return what to take connections from: the inherited sockets, or our own beside them. Raises CannotListen."""
-    inherited = [_inherited(number) for number in start.sockets]
-    if start.is_shared:
-        return inherited
-    own: list[socket.socket] = []
-    try:
-        for each in inherited:
-            own.append(sockets.beside(each))
-            own[-1].listen(BACKLOG)
-    except OSError as error:
-        sockets.close(own)
-        raise CannotListen(why_not(error, settings.host, start.port)) from None
-    finally:
-        sockets.close(inherited)
-    return own
-
-
-def _inherited(descriptor: int) -> socket.socket:
-    """Return a socket that this process was born with, and keep it from programs started here."""
-    found = socket.socket(fileno=descriptor)
-    found.set_inheritable(False)
-    return found
 
 
 if __name__ == "__main__":

@@ -15,24 +15,22 @@ from springhouse.frontends.asgi.framework import create_fastapi_app
 from springhouse.frontends.asgi.protocol import UvicornProtocol
 from springhouse.frontends.asgi.proxy import SpringhouseASGI
 from springhouse.frontends.broken_off import is_worth_logging
-from springhouse.frontends.serving import CONTROL_S, Control, FrontListener, ServeControl
-from springhouse.service import address_of
+from springhouse.frontends.serving import CONTROL_S, Control, ServeControl, open_for
 from springhouse.settings import Settings
 
 
 def serve_with_uvicorn(settings: Settings, announce: Callable[[str], None], serve_control: ServeControl) -> None:
     """Serve with uvicorn until SIGTERM or SIGINT. Raises CannotListen."""
-    listener = FrontListener(settings)
-    settings = listener.settings
+    endpoint, settings = open_for(settings)
     logging.getLogger("uvicorn.error").addFilter(is_worth_logging)
     app = create_fastapi_app(settings)
-    control = control_socket.opened(address_of(settings, settings.port))
+    control = control_socket.opened(endpoint.url)
 
     async def begin() -> list[Control]:
         cache: SpringhouseASGI = app.state.springhouse
         cache.enter_loop()  # what is wrong with a store shows now
-        beside = [await serve_control(cache.engine, control.listener, settings, settings.port)] if control else []
-        announce(address_of(settings, settings.port))
+        beside = [await serve_control(cache.engine, control, settings, endpoint)] if control else []
+        announce(endpoint.url)
         return beside
 
     server = _Server(_config_of(settings, app), begin)
@@ -40,13 +38,13 @@ def serve_with_uvicorn(settings: Settings, announce: Callable[[str], None], serv
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        server.run(sockets=[listener.socket])
+        server.run(sockets=list(endpoint.sockets))
     except KeyboardInterrupt:
         pass  # uvicorn raises it again after it has shut down
     finally:
         if control is not None:
             control.close()
-        listener.remove()
+        endpoint.remove()
 
 
 def _config_of(settings: Settings, app: FastAPI) -> uvicorn.Config:

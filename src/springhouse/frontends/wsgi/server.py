@@ -20,15 +20,14 @@ from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import ThreadWorker
 
 from springhouse import control_socket
-from springhouse.binding import CannotListen
+from springhouse.endpoint import CannotListen
 from springhouse.engine.clock import wall
 from springhouse.exchange.reply import problem
 from springhouse.frontends.broken_off import is_worth_logging
-from springhouse.frontends.serving import FrontListener, ServeControl
+from springhouse.frontends.serving import ServeControl, open_for
 from springhouse.frontends.wsgi.bridge import Environ, StartResponse, WSGIApp
 from springhouse.frontends.wsgi.framework import create_flask_app
 from springhouse.frontends.wsgi.proxy import FIELDS_KEY, SpringhouseWSGI
-from springhouse.service import address_of
 from springhouse.settings import BadSettings, Settings
 from springhouse.wire.admission import unknown_method
 from springhouse.wire.encode import response_head
@@ -40,20 +39,18 @@ _LINE_MAX = 8190
 
 def serve_with_gunicorn(settings: Settings, announce: Callable[[str], None], serve_control: ServeControl) -> None:
     """Serve with gunicorn until SIGTERM or SIGINT. Raises CannotListen."""
-    listener = FrontListener(settings)
-    settings = listener.settings
-    url = address_of(settings, settings.port)
+    endpoint, settings = open_for(settings)
     app = create_flask_app(settings)
     cache: SpringhouseWSGI = app.extensions["springhouse"]
     received = threading.local()
-    control = control_socket.opened(url)
+    control = control_socket.opened(endpoint.url)
 
     def load() -> WSGIApp:
         try:
             cache.thread.running()  # what is wrong with a store shows now
             if control is not None:
-                listens = control.listener
-                cache.thread.serve_beside(lambda engine: serve_control(engine, listens, settings, settings.port))
+                orders = control
+                cache.thread.serve_beside(lambda engine: serve_control(engine, orders, settings, endpoint))
         except (BadSettings, CannotListen) as error:
             print(f"springhouse: {error}", file=sys.stderr, flush=True)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
@@ -61,12 +58,14 @@ def serve_with_gunicorn(settings: Settings, announce: Callable[[str], None], ser
 
     hooks = {
         "pre_request": lambda _worker, request: _keep_fields(request, received),
-        "post_worker_init": lambda worker: announce(url) if worker.age == 1 else None,
+        "post_worker_init": lambda worker: announce(endpoint.url) if worker.age == 1 else None,
         "worker_exit": lambda _server, _worker: cache.close(),
     }
     here = os.getpid()  # the worker, which is forked off within `run`, passes by here as well when it ends
     try:
-        _Gunicorn({"bind": f"fd://{listener.socket.detach()}", **_options_of(settings), **hooks}, load).run()
+        _Gunicorn(
+            {"bind": [f"fd://{each.detach()}" for each in endpoint.sockets], **_options_of(settings), **hooks}, load
+        ).run()
     except SystemExit as ended:
         if ended.code == Arbiter.WORKER_BOOT_ERROR and os.getpid() == here:
             sys.exit(2)  # the worker has said why
@@ -74,8 +73,7 @@ def serve_with_gunicorn(settings: Settings, announce: Callable[[str], None], ser
     finally:
         if control is not None:
             control.close()
-        if os.getpid() == here:
-            listener.remove()
+        endpoint.remove()
 
 
 def _options_of(settings: Settings) -> dict[str, Any]:
