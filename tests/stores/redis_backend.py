@@ -17,8 +17,9 @@ from springhouse.stores.content import StoredContent
 from springhouse.stores.errors import StoreErrors
 from springhouse.stores.leases import Lease, LockStatus
 from springhouse.stores.redis.contents import RedisContent
+from springhouse.stores.redis.limits import RedisLimits
 from springhouse.stores.redis.link import LinkLimits
-from springhouse.stores.redis.tier import RedisLimits, RedisTier
+from springhouse.stores.redis.tier import RedisTier
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

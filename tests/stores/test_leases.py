@@ -17,7 +17,7 @@ from springhouse.stores.disk.tier import DiskLimits, DiskTier
 from springhouse.stores.errors import StoreErrors
 from springhouse.stores.leases import Lease, LockStatus
 from springhouse.stores.redis import leases as redis_leases
-from springhouse.stores.redis.tier import RedisLimits
+from springhouse.stores.redis.limits import RedisLimits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -69,7 +69,7 @@ def on_redis(server: RedisServer) -> Fleet:
     prefix = unique()
 
     async def opened(stack: AsyncExitStack, count: int, *, patience: float = 5.0) -> list[Tier]:
-        leases = redis_leases.LeaseLimits(lease=0.3, patience=patience, look=0.02)
+        leases = redis_leases.RedisLeaseLimits(lease=0.3, patience=patience, look=0.02)
         limits = RedisLimits(link=PATIENT, leases=leases)
         stack.callback(lambda: assert_all_expires(server))
         return [await stack.enter_async_context(node(server, limits, prefix=prefix)) for _ in range(count)]

@@ -71,7 +71,7 @@ def lose(store: Layered) -> None:
         return
     redis = store.tier.store
     with closing(redis_client(store)) as client:
-        for base in redis._layout.bases:
+        for base in redis.layout.bases:
             for kind in (b"e:", b"l:", b"names", b"ends"):
                 for name in client.scan_iter(match=base + kind + b"*", count=10_000):
                     client.delete(name)

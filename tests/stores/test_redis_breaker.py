@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from springhouse.stores.redis.breaker import LONGEST, Breaker
+from springhouse.stores.redis.breaker import LONGEST, CircuitBreaker
 
 
-def opened(at: float = 100.0) -> Breaker:
-    breaker = Breaker(3, 2.0)
+def opened(at: float = 100.0) -> CircuitBreaker:
+    breaker = CircuitBreaker(3, 2.0)
     assert [breaker.failed(at) for _ in range(3)] == [False, False, True]
     return breaker
 
 
 def test_it_opens_after_so_many_failures_in_a_row() -> None:
-    breaker = Breaker(3, 2.0)
+    breaker = CircuitBreaker(3, 2.0)
     for _ in range(5):
         assert not breaker.failed(0.0)
         assert not breaker.failed(0.0)
@@ -61,7 +61,7 @@ def test_success_gives_the_first_rest_again() -> None:
 
 
 def test_what_is_known_not_to_answer_is_left_alone_at_once() -> None:
-    breaker = Breaker(3, 2.0)
+    breaker = CircuitBreaker(3, 2.0)
     breaker.open(1.0)
     assert not breaker.is_closed
     assert breaker.rests_for(1.0) == 2.0

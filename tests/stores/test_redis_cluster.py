@@ -12,8 +12,8 @@ from tests.support.redis_server import RedisCluster, keys_without_expiry
 
 from springhouse.rules.purging import Everything, Keys, Prefix, Purge, Tags
 from springhouse.stores.leases import Lease, LockStatus
+from springhouse.stores.redis.limits import RedisLimits
 from springhouse.stores.redis.link import LinkLimits
-from springhouse.stores.redis.tier import RedisLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +85,7 @@ def test_slots_that_move_are_followed(cluster: RedisCluster) -> None:
         async with node(cluster, prefix=unique()) as store:
             store.put(make_entry(key(1)))
             await asked(store.flush)
-            name = store._layout.base(key(1)) + b"e:" + key(1)
+            name = store.layout.base(key(1)) + b"e:" + key(1)
             clients = [server.client() for server in cluster.servers]
             slot = clients[0].execute_command("CLUSTER KEYSLOT", name)
             ids = [client.execute_command("CLUSTER MYID") for client in clients]
@@ -125,7 +125,7 @@ def test_a_dead_node_takes_only_its_share(tmp_path: Path) -> None:
             receipt = await asked(store.purge, Purge(Everything()))
             assert receipt.failure
             own.servers[1].start()
-            await eventually(lambda: not store._purger.under_way())
+            await eventually(lambda: not store.purger.pending())
             assert {len(await asked(store.lookup, key(n))) for n in range(30)} == {0}
 
     try:

@@ -13,8 +13,8 @@ from tests.support.redis_server import keys_without_expiry
 
 from springhouse.http.memo import BOUNDS, held
 from springhouse.rules.purging import Everything, Groups, Keys, Prefix, Purge, Tags
-from springhouse.stores.redis.log import ALL, LogLimits
-from springhouse.stores.redis.tier import RedisLimits
+from springhouse.stores.redis.limits import RedisLimits
+from springhouse.stores.redis.log import PURGE_ALL, LogLimits
 
 if TYPE_CHECKING:
     from tests.support.redis_server import RedisServer
@@ -181,7 +181,7 @@ def test_a_node_that_lost_its_connection_hears_what_it_missed(shared_redis: Redi
             assert receipt.processes == 1
             awake(one)
             await eventually(one.has_foreign_purges)
-            await eventually(lambda: one._log.read == two._log.read)
+            await eventually(lambda: one.log.read == two.log.read)
             assert await asked(one.catch_up) == purges
 
     asyncio.run(test())
@@ -189,13 +189,13 @@ def test_a_node_that_lost_its_connection_hears_what_it_missed(shared_redis: Redi
 
 async def sleeping(store: RedisTier) -> None:
     """Let a node hear nothing, as when its connection has gone, until the others do not count it any more."""
-    store._log._reader.cancel()
-    await asyncio.gather(store._log._reader, return_exceptions=True)
+    store.log._reader.cancel()
+    await asyncio.gather(store.log._reader, return_exceptions=True)
     await asyncio.sleep(LIMITS.log.alive + 0.1)
 
 
 def awake(store: RedisTier) -> None:
-    store._log._reader = asyncio.create_task(store._log._follow())
+    store.log._reader = asyncio.create_task(store.log._follow())
 
 
 def test_a_node_that_missed_more_than_the_log_has_takes_all_for_purged(shared_redis: RedisServer) -> None:
@@ -207,8 +207,8 @@ def test_a_node_that_missed_more_than_the_log_has_takes_all_for_purged(shared_re
             for n in range(10):
                 await asked(two.purge, Purge(Keys((b"http://a.test/%d" % n,))))
             awake(one)
-            await eventually(lambda: one._log.read == two._log.read)
-            assert ALL in await asked(one.catch_up)
+            await eventually(lambda: one.log.read == two.log.read)
+            assert PURGE_ALL in await asked(one.catch_up)
 
     asyncio.run(test())
 
@@ -222,8 +222,8 @@ def test_a_log_that_was_lost_is_taken_for_a_purge_of_all(shared_redis: RedisServ
             await asked(one.catch_up)
             await sleeping(one)
             await sleeping(two)
-            before = one._log.read
-            log = two._layout.log
+            before = one.log.read
+            log = two.layout.log
             shared_redis.client().delete(*{b"both": [log + b"last", log + b"purges"]}.get(lost, [log + lost]))
             awake(one)
             awake(two)
@@ -233,8 +233,8 @@ def test_a_log_that_was_lost_is_taken_for_a_purge_of_all(shared_redis: RedisServ
                 assert await asked(one.catch_up) == [Purge(Keys((OTHER,)))]
                 return
             await eventually(one.has_foreign_purges)
-            assert await asked(one.catch_up) == [ALL]
-            assert one._log.read > before
+            assert await asked(one.catch_up) == [PURGE_ALL]
+            assert one.log.read > before
             receipt = await asked(two.purge, Purge(Keys((OTHER,))))
             assert receipt.failure == ""
             assert Purge(Keys((OTHER,))) in await asked(one.catch_up)
@@ -251,7 +251,7 @@ def test_redis_that_was_killed_and_lost_all_clears_memories(redis_server: RedisS
             redis_server.kill()
             redis_server.start()
             await eventually(one.has_foreign_purges)
-            assert await asked(one.catch_up) == [ALL]
+            assert await asked(one.catch_up) == [PURGE_ALL]
             await eventually(lambda: two.is_up and two.is_following)
             assert (await asked(two.purge, Purge(Keys((KEY,))))).processes == 2
 
@@ -262,7 +262,7 @@ def test_a_node_that_died_is_waited_for_until_it_counts_no_longer(shared_redis: 
     async def test() -> None:
         async with AsyncExitStack() as stack:
             stores = await fleet(stack, shared_redis, 3)
-            stores[2]._log._reader.cancel()
+            stores[2].log._reader.cancel()
             receipt = await asked(stores[0].purge, Purge(Everything()))
             assert (receipt.processes, receipt.failure) == (2, "")
 
@@ -277,7 +277,7 @@ def test_a_node_that_is_alive_but_does_not_read_is_told(shared_redis: RedisServe
         async with AsyncExitStack() as stack:
             one = await stack.enter_async_context(node(shared_redis, hasty, prefix=prefix))
             two = await stack.enter_async_context(node(shared_redis, patient, prefix=prefix))
-            two._log._reader.cancel()
+            two.log._reader.cancel()
             receipt = await asked(one.purge, Purge(Everything()))
             assert (receipt.processes, receipt.failure) == (1, "Only 1 of 2 nodes have confirmed it")
 
@@ -301,12 +301,12 @@ def test_what_redis_still_has_during_a_purge_by_another_is_not_found(shared_redi
             one, two = await fleet(stack, shared_redis, 2)
             one.put(tagged())
             await asked(one.flush)
-            number = await two._log.begin(Purge(Tags((b"t",))))
-            await eventually(lambda: one._log.read >= number)
+            number = await two.log.begin(Purge(Tags((b"t",))))
+            await eventually(lambda: one.log.read >= number)
             await asked(one.catch_up)
             assert await asked(one.lookup, KEY) == ()
-            await two._log.end(number)
-            await eventually(lambda: not one._log.open())
+            await two.log.end(number)
+            await eventually(lambda: not one.log.open())
             assert len(await asked(one.lookup, KEY)) == 1, "Nobody has carried it out"
 
     asyncio.run(test())
@@ -317,13 +317,13 @@ def test_a_hostile_entry_of_the_log_is_taken_for_a_purge_of_all(shared_redis: Re
     async def test() -> None:
         async with AsyncExitStack() as stack:
             (one,) = await fleet(stack, shared_redis, 1)
-            log, number = one._layout.log, one._log.read + 5
+            log, number = one.layout.log, one.log.read + 5
             fields = {"what": "begin", "node": "evil", "purge": payload, "before": "0"}
             shared_redis.client().xadd(log + b"purges", fields, id=f"{number}-0")
             shared_redis.client().xadd(log + b"purges", {"a": "b"}, id=f"{number + 1}-0")
             shared_redis.client().set(log + b"last", number + 1, px=60_000)
-            await eventually(lambda: one._log.read == number + 1)
-            assert set(await asked(one.catch_up)) == {ALL}
+            await eventually(lambda: one.log.read == number + 1)
+            assert set(await asked(one.catch_up)) == {PURGE_ALL}
             assert (await asked(one.purge, Purge(Everything()))).failure == ""
 
     asyncio.run(test())
@@ -336,14 +336,14 @@ def test_a_node_remembers_only_so_much_of_what_others_purge(shared_redis: RedisS
     async def test() -> None:
         async with AsyncExitStack() as stack:
             one, two = await fleet(stack, shared_redis, 2)
-            began = one._log.read
+            began = one.log.read
             for n in range(count):
-                number = await two._log.begin(Purge(Tags((b"%d" % n + size * b"x",))))
-            await eventually(lambda: one._log.read >= number)
+                number = await two.log.begin(Purge(Tags((b"%d" % n + size * b"x",))))
+            await eventually(lambda: one.log.read >= number)
             assert held()["purges to be told"] <= 2 * BOUNDS["purges to be told"].limit
             assert held()["purges elsewhere"] <= 2 * BOUNDS["purges elsewhere"].limit
             assert held()["purges under way elsewhere"] <= 2 * BOUNDS["purges under way elsewhere"].limit
-            assert one._log.since(began) == one._log.open() == [ALL]
-            assert ALL in await asked(one.catch_up)
+            assert one.log.since(began) == one.log.open() == [PURGE_ALL]
+            assert PURGE_ALL in await asked(one.catch_up)
 
     asyncio.run(test())

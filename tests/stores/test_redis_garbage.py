@@ -15,9 +15,10 @@ from tests.stores.redis_backend import PATIENT, acquired, asked, content_of, eve
 from springhouse.rules.purging import Everything, Keys, Prefix, Purge, Tags
 from springhouse.stores.errors import StoreErrors
 from springhouse.stores.leases import Lease, LockStatus
+from springhouse.stores.redis.limits import RedisLimits
 from springhouse.stores.redis.link import LinkLimits
 from springhouse.stores.redis.log import LogLimits
-from springhouse.stores.redis.tier import RedisLimits, RedisTier
+from springhouse.stores.redis.tier import RedisTier
 
 if TYPE_CHECKING:
     from collections.abc import Callable

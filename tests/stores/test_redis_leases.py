@@ -10,8 +10,8 @@ from tests.stores.backends import make_entry, nobody
 from tests.stores.redis_backend import PATIENT, acquired, asked, eventually, node, unique
 
 from springhouse.stores.leases import Lease, LockStatus
-from springhouse.stores.redis.leases import LeaseLimits
-from springhouse.stores.redis.tier import RedisLimits
+from springhouse.stores.redis.leases import RedisLeaseLimits
+from springhouse.stores.redis.limits import RedisLimits
 
 if TYPE_CHECKING:
     from tests.support.redis_server import RedisServer
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from springhouse.stores.redis.tier import RedisTier
 
 KEY = b"http://a.test/"
-SHORT = RedisLimits(link=PATIENT, leases=LeaseLimits(lease=0.3, patience=5.0, look=0.02))
+SHORT = RedisLimits(link=PATIENT, leases=RedisLeaseLimits(lease=0.3, patience=5.0, look=0.02))
 
 
 async def nodes(stack: AsyncExitStack, server: RedisServer, count: int, limits: RedisLimits) -> list[RedisTier]:
@@ -106,7 +106,7 @@ def test_a_lease_that_lapsed_is_known_to_be_lost(shared_redis: RedisServer) -> N
 
 def test_a_lease_that_is_never_released_ends(shared_redis: RedisServer) -> None:
     async def test() -> None:
-        forgetful = RedisLimits(link=PATIENT, leases=LeaseLimits(lease=0.2, longest=0.5, look=0.02))
+        forgetful = RedisLimits(link=PATIENT, leases=RedisLeaseLimits(lease=0.2, longest=0.5, look=0.02))
         async with AsyncExitStack() as stack:
             one, two = await nodes(stack, shared_redis, 2, forgetful)
             lease = await acquired(one, KEY)

@@ -16,7 +16,7 @@ from tests.support.redis_server import keys_without_expiry
 
 from springhouse.rules.labels import labels_of
 from springhouse.stores.codec import Codec
-from springhouse.stores.redis.layout import Layout, variant_of
+from springhouse.stores.redis.layout import KeyLayout, variant_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def audit(server: RedisServer, folder: Path) -> list[str]:
     prefix = sha1(str(folder).encode()).hexdigest()[:8] + ":"
     client, faults = server.client(), []
     names = set(client.scan_iter(match=prefix + "*", count=1000))
-    for base in Layout(prefix).bases:
+    for base in KeyLayout(prefix).bases:
         keys, labels, bodies = set(), set(), set()
         for name in [name for name in names if name.startswith(base + b"e:")]:
             key, fields = name[len(base) + 2 :], client.hgetall(name)
@@ -39,7 +39,7 @@ def audit(server: RedisServer, folder: Path) -> list[str]:
                 labels |= {(label, variant + key) for label in labels_of(entry)}
                 body = fields[variant + b":m"].split()[4]
                 bodies |= set() if body == b"-" else {body}
-                if variant != variant_of(entry) or (body == b"-") != (variant + b":b" in fields):
+                if variant != variant_name(entry) or (body == b"-") != (variant + b":b" in fields):
                     faults.append(f"{key!r}: a variant that does not fit")
         found = {
             (name[len(base) + 2 :], member)

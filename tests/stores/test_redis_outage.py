@@ -13,8 +13,9 @@ from tests.stores.redis_backend import PATIENT, asked, content_of, eventually, n
 from springhouse.rules.purging import Everything, Keys, Purge, Tags
 from springhouse.stores.errors import StoreErrors
 from springhouse.stores.redis.contents import RedisContent
+from springhouse.stores.redis.limits import RedisLimits
 from springhouse.stores.redis.link import LinkLimits
-from springhouse.stores.redis.tier import RedisLimits, RedisTier
+from springhouse.stores.redis.tier import RedisTier
 
 if TYPE_CHECKING:
     from tests.support.redis_server import RedisServer
@@ -138,7 +139,7 @@ def test_what_is_arriving_when_redis_dies_is_not_stored(redis_server: RedisServe
             arriving.commit(make_entry(KEY, b""))
             assert await asked(arriving.read, 0, 10) is None
             assert await asked(store.lookup, KEY) == ()
-            assert store._waiting == 0
+            assert store.waiting == 0
 
     asyncio.run(test())
 
@@ -198,7 +199,7 @@ def test_a_purge_while_redis_is_away_is_made_up_for(redis_server: RedisServer, w
             receipt = await asked(store.purge, Purge(what))
             assert "made up for" in receipt.failure
             redis_server.resume()
-            while store._purger.under_way() or not store.is_up:
+            while store.purger.pending() or not store.is_up:
                 assert await asked(store.lookup, KEY) == ()
             assert await asked(store.lookup, KEY) == ()
             assert len(await asked(store.lookup, key(1))) == (0 if what == Everything() else 1)
@@ -221,10 +222,10 @@ def test_too_many_owed_purges_become_one_of_everything(redis_server: RedisServer
             await eventually(lambda: asks_in_vain(store))
             for n in range(40):
                 await asked(store.purge, Purge(Keys((key(n) + b"x" * 50_000,))))
-            assert len(store._purger.under_way()) <= 22
-            assert Purge(Everything()) in store._purger.under_way()
+            assert len(store.purger.pending()) <= 22
+            assert Purge(Everything()) in store.purger.pending()
             redis_server.start()
-            await eventually(lambda: not store._purger.under_way())
+            await eventually(lambda: not store.purger.pending())
 
     asyncio.run(test())
 

@@ -12,8 +12,9 @@ from tests.support.redis_server import RedisServer, keys_without_expiry
 from springhouse.rules.purging import Everything, Purge, Tags
 from springhouse.stores.digests import CHUNK
 from springhouse.stores.errors import StoreErrors
-from springhouse.stores.redis.layout import Layout, Lifetimes, variant_of
-from springhouse.stores.redis.tier import RedisLimits, RedisTier
+from springhouse.stores.redis.layout import KeyLayout, Lifetimes, variant_name
+from springhouse.stores.redis.limits import RedisLimits
+from springhouse.stores.redis.tier import RedisTier
 
 KEY = b"http://a.test/"
 LARGE = bytes(range(256)) * 4096 * 3
@@ -29,7 +30,7 @@ def names(server: RedisServer, prefix: str) -> dict[bytes, list[bytes]]:
 
 
 def stored_under(prefix: str, key: bytes) -> bytes:
-    return Layout(prefix).base(key) + b"e:" + key
+    return KeyLayout(prefix).base(key) + b"e:" + key
 
 
 @pytest.mark.parametrize("length", [0, 1, 65_536, 65_537, CHUNK, CHUNK + 1, len(LARGE)])
@@ -78,7 +79,7 @@ def test_arriving_content_of_any_length_is_stored(shared_redis: RedisServer, len
             arriving.commit(make_entry(KEY, b""))
             (entry,) = await asked(store.lookup, KEY)
             assert await content_of(entry) == LARGE[:length]
-            assert store._waiting == 0
+            assert store.waiting == 0
 
     asyncio.run(test())
 
@@ -95,7 +96,7 @@ def test_content_that_broke_off_leaves_nothing(shared_redis: RedisServer) -> Non
             arriving.abandon()
             await asked(store.flush)
             assert b"c" not in names(shared_redis, prefix)
-            assert store._waiting == 0
+            assert store.waiting == 0
 
     asyncio.run(test())
 
@@ -106,11 +107,11 @@ def test_memory_for_what_waits_to_be_written_is_bounded(shared_redis: RedisServe
         async with node(shared_redis, limits, prefix=unique()) as store:
             for n in range(20):
                 store.put(make_entry(b"http://a.test/%d" % n, LARGE[: 2**20]))
-            assert store._waiting <= limits.waiting_max
+            assert store.waiting <= limits.waiting_max
             assert store.errors.counts["crowded"] == 16, "heads and keys count, too"
             assert store.arrive(KEY, nobody) is None
             await asked(store.flush)
-            assert store._waiting == 0
+            assert store.waiting == 0
             assert store.arrive(KEY, nobody) is not None
 
     asyncio.run(test())
@@ -164,7 +165,7 @@ def test_what_is_of_no_use_is_not_stored_and_removes_what_it_supersedes(shared_r
 
 
 def spoil(server: RedisServer, prefix: str, suffix: bytes, value: bytes) -> None:
-    name, variant = stored_under(prefix, KEY), variant_of(make_entry(KEY))
+    name, variant = stored_under(prefix, KEY), variant_name(make_entry(KEY))
     assert server.client().hset(name, variant + suffix, value) == 0
 
 
@@ -218,7 +219,7 @@ def test_a_hostile_mark_is_a_miss(shared_redis: RedisServer, mark: bytes) -> Non
         async with node(shared_redis, prefix=prefix) as store:
             store.put(make_entry(KEY))
             await asked(store.flush)
-            name, variant = stored_under(prefix, KEY), variant_of(make_entry(KEY))
+            name, variant = stored_under(prefix, KEY), variant_name(make_entry(KEY))
             data = shared_redis.client().hget(name, variant + b":m")
             spoil(shared_redis, prefix, b":m", data.rpartition(b" ")[0] + b" " + mark)
             await is_missed(store)
@@ -290,7 +291,7 @@ def test_a_record_of_another_key_is_a_miss(shared_redis: RedisServer) -> None:
             store.put(make_entry(KEY, b"mine"))
             store.put(make_entry(b"http://a.test/secret", b"not yours"))
             await asked(store.flush)
-            variant = variant_of(make_entry(KEY))
+            variant = variant_name(make_entry(KEY))
             other = shared_redis.client().hgetall(stored_under(prefix, b"http://a.test/secret"))
             spoil(shared_redis, prefix, b":r", other[variant + b":r"])
             spoil(shared_redis, prefix, b":b", other[variant + b":b"])

@@ -1,12 +1,12 @@
-"""Content too large for its entry's record: a hash of chunks beside it, written and read one chunk at a time.
+"""Content too large for its entry's record: a hash of chunks beside it, written one chunk at a time.
 
-The chunks are those of `stores.digests`, so that each is proved when it is read. While content arrives, its hash
-expires by itself unless more follows: what a dead process had begun is forgotten. The record that refers to it is
-written after the last chunk, by a script that counts them.
+The chunks are those of `stores.digests`, so that each can be proved when it is read. While content arrives, its hash
+expires unless more follows: what a dead process had begun is forgotten. The record that refers to it is written after
+the last chunk, by a script that counts them.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any, Final
@@ -14,18 +14,17 @@ from typing import Any, Final
 from springhouse.rules.entry import Entry
 from springhouse.stores import digests
 from springhouse.stores.content import Read, StoredContent
-from springhouse.stores.redis.link import Away, Link, Refused
-from springhouse.stores.redis.scripts import CHUNK
+from springhouse.stores.redis.link import Link, RedisFailure, RedisRefused
+from springhouse.stores.redis.scripts import WRITE_CHUNK
+from springhouse.stores.redis.tasks import Spawn
 from springhouse.stores.tier import OnProgress
 
 UNFINISHED_MS: Final = 60_000
 _AT_ONCE: Final = 4
-Spawn = Callable[[Coroutine[Any, Any, None]], object]
-"""Runs a coroutine as a task that is not forgotten."""
-Commit = Callable[["RedisArriving", Entry], None]
+_OnCommit = Callable[["RedisArriving", Entry], None]
 
 
-class Body:
+class ChunkedBody:
     """Content being written, under the beginning of its key's names."""
 
     __slots__ = ("base", "chunks", "length", "name", "proofs")
@@ -47,28 +46,28 @@ class Body:
         return b"".join(self.proofs)
 
     async def add(self, link: Link, chunk: bytes) -> None:
-        """Write the next chunk. Raises Away and Refused."""
+        """Write the next chunk. Raises RedisFailure."""
         self.proofs.append(digests.digest(chunk))
         number = self.chunks
-        await link.script(CHUNK, self.key, self.base, self.name, number, chunk, UNFINISHED_MS)
+        await link.script(WRITE_CHUNK, self.base, self.name, number, chunk, UNFINISHED_MS)
         self.chunks += 1
         self.length += len(chunk)
 
 
 class RedisContent(StoredContent):
-    """A StoredContent. `broken` is called when its chunks cannot be had or are not what was stored."""
+    """A StoredContent. `on_damage` is called when its chunks cannot be had or are not what was stored."""
 
-    __slots__ = ("_broken", "_key", "_link", "_spawn", "digests", "length")
+    __slots__ = ("_key", "_link", "_on_damage", "_spawn", "digests", "length")
 
     def __init__(
-        self, key: bytes, length: int, proof: bytes, *, link: Link, spawn: Spawn, broken: Callable[[], None]
+        self, key: bytes, length: int, proof: bytes, *, link: Link, spawn: Spawn, on_damage: Callable[[], None]
     ) -> None:
         self._key = key
         self.length = length
         self.digests = proof
         self._link = link
         self._spawn = spawn
-        self._broken = broken
+        self._on_damage = on_damage
 
     def read(self, start: int, size: int, done: Read) -> None:
         """Read from `start` up to the end of its chunk, `size` bytes at the most; see StoredContent."""
@@ -78,24 +77,24 @@ class RedisContent(StoredContent):
         number = start // digests.CHUNK
         try:
             found = await self._chunks(number, 1)
-        except (Away, Refused):
+        except RedisFailure:
             done(None)
             return
         if found is None:
-            self._broken()
+            self._on_damage()
             done(None)
             return
         at = start % digests.CHUNK
         done(found if at == 0 and size >= len(found) else found[at : at + size])
 
     async def whole(self) -> bytes | None:
-        """Read all of it; None when it is not what was stored. Raises Away and Refused."""
+        """Read all of it; None when it is not what was stored. Raises RedisFailure."""
         parts = []
         count = digests.count(self.length)
         for first in range(0, count, _AT_ONCE):
             part = await self._chunks(first, min(_AT_ONCE, count - first))
             if part is None:
-                self._broken()
+                self._on_damage()
                 return None
             parts.append(part)
         return b"".join(parts)
@@ -104,10 +103,10 @@ class RedisContent(StoredContent):
         numbers = range(first, first + count)
         try:
             found = await self._link.command("HMGET", self._key, *numbers)
-        except Refused as error:
+        except RedisRefused as error:
             if not str(error).startswith("WRONGTYPE"):
                 raise
-            return None  # it is there no more, but something else
+            return None  # something else has that name by now
         if not isinstance(found, list) or len(found) != count:
             return None
         proved = all(
@@ -119,12 +118,12 @@ class RedisContent(StoredContent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArrivingEnds:
-    """Whom arriving content deals with. `settled` is told how many bytes the store need not count any longer, negative:
-    how many more. `backlog_max`: bytes that may wait to be written, at least a chunk."""
+    """What arriving content calls. `on_waiting` is given how many bytes more wait to be written, fewer if negative;
+    `backlog_max`: how many may, at least a chunk."""
 
-    told: OnProgress
-    commit: Commit
-    settled: Callable[[int], None]
+    on_progress: OnProgress
+    on_commit: _OnCommit
+    on_waiting: Callable[[int], None]
     backlog_max: int
 
 
@@ -136,20 +135,20 @@ class RedisArriving(StoredContent):
         "_ends",
         "_has_ended",
         "_link",
+        "_on_progress",
         "_spawn",
-        "_told",
         "_writer",
         "body",
         "has_failed",
         "length",
     )
 
-    def __init__(self, body: Body, ends: ArrivingEnds, *, link: Link, spawn: Spawn) -> None:
+    def __init__(self, body: ChunkedBody, ends: ArrivingEnds, *, link: Link, spawn: Spawn) -> None:
         self.length = 0
         self.body = body
         self.has_failed = False
         self._ends = ends
-        self._told = ends.told
+        self._on_progress = ends.on_progress
         self._link = link
         self._spawn = spawn
         self._content = bytearray()
@@ -164,7 +163,7 @@ class RedisArriving(StoredContent):
 
     @property
     def is_full(self) -> bool:
-        """Say whether too much waits to be written."""
+        """Whether too much waits to be written."""
         return len(self._content) > self._ends.backlog_max
 
     @property
@@ -178,7 +177,7 @@ class RedisArriving(StoredContent):
         if self.has_failed:
             return
         self._content += data
-        self._ends.settled(-len(data))
+        self._ends.on_waiting(len(data))
         if len(self._content) >= digests.CHUNK and self._writer is None:
             self._writer = asyncio.get_running_loop().create_future()
             self._spawn(self._write(self._writer))
@@ -193,25 +192,25 @@ class RedisArriving(StoredContent):
         chunk = bytes(memoryview(self._content)[: digests.CHUNK])
         try:
             await self.body.add(self._link, chunk)
-        except (Away, Refused):
+        except RedisFailure:
             self._fail()
         if not self.has_failed:
             del self._content[: len(chunk)]
-            self._ends.settled(len(chunk))
-            self._told()
+            self._ends.on_waiting(-len(chunk))
+            self._on_progress()
 
     def _fail(self) -> None:
         self.has_failed = True
-        self._ends.settled(len(self._content))
+        self._ends.on_waiting(-len(self._content))
         self._content.clear()
-        self._told()
+        self._on_progress()
 
     def commit(self, entry: Entry) -> None:
         """Store the entry; see Arriving."""
-        self._ends.commit(self, entry)
+        self._ends.on_commit(self, entry)
 
     async def is_written(self) -> bool:
-        """Write what is left; say whether all of it is in Redis."""
+        """Write what is left; return whether all of it is in Redis."""
         while self._writer is not None:
             await self._writer
         if self._content:
@@ -221,7 +220,7 @@ class RedisArriving(StoredContent):
     def abandon(self) -> None:
         """Store nothing."""
         is_begun = self.body.chunks or self._writer is not None
-        self._told = _ignore
+        self._on_progress = _ignore
         self._fail()
         self.end()
         if is_begun:
@@ -233,10 +232,10 @@ class RedisArriving(StoredContent):
         await forgiven(self._link.command("UNLINK", self.body.key))
 
     def end(self) -> None:
-        """Note that it is stored, or never will be."""
+        """Record that it is stored, or never will be."""
         self._has_ended.set()
-        told, self._told = self._told, _ignore  # it refers to this
-        told()
+        on_progress, self._on_progress = self._on_progress, _ignore  # a reference to it would be a circle
+        on_progress()
 
     def read(self, start: int, size: int, done: Read) -> None:
         """Read what has reached Redis, or what will have when it is stored; see Arriving."""
@@ -249,7 +248,7 @@ class RedisArriving(StoredContent):
             done(None)
         else:
             written = RedisContent(
-                self.body.key, self.reached, self.digests, link=self._link, spawn=self._spawn, broken=self._fail
+                self.body.key, self.reached, self.digests, link=self._link, spawn=self._spawn, on_damage=self._fail
             )
             written.read(start, size, done)
 
@@ -258,11 +257,11 @@ async def forgiven(work: Awaitable[Any]) -> None:
     """Await what may fail."""
     try:
         await work
-    except (Away, Refused):
+    except RedisFailure:
         return
 
 
-async def proof_of(content: Any) -> bytes:
+async def content_digests(content: Any) -> bytes:
     """Return the digests of an entry's content, wherever it is."""
     if content.data is None:
         return bytes(content.digests)

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 def _open(options: TierOptions) -> "RedisTier":
     try:
-        from springhouse.stores.redis.tier import RedisLimits, RedisTier  # noqa: PLC0415 - an extra
+        from springhouse.stores.redis.limits import RedisLimits  # noqa: PLC0415 - an extra
+        from springhouse.stores.redis.tier import RedisTier  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         raise ValueError(f"it needs {error.name}: pip install 'springhouse[redis]'") from None
     limits = RedisLimits(

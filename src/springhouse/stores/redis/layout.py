@@ -1,8 +1,28 @@
-"""How entries lie in Redis: the names of keys, what selects them, how long they are kept (decision 0012).
+"""How entries are laid out in Redis: the names of keys, what selects them, how long they are kept (decision 0012).
 
 All of a cache key is in one of BUCKETS buckets, each in one slot of a cluster: its variants, their content, its share
 of the indexes and of what was purged. So one script can change all of it at once, and a purge by tag is one script in
-each bucket. The buckets' hash tags are chosen so that they lie evenly over the slots.
+each bucket. The buckets' hash tags are chosen so that they lie evenly over the slots. The names in a bucket begin with
+the prefix of all keys and the hash tag; behind that stands:
+
+    e:KEY     hash: for each variant v its record v:r, its data v:m, its labels v:l, and v:b, its content if small
+    c:BODY    hash: content in chunks, 0, 1, 2, …
+    names     sorted set: all keys, in the order of their bytes
+    ends      sorted set: all keys, by when their hash expires
+    l:LABEL   sorted set: variant and key of all that have the label, by when they expire
+    fences    sorted set: what was purged within the last hour, by the number of the purge; `prefixes` likewise
+    s:NAME    the token of whoever holds the lease of that name: a key, followed by a variant if it is known to vary
+    t:NAME    the last token given, or when the last lease ended
+    a:NAME    what came of the last lease, for those that wait
+
+The log of purges has a hash tag of its own:
+
+    purges    stream: the log
+    last      the number of its last entry
+    nodes     sorted set: the nodes, by until when they count as alive
+    read      hash: up to which number each of them has read
+
+Every key has an expiry. Times are the server's: milliseconds; numbers of purges and tokens are microseconds.
 """
 
 from binascii import crc_hqx, hexlify
@@ -12,7 +32,7 @@ from functools import cache
 from hashlib import blake2b
 from itertools import count
 from struct import pack
-from typing import Final
+from typing import Final, Literal
 from zlib import crc32
 
 from springhouse.rules import purging
@@ -20,12 +40,14 @@ from springhouse.rules.entry import Entry
 from springhouse.rules.labels import labels_of
 from springhouse.rules.purging import Everything, Groups, Held, Keys, Prefix, Selection, Tags, labels_named
 
+Named = Literal["keys", "labels", "prefix"]
+"""By what a purge names entries inside a bucket."""
 BUCKETS: Final = 64
 _SLOTS: Final = 16384
 
 
 @cache
-def tags() -> tuple[bytes, ...]:
+def hash_tags() -> tuple[bytes, ...]:
     """Return the hash tag of each bucket, without braces: the first of its numbers whose slot is in its share."""
     return tuple(
         next(tag for n in count() if _slot(tag := b"%d.%d" % (bucket, n)) * BUCKETS // _SLOTS == bucket)
@@ -54,14 +76,14 @@ class Lifetimes:
         return max(0, int(1000 * min(seconds, self.longest)))
 
 
-class Layout:
+class KeyLayout:
     """The names of all keys, which begin with `prefix`."""
 
     def __init__(self, prefix: str) -> None:
         if "{" in prefix or "}" in prefix:
             raise ValueError("The prefix of keys in Redis must not contain braces")
         start = prefix.encode()
-        self.bases = tuple(start + b"{" + tag + b"}" for tag in tags())
+        self.bases = tuple(start + b"{" + tag + b"}" for tag in hash_tags())
         """What the names of each bucket's keys begin with."""
         self.log = start + b"{log}"
 
@@ -69,8 +91,8 @@ class Layout:
         """Return the beginning of the names of all that belongs to a cache key."""
         return self.bases[crc32(key) % BUCKETS]
 
-    def shares(self, what: Selection) -> Iterator[tuple[bytes, str, list[bytes]]]:
-        """Return what to tell PURGE in which buckets: their beginning, the kind, and the names."""
+    def shares(self, what: Selection) -> Iterator[tuple[bytes, Named, list[bytes]]]:
+        """Return what to purge in which buckets: their beginning, what is named, and the names, or ends of a range."""
         match what:
             case Keys(keys):
                 shares: dict[bytes, list[bytes]] = {}
@@ -80,12 +102,12 @@ class Layout:
             case Tags() | Groups():
                 yield from ((base, "labels", sorted(labels_named(what))) for base in self.bases)
             case Prefix(prefix):
-                yield from ((base, "range", [prefix, b"[" + prefix, _after(prefix)]) for base in self.bases)
+                yield from ((base, "prefix", [b"[" + prefix, _after(prefix)]) for base in self.bases)
             case Everything():
-                yield from ((base, "range", [b"", b"-", b"+"]) for base in self.bases)
+                yield from ((base, "prefix", [b"-", b"+"]) for base in self.bases)
 
     def by_base(self, held: Sequence[Held]) -> dict[bytes, list[bytes | int]]:
-        """Return what to tell PURGE of what memories held, by bucket: key, variant and size, one after another."""
+        """Return what memories held of each bucket, as scripts take it: key, variant and size, one after another."""
         shares: dict[bytes, list[bytes | int]] = {}
         for item in {(item.key, item.variant): item for item in held}.values():
             shares.setdefault(self.base(item.key), []).extend((item.key, hexlify(item.variant), item.size))
@@ -98,7 +120,7 @@ def _after(prefix: bytes) -> bytes:
     return b"(" + stem[:-1] + bytes((stem[-1] + 1,)) if stem else b"+"
 
 
-def variant_of(entry: Entry) -> bytes:
+def variant_name(entry: Entry) -> bytes:
     """Return 32 hexadecimal digits that tell an entry from others of its key; those it supersedes have the same."""
     return hexlify(purging.variant_of(entry))
 

@@ -13,26 +13,24 @@ Redis is asked for a lease only when memory has nothing fresh, once for each pro
 
 import asyncio
 from binascii import hexlify
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from springhouse.http.memo import MIB, Recent, bound
 from springhouse.rules.entry import Entry
 from springhouse.stores.leases import Acquired, Lease, LockStatus, Waited
-from springhouse.stores.redis.layout import Layout
-from springhouse.stores.redis.link import Away, Link, RedisTimeouts, Refused
-from springhouse.stores.redis.scripts import ACQUIRE, EXTEND, RELEASE
+from springhouse.stores.redis.layout import KeyLayout
+from springhouse.stores.redis.link import Link, RedisFailure, RedisRefused, ReplyTimer
+from springhouse.stores.redis.scripts import ACQUIRE_LEASE, EXTEND_LEASE, LEASE_STATUS, RELEASE_LEASE, Script
+from springhouse.stores.redis.tasks import InOrder, Work
 
 _FIRST_LOOK_S: Final = 0.005
 _SEEN: Final = bound("look-ups in Redis", MIB, "when keys were looked up in Redis")
 
 
-InOrder = Callable[[bytes, Coroutine[Any, Any, None]], object]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseLimits:
+class RedisLeaseLimits:
     """Times in seconds. `lease`: until one lapses that is not extended; `ask`: how long asking for one may take, more
     than a lookup, for it may save a fetch; `patience`: how long to wait for another's at most; `look`: how often at
     the least; `alone`: how long nobody waits for a key that is not shareable; `longest`: how long a lease is extended,
@@ -46,10 +44,10 @@ class LeaseLimits:
     alone: float = 120.0
 
 
-class Leases:
+class RedisLeases:
     """The leases of one process. `in_order` does something about a key after all that was asked for it before."""
 
-    def __init__(self, link: Link, layout: Layout, limits: LeaseLimits, *, in_order: InOrder) -> None:
+    def __init__(self, link: Link, layout: KeyLayout, limits: RedisLeaseLimits, *, in_order: InOrder) -> None:
         self._link = link
         self._layout = layout
         self._limits = limits
@@ -64,12 +62,12 @@ class Leases:
         self._tasks: set[asyncio.Task[None]] = set()
         self._keeper: asyncio.Task[None] | None = None
 
-    def saw(self, key: bytes, at: bytes) -> None:
-        """Note when a key was looked up."""
+    def looked_up(self, key: bytes, at: bytes) -> None:
+        """Record when a key was looked up."""
         self._seen.note(key, at)
 
     def acquire(self, key: bytes, variant: bytes, done: Acquired, *, since: float) -> LockStatus | None:
-        """Ask for a lease; see Leasing. Not `since` tells what its look-up may have missed, but `saw`."""
+        """Ask for a lease; see Leasing. What its lookup may have missed follows from `looked_up`, not from `since`."""
         if variant in self._held.get(key, ()) or not self._link.is_up:
             return LockStatus.TRANSIENT_ERROR
         self._spawn(self._acquire(key, variant, done))
@@ -88,7 +86,7 @@ class Leases:
         held = self._held.get(entry.key, _NONE)
         return next((lease for lease in held.values() if lease.entry is entry), held.get(b""))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    def _spawn(self, work: Work) -> "asyncio.Task[None]":
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -97,17 +95,17 @@ class Leases:
     async def _acquire(self, key: bytes, variant: bytes, done: Acquired) -> None:
         waiting = [done]
 
-        def lose_patience() -> None:
+        def give_up() -> None:
             self._link.was_slow()
             waiting.pop()(LockStatus.TRANSIENT_ERROR)
 
-        timer = RedisTimeouts(self._limits.ask, lose_patience)
+        timer = ReplyTimer(self._limits.ask, give_up)
         answer: Lease | LockStatus = LockStatus.TRANSIENT_ERROR
         try:
             seen = self._seen.get(key, b"")
-            reply, token = await self._asked(key, variant, int(1000 * self._limits.lease), seen)
+            reply, token = await self._asked(ACQUIRE_LEASE, key, variant, int(1000 * self._limits.lease), seen)
             answer = _VERDICTS.get(reply) or Lease(key, variant, token)
-        except (Away, Refused):
+        except RedisFailure:
             pass  # counted where it happened
         finally:
             timer.cancel()
@@ -119,14 +117,16 @@ class Leases:
         if waiting:
             waiting.pop()(answer)
 
-    async def _asked(self, key: bytes, variant: bytes, *how: int | bytes) -> tuple[bytes, int]:
-        """Return what ACQUIRE says: a status or b"lease", and the token of whoever has it. Raises Away and Refused."""
-        base = self._layout.base(key)
-        reply = await self._link.script(ACQUIRE, base, base, name_of(key, variant), *how)
+    async def _asked(self, script: Script, key: bytes, variant: bytes, *more: int | bytes) -> tuple[bytes, int]:
+        """Return what ACQUIRE_LEASE or LEASE_STATUS returns: a status or b"lease", and the token of whoever has it.
+
+        Raises RedisFailure.
+        """
+        reply = await self._link.script(script, self._layout.base(key), lease_name(key, variant), *more)
         match reply:
             case [bytes(word), bytes(token)] if token.isdigit() and (word == b"lease" or word in _VERDICTS):
                 return word, int(token)
-        raise Refused("a script returned what it cannot return")
+        raise RedisRefused("a script returned what it cannot return")
 
     def _hold(self, lease: Lease) -> None:
         self._held.setdefault(lease.key, {})[lease.variant] = lease
@@ -142,8 +142,8 @@ class Leases:
             await asyncio.sleep(pause)
             pause = min(2 * pause, self._limits.look)
             try:
-                reply, holder = await self._asked(key, variant, 0, holder)
-            except (Away, Refused):
+                reply, holder = await self._asked(LEASE_STATUS, key, variant, holder)
+            except RedisFailure:
                 continue  # one that is not answered says nothing
             answer = _VERDICTS.get(reply, LockStatus.DONE)
         done(answer if answer is not LockStatus.WAITING else LockStatus.TRANSIENT_ERROR)
@@ -153,12 +153,12 @@ class Leases:
         base = self._layout.base(lease.key)
         lasts = {LockStatus.GIVE_UP: self._limits.alone, LockStatus.TRANSIENT_ERROR: 2 * self._limits.look}.get(told, 0)
         try:
-            name = name_of(lease.key, lease.variant)
-            ended = await self._link.script(RELEASE, base, base, name, lease.token, told.value, int(1000 * lasts))
-        except (Away, Refused):
+            name = lease_name(lease.key, lease.variant)
+            ended = await self._link.script(RELEASE_LEASE, base, name, lease.token, told.value, int(1000 * lasts))
+        except RedisFailure:
             return  # it lapses by itself
         if isinstance(ended, bytes) and ended != b"0":
-            self.saw(lease.key, ended)  # what came of it is known here
+            self.looked_up(lease.key, ended)  # what came of it is known here
 
     async def _keep(self) -> None:
         """Extend what is held, as long as anything is."""
@@ -186,9 +186,9 @@ class Leases:
         base = self._layout.base(lease.key)
         try:
             extended = await self._link.script(
-                EXTEND, base, base, name_of(lease.key, lease.variant), lease.token, int(1000 * self._limits.lease)
+                EXTEND_LEASE, base, lease_name(lease.key, lease.variant), lease.token, int(1000 * self._limits.lease)
             )
-        except (Away, Refused):
+        except RedisFailure:
             return
         lease.is_lost = lease.is_lost or extended != 1
 
@@ -199,7 +199,7 @@ class Leases:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def name_of(key: bytes, variant: bytes) -> bytes:
+def lease_name(key: bytes, variant: bytes) -> bytes:
     """Return the name of a lease in Redis."""
     return b"%b %b" % (key, hexlify(variant)) if variant else key
 

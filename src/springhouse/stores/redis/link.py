@@ -1,44 +1,39 @@
 """Talking to Redis: one client, how long it may take, and what its failures mean.
 
-Every command has a limit, after which it is broken off. Whoever waits for it may lose patience sooner, which counts as
-a failure even when it succeeds later, so that a slow Redis opens the breaker like a dead one. An open breaker is looked
-after by a task of its own, that probes until Redis is back: no request is ever the probe.
+Every command has a limit, after which it is cancelled. A caller may give up on it sooner, which counts as a failure
+even if it succeeds later, so that a slow Redis opens the circuit breaker like a dead one. While the breaker is open a
+task probes until Redis is back: no request is ever the probe.
 
-Foreign exceptions end here. `Away`: not reached, or not in time; `Refused`: reached, and it said no (out of memory,
-read-only, no permission), which is no reason to leave it alone: lookups may still succeed.
+Exceptions of redis-py end here and become one of two. RedisUnavailable: not reached, or not in time. RedisRefused: it
+answered with an error (out of memory, read-only, no permission), which is no reason to leave it alone, because lookups
+may still succeed.
 """
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from hashlib import sha1
 from typing import Any, Final
 
 from redis import exceptions as foreign
 
 from springhouse.stores.errors import StoreErrors
 from springhouse.stores.redis.address import Address
-from springhouse.stores.redis.breaker import Breaker
+from springhouse.stores.redis.breaker import CircuitBreaker
+from springhouse.stores.redis.scripts import Script
 
 Argument = bytes | str | int | float
 
 
-class Away(Exception):
+class RedisFailure(Exception):
+    """A command failed. It has been counted and reported already."""
+
+
+class RedisUnavailable(RedisFailure):
     """Redis cannot be reached, or not in time."""
 
 
-class Refused(Exception):
+class RedisRefused(RedisFailure):
     """Redis answered with an error; the text is its own."""
-
-
-class Script:
-    """A Lua script, called by its digest."""
-
-    __slots__ = ("digest", "text")
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,16 +49,16 @@ class LinkLimits:
     rest: float = 0.5
 
 
-class RedisTimeouts:
-    """Calls `lost` after so many seconds. If this process was too busy to notice in time it waits again, a few times:
-    then what it waited for may have come, and lies in the socket."""
+class ReplyTimer:
+    """Calls `give_up` after some seconds. If this process was too busy to notice in time it waits again, a few times:
+    the reply may have arrived and be waiting in the socket."""
 
-    __slots__ = ("_again", "_due", "_handle", "_loop", "_lost", "_seconds")
+    __slots__ = ("_again", "_due", "_give_up", "_handle", "_loop", "_seconds")
 
-    def __init__(self, seconds: float, lost: Callable[[], None]) -> None:
+    def __init__(self, seconds: float, give_up: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._seconds = seconds
-        self._lost = lost
+        self._give_up = give_up
         self._again = _AGAIN
         self._wait()
 
@@ -76,10 +71,10 @@ class RedisTimeouts:
             self._again -= 1
             self._wait()
         else:
-            self._lost()
+            self._give_up()
 
     def cancel(self) -> None:
-        """Have patience for ever."""
+        """Do not call it."""
         self._handle.cancel()
 
 
@@ -99,40 +94,40 @@ class Link:
 
     def __init__(self, address: Address, limits: LinkLimits, errors: StoreErrors, *, probe: bytes) -> None:
         self.limits = limits
+        self.errors = errors
         self._address = address
-        self._errors = errors
         self._probe_key = probe
         self._loop = asyncio.get_running_loop()
         self._client = address.client(connections=limits.connections, connect_s=limits.limit)
         self._slots = asyncio.Semaphore(limits.connections)
         self._waiting = 0
-        self._breaker = Breaker(limits.failures, limits.rest)
+        self._breaker = CircuitBreaker(limits.failures, limits.rest)
         self._prober = self._loop.create_task(self._begin())
 
     @property
     def is_up(self) -> bool:
-        """Say whether commands are sent at all."""
+        """Whether commands are sent at all."""
         return self._breaker.is_closed
 
-    async def script(self, script: Script, key: bytes, *arguments: Argument) -> Any:
-        """Run a script that works in the slot of the key. Raises Away and Refused."""
-        return await self._guarded(self._evaluated(script, key, arguments))
+    async def script(self, script: Script, base: bytes, *arguments: Argument) -> Any:
+        """Run a script on the names that begin with `base`. Raises RedisFailure."""
+        return await self._guarded(self._evaluated(script, base, arguments))
 
     async def command(self, *command: Argument) -> Any:
-        """Send a command. Raises Away and Refused."""
+        """Send a command. Raises RedisFailure."""
         return await self._guarded(self._sent(*command))
 
-    async def attempt(self, script: Script, key: bytes, *arguments: Argument) -> Any:
-        """Run a script whatever the breaker says, and do not tell it. Raises Away and Refused."""
-        return await self._limited(self._evaluated(script, key, arguments), self.limits.limit)
+    async def attempt(self, script: Script, base: bytes, *arguments: Argument) -> Any:
+        """Run a script without the breaker: even if it is open, and without counting a failure. Raises RedisFailure."""
+        return await self._limited(self._evaluated(script, base, arguments), self.limits.limit)
 
     async def wait_for(self, *command: Argument, limit: float) -> Any:
-        """Send a command that may take that many seconds, as `attempt` does. Raises Away and Refused."""
+        """Send a command that may take that many seconds, without the breaker. Raises RedisFailure."""
         return await self._limited(self._sent(*command), limit)
 
     def was_slow(self) -> None:
-        """Note that somebody lost patience with a command that is still under way."""
-        self._errors.report("slow", f"Redis at {self._address} is slow to answer; requests go to the origin")
+        """Count a failure because a caller has given up on a command that is still in flight."""
+        self.errors.report("slow", f"Redis at {self._address} is slow to answer; requests go to the origin")
         self._failed()
 
     async def close(self) -> None:
@@ -143,18 +138,18 @@ class Link:
             async with asyncio.timeout(self.limits.limit):
                 await self._client.aclose()
         except Exception as error:  # whatever goes wrong: it is over
-            self._errors.report("close", f"Redis at {self._address}: {error!r} on closing")
+            self.errors.report("close", f"Redis at {self._address}: {error!r} on closing")
 
     async def _guarded(self, work: Coroutine[Any, Any, Any]) -> Any:
         if not self._breaker.is_closed or self._waiting >= self.limits.waiting:
             work.close()
-            self._errors.counts["away" if self._waiting < self.limits.waiting else "crowded"] += 1
-            raise Away(f"Redis at {self._address} is left alone for a moment")
+            self.errors.counts["away" if self._waiting < self.limits.waiting else "crowded"] += 1
+            raise RedisUnavailable(f"Redis at {self._address} is not asked while it rests")
         self._waiting += 1
         began = self._loop.time()
         try:
             reply = await self._limited(work, self.limits.limit)
-        except Away:
+        except RedisUnavailable:
             self._failed()
             raise
         finally:
@@ -168,34 +163,34 @@ class Link:
             async with asyncio.timeout(limit):
                 return await work
         except Exception as error:
-            raise self._in_our_words(error) from None
+            raise self._translated(error) from None
         finally:
             work.close()
 
-    async def _evaluated(self, script: Script, key: bytes, arguments: tuple[Argument, ...]) -> Any:
+    async def _evaluated(self, script: Script, base: bytes, arguments: tuple[Argument, ...]) -> Any:
         async with self._slots:
             try:
-                return await self._client.execute_command("EVALSHA", script.digest, 1, key, *arguments)
+                return await self._client.execute_command("EVALSHA", script.digest, 1, base, *arguments)
             except foreign.NoScriptError:
-                return await self._client.execute_command("EVAL", script.text, 1, key, *arguments)
+                return await self._client.execute_command("EVAL", script.text, 1, base, *arguments)
 
     async def _sent(self, *command: Argument) -> Any:
         async with self._slots:
             return await self._client.execute_command(*command)
 
-    def _in_our_words(self, error: Exception) -> Away | Refused:
+    def _translated(self, error: Exception) -> RedisFailure:
         kind, text = _kind_of(error), _text_of(error)
-        self._errors.report(kind, f"Redis at {self._address} {_WORDS[kind].format(text)}; requests go to the origin")
+        self.errors.report(kind, f"Redis at {self._address} {_WORDS[kind].format(text)}; requests go to the origin")
         if isinstance(error, foreign.ResponseError) and not isinstance(error, _PASSING):
-            return Refused(text)
-        return Away(text)
+            return RedisRefused(text)
+        return RedisUnavailable(text)
 
     def _failed(self) -> None:
         if self._breaker.failed(self._loop.time()) and self._prober.done():
             self._prober = self._loop.create_task(self._come_back())
 
     async def _begin(self) -> None:
-        """Connect, while requests try the same: they need not miss because nobody has connected before them."""
+        """Connect in advance. Requests need not wait for this: they connect by themselves."""
         if not await self._answers() and self._breaker.is_closed:
             self._breaker.open(self._loop.time())
         if not self._breaker.is_closed:
@@ -210,12 +205,12 @@ class Link:
                     self._breaker.succeeded()
                 else:
                     self._breaker.failed(self._loop.time())
-        self._errors.note(f"Redis at {self._address} answers again")
+        self.errors.note(f"Redis at {self._address} answers again")
 
     async def _answers(self) -> bool:
         try:
             await self._limited(self._sent("GET", self._probe_key), self.limits.limit)
-        except (Away, Refused):
+        except RedisFailure:
             return False
         return True
 

@@ -22,14 +22,15 @@ from msgspec import MsgspecError, msgpack
 
 from springhouse.http.memo import KIB, MIB, Recent, bound
 from springhouse.rules.purging import Everything, Purge, weight_of
-from springhouse.stores.redis.layout import Layout
-from springhouse.stores.redis.link import Away, Link, Refused
-from springhouse.stores.redis.log_scripts import ALIVE, APPEND, LEAVE, NODES
-from springhouse.stores.redis.lua import NUMBER_MAX
+from springhouse.stores.redis.layout import KeyLayout
+from springhouse.stores.redis.link import Link, RedisFailure, RedisRefused
+from springhouse.stores.redis.scripts import APPEND_TO_LOG, NODE_ALIVE, NODE_LEAVES, NODES_ALIVE
 
-ALL: Final = Purge(Everything())
+PURGE_ALL: Final = Purge(Everything())
 _decoder: Final = msgpack.Decoder(Purge)
 _AT_ONCE: Final = 500
+_NUMBER_MAX: Final = 2**53 - 1
+"""What Lua, whose numbers are doubles, counts up to exactly."""
 _NEWS: Final = bound(
     "purges to be told", 256 * KIB, "purges of other nodes that were read, until memory has been purged"
 )
@@ -52,7 +53,7 @@ class LogLimits:
 class PurgeLog:
     """One node's view of the log. `link`: for the connection that reads, and for no other use."""
 
-    def __init__(self, link: Link, layout: Layout, limits: LogLimits) -> None:
+    def __init__(self, link: Link, layout: KeyLayout, limits: LogLimits) -> None:
         self.node = token_hex(6).encode()
         self.read = 0
         """The number of the last entry that was read."""
@@ -95,7 +96,7 @@ class PurgeLog:
     def since(self, number: int) -> list[Purge]:
         """Return the purges of other nodes that were read after a number."""
         if self._forgotten > number:
-            return [ALL]
+            return [PURGE_ALL]
         return [purge for at, purge in self._recent.values() if at > number]
 
     def open(self) -> list[Purge]:
@@ -104,24 +105,24 @@ class PurgeLog:
         for number in [number for number, (until, _) in self._open.items() if until < now]:
             self._open.drop(number)
         if now < self._all_open_until:
-            return [ALL]
+            return [PURGE_ALL]
         return [purge for _, purge in self._open.values()]
 
     # Purging.
 
     async def begin(self, purge: Purge) -> int:
-        """Write that a purge begins, and return its number. Raises Away and Refused."""
+        """Write that a purge begins, and return its number. Raises RedisFailure."""
         return await self._append(b"begin", msgpack.encode(purge))
 
     async def end(self, number: int) -> None:
-        """Write that a purge has ended. Raises Away and Refused."""
+        """Write that a purge has ended. Raises RedisFailure."""
         await self._append(b"end", b"%d" % number)
 
     async def _append(self, what: bytes, payload: bytes) -> int:
         limits = self._limits
         key = self._layout.log
         reply = await self._link.attempt(
-            APPEND, key, key, what, self.node, payload, limits.entries, int(1000 * limits.kept)
+            APPEND_TO_LOG, key, what, self.node, payload, limits.entries, int(1000 * limits.kept)
         )
         return _number(reply)
 
@@ -133,11 +134,11 @@ class PurgeLog:
 
     async def confirmed(self, number: int) -> tuple[int, int]:
         """Wait until every node that is alive has read up to a number, or has not in time; return how many have, and
-        how many there are. Raises Away and Refused."""
+        how many there are. Raises RedisFailure."""
         deadline = self._loop.time() + self._limits.alive + 2 * self._limits.every
         pause = 0.002
         while True:
-            reply = await self._link.attempt(NODES, self._layout.log, self._layout.log)
+            reply = await self._link.attempt(NODES_ALIVE, self._layout.log)
             nodes = _nodes(reply)
             nodes[self.node] = self.read
             have = sum(read >= number for read in nodes.values())
@@ -154,7 +155,7 @@ class PurgeLog:
             try:
                 await self._turn()
                 pause = 0.05
-            except (Away, Refused):
+            except RedisFailure:
                 self.is_connected = False
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, self._limits.every)
@@ -163,7 +164,7 @@ class PurgeLog:
         """Say that this node is alive and how far it has read, and read on; wait a moment if there is nothing."""
         limits, key = self._limits, self._layout.log
         times = (int(1000 * limits.alive), int(1000 * limits.kept))
-        last = _number(await self._link.attempt(ALIVE, key, key, self.node, self.read, *times))
+        last = _number(await self._link.attempt(NODE_ALIVE, key, self.node, self.read, *times))
         self.is_connected = True
         if self.read == 0:
             self._has_read(last)
@@ -198,7 +199,7 @@ class PurgeLog:
             try:
                 purge = _decoder.decode(payload)
             except (MsgspecError, RecursionError):
-                purge = ALL
+                purge = PURGE_ALL
             until = self._loop.time() + self._limits.open
             if self._open.note(number, (until, purge)):
                 self._all_open_until = until
@@ -206,7 +207,7 @@ class PurgeLog:
 
     def _lost(self, number: int) -> None:
         """Take it that all has been purged: what was is not known."""
-        self._is_news(number, ALL)
+        self._is_news(number, PURGE_ALL)
         self._has_read(number)
 
     def _is_news(self, number: int, purge: Purge) -> None:
@@ -217,7 +218,7 @@ class PurgeLog:
             self._forgotten = gone
         if self._news.note(self._read_in_all, purge):
             self._news.clear()
-            self._news.note(self._read_in_all, ALL)
+            self._news.note(self._read_in_all, PURGE_ALL)
 
     async def close(self) -> None:
         """Leave the fleet."""
@@ -225,36 +226,36 @@ class PurgeLog:
         await asyncio.gather(self._reader, return_exceptions=True)
         if self.is_connected:
             try:
-                await self._link.attempt(LEAVE, self._layout.log, self._layout.log, self.node)
-            except (Away, Refused):
+                await self._link.attempt(NODE_LEAVES, self._layout.log, self.node)
+            except RedisFailure:
                 return
 
 
 def _number(reply: Any) -> int:
-    """Read a number that Redis returned. Raises Refused."""
+    """Read a number that Redis returned. Raises RedisRefused."""
     try:
         number = int(reply)
     except (TypeError, ValueError):
         number = -1
-    if 0 <= number <= NUMBER_MAX:
+    if 0 <= number <= _NUMBER_MAX:
         return number
-    raise Refused("the log of purges is damaged")
+    raise RedisRefused("the log of purges is damaged")
 
 
 def _nodes(reply: Any) -> dict[bytes, int]:
-    """Read what NODES returned: names, each followed by a number. Raises Refused."""
+    """Read what NODES_ALIVE returned: names, each followed by a number. Raises RedisRefused."""
     try:
         return {node: _number(read) for node, read in zip(reply[::2], reply[1::2], strict=True)}
     except (TypeError, ValueError):
-        raise Refused("the log of purges is damaged") from None
+        raise RedisRefused("the log of purges is damaged") from None
 
 
 def _entries(reply: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    """Read what XREAD returned of one stream. Raises Refused."""
+    """Read what XREAD returned of one stream. Raises RedisRefused."""
     try:
         found = [(place, fields) for place, fields in reply[0][1]] if reply else []
     except (TypeError, ValueError, LookupError):
-        raise Refused("the log of purges is damaged") from None
+        raise RedisRefused("the log of purges is damaged") from None
     if not all(isinstance(place, bytes) and isinstance(fields, dict) for place, fields in found):
-        raise Refused("the log of purges is damaged")
+        raise RedisRefused("the log of purges is damaged")
     return found

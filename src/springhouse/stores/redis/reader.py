@@ -1,7 +1,7 @@
 """What Redis has under a key becomes entries, or is reported as damaged.
 
-Nothing that Redis returns is trusted: the record is checked by the codec, small content against its digests here, large
-content against its digests as it is read. What fails is not found; it is superseded by what is fetched instead.
+Nothing that Redis returns is trusted: the codec checks the record, small content is compared with its digests here,
+large content when it is read. What fails is not found; what is fetched instead supersedes it.
 """
 
 from collections.abc import Callable
@@ -14,69 +14,67 @@ from springhouse.rules import purging
 from springhouse.rules.entry import Entry
 from springhouse.stores import digests
 from springhouse.stores.codec import Codec, CodecError
-from springhouse.stores.errors import StoreErrors
-from springhouse.stores.redis.contents import RedisContent, Spawn
-from springhouse.stores.redis.layout import Layout, packed_labels, variant_of
+from springhouse.stores.redis.contents import RedisContent
+from springhouse.stores.redis.layout import KeyLayout, packed_labels, variant_name
 from springhouse.stores.redis.link import Link
 from springhouse.stores.redis.scripts import LOOKUP
+from springhouse.stores.redis.tasks import Spawn
 from springhouse.stores.tier import LookedUp
 
 
-class Finder:
+class EntryReader:
     """Finds entries.
 
-    `broken` is told the key, variant and body of an entry whose content cannot be had; `saw` each key that was looked
-    up, and how its lease stood at that time: held, or the last token that was given.
+    `on_damage` is called with the key, variant and body of an entry whose content cannot be had; `on_lookup` with each
+    key that was looked up, and the server's time of that lookup.
     """
 
     def __init__(
         self,
         link: Link,
-        layout: Layout,
+        layout: KeyLayout,
         codec: Codec,
         *,
-        errors: StoreErrors,
         spawn: Spawn,
-        broken: Callable[[bytes, bytes, bytes], None],
-        saw: Callable[[bytes, bytes], None],
+        on_damage: Callable[[bytes, bytes, bytes], None],
+        on_lookup: Callable[[bytes, bytes], None],
     ) -> None:
         self._link = link
         self._layout = layout
         self._codec = codec
-        self._errors = errors
         self._spawn = spawn
-        self._broken = broken
-        self._saw = saw
+        self._on_damage = on_damage
+        self._on_lookup = on_lookup
 
     async def find(self, key: bytes) -> list[Entry]:
-        """Return the variants under a key, the latest first; large content is still to be read.
+        """Return the variants under a key, the latest first; large content is yet to be read.
 
-        Raises Away and Refused.
+        Raises RedisFailure.
         """
         base = self._layout.base(key)
         found = []
-        reply = await self._link.script(LOOKUP, base, base, key)
+        reply = await self._link.script(LOOKUP, base, key)
         if isinstance(reply, list) and reply and isinstance(reply[0], bytes):
-            self._saw(key, reply.pop(0))
+            self._on_lookup(key, reply.pop(0))
         for row in self._latest_first(reply):
             try:
                 found.append(self._decoded(key, row))
             except (CodecError, TypeError, ValueError) as error:
-                self._errors.report("damaged", f"a response stored in Redis was damaged: {error}")
+                self._link.errors.report("damaged", f"a response stored in Redis was damaged: {error}")
         return found
 
     def _latest_first(self, reply: Any) -> list[Any]:
         try:
             return sorted(reply, key=lambda row: int(row[1]), reverse=True)
         except (TypeError, ValueError, IndexError) as error:
-            self._errors.report("damaged", f"what Redis has under a key cannot be read: {error}")
+            self._link.errors.report("damaged", f"what Redis has under a key cannot be read: {error}")
             return []
 
     def _decoded(self, key: bytes, row: list[bytes]) -> Entry:
         """Return the entry of a row of LOOKUP. Raises CodecError, TypeError, ValueError."""
         variant, _, body, soft, record, content, labels = row
         entry, proof = self._codec.decode(record, key)
-        if labels != packed_labels(entry) or variant != variant_of(entry):
+        if labels != packed_labels(entry) or variant != variant_name(entry):
             raise CodecError("no purge would find it where it stands")
         length = entry.length or 0
         if body == b"-":
@@ -90,7 +88,7 @@ class Finder:
                 proof,
                 link=self._link,
                 spawn=self._spawn,
-                broken=lambda: self._broken(key, variant, body),
+                on_damage=lambda: self._on_damage(key, variant, body),
             )
         if soft != b"-":
             since = float(soft)
@@ -103,7 +101,7 @@ class Finder:
 async def read_whole(found: list[Entry], room: int) -> None:
     """Read large content, as much as there is room for, the latest first; drop entries whose content cannot be had.
 
-    The entries are replaced by copies: lookups that do not wait for this read their content as streams.
+    The list gets copies of these entries: a lookup that was answered meanwhile has the originals, with StoredContent.
     """
     for entry in tuple(found):
         content = entry.content
@@ -118,8 +116,8 @@ async def read_whole(found: list[Entry], room: int) -> None:
             found[place].content = MemoryContent(whole)
 
 
-class Answer:
-    """What a lookup is answered with, once: `variants`, as far as they are known by then."""
+class LookupReply:
+    """The one callback of a lookup. `variants`: what it is given, None as long as that is not known."""
 
     __slots__ = ("_done", "is_awaited", "variants")
 
@@ -129,7 +127,7 @@ class Answer:
         self.variants: tuple[Entry, ...] | None = None
 
     def give(self) -> None:
-        """Call back, if that has not been done."""
+        """Call back with what is known by now, unless that has been done."""
         if self.is_awaited:
             self.is_awaited = False
             self._done(self.variants or ())
