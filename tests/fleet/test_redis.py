@@ -34,8 +34,7 @@ FRESH = {"cache_control": "max-age=600"}
 def nodes(start: Start, redis_server: RedisServer) -> list[Node]:
     """Return two proxies on one Redis, which wait for it however busy the machine is."""
     found = [start(store=redis_server.url, store_timeout=5) for _ in range(2)]
-    with closing(redis_server.client()) as client:
-        await_that(lambda: len(client.client_list()) >= 5, "both are connected, to ask and to hear")
+    await_that(lambda: found[0].purge(url="/none")["processes"] == 2, "they know each other")
     return found
 
 
@@ -55,7 +54,7 @@ def guarded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 def test_nodes_share_by_any_kind_of_url(origin: Origin, start: Start, guarded: str) -> None:
-    one, other = start(store=guarded), start(store=guarded)
+    one, other = (start(store=guarded, store_timeout=5) for _ in range(2))  # however busy the machine is
     await_that(lambda: one.purge(url="/none")["processes"] == 2, "they know each other")
     large = random.Random(1).randbytes(2**20)
     for target, body in {"/small": b"1", "/large": large}.items():

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+import time
+from contextlib import AsyncExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.stores.backends import NOW, make_entry, nobody
 from tests.stores.redis_backend import PATIENT, asked, eventually, node, unique
 from tests.support.redis_server import keys_without_expiry
+from tests.support.relay import Relay
 
 from springhouse.http.memo import BOUNDS, held
 from springhouse.rules.purging import Everything, Groups, Keys, Prefix, Purge, Tags
 from springhouse.stores.redis.limits import RedisLimits
 from springhouse.stores.redis.log import PURGE_ALL, LogLimits
+from springhouse.stores.redis.scripts import NODE_ALIVE
+from springhouse.stores.redis.tier import RedisTier
 
 if TYPE_CHECKING:
     from tests.support.redis_server import RedisServer
 
-    from springhouse.stores.redis.tier import RedisTier
 
 KEY, OTHER = b"http://a.test/", b"http://a.test/other"
 LIMITS = RedisLimits(link=PATIENT, log=LogLimits(alive=1.0, every=0.2))
@@ -32,6 +35,15 @@ async def fleet(
 ) -> list[RedisTier]:
     prefix = unique()
     return [await stack.enter_async_context(node(server, limits, prefix=prefix)) for _ in range(count)]
+
+
+async def relayed(
+    stack: AsyncExitStack, server: RedisServer, count: int, limits: RedisLimits = LIMITS
+) -> list[tuple[RedisTier, Relay]]:
+    """Return nodes whose connections may be cut."""
+    prefix = unique()
+    relays = [await stack.enter_async_context(Relay(server.port)) for _ in range(count)]
+    return [(await stack.enter_async_context(node(relay.url, limits, prefix=prefix)), relay) for relay in relays]
 
 
 def tagged(content: bytes = b"hello") -> Any:
@@ -171,15 +183,16 @@ def test_purges_by_all_at_once_and_fills_between(shared_redis: RedisServer) -> N
 def test_a_node_that_lost_its_connection_hears_what_it_missed(shared_redis: RedisServer) -> None:
     async def test() -> None:
         async with AsyncExitStack() as stack:
-            one, two = await fleet(stack, shared_redis, 2)
+            (one, relay), (two, _) = await relayed(stack, shared_redis, 2)
             await asked(two.purge, Purge(Keys((b"http://a.test/0",))))
             await asked(one.catch_up)
-            await sleeping(one)
+            await relay.cut()
+            await uncounted(shared_redis, two, 1)
             purges = [Purge(Keys((b"http://a.test/%d" % n,))) for n in range(1, 8)]
             for purge in purges:
                 receipt = await asked(two.purge, purge)
             assert receipt.processes == 1
-            awake(one)
+            await relay.mend()
             await eventually(one.has_foreign_purges)
             await eventually(lambda: one.log.read == two.log.read)
             assert await asked(one.catch_up) == purges
@@ -187,26 +200,23 @@ def test_a_node_that_lost_its_connection_hears_what_it_missed(shared_redis: Redi
     asyncio.run(test())
 
 
-async def sleeping(store: RedisTier) -> None:
-    """Let a node hear nothing, as when its connection has gone, until the others do not count it any more."""
-    store.log._reader.cancel()
-    await asyncio.gather(store.log._reader, return_exceptions=True)
-    await asyncio.sleep(LIMITS.log.alive + 0.1)
-
-
-def awake(store: RedisTier) -> None:
-    store.log._reader = asyncio.create_task(store.log._follow())
+async def uncounted(server: RedisServer, store: RedisTier, nodes: int = 0) -> None:
+    """Wait until no more nodes than these count as alive."""
+    name = store.layout.log + b"nodes"
+    with closing(server.client()) as client:
+        await eventually(lambda: client.zcount(name, int(1000 * time.time()), "+inf") <= nodes)
 
 
 def test_a_node_that_missed_more_than_the_log_has_takes_all_for_purged(shared_redis: RedisServer) -> None:
     async def test() -> None:
         short = RedisLimits(link=PATIENT, log=LogLimits(alive=1.0, every=0.2, entries=4))
         async with AsyncExitStack() as stack:
-            one, two = await fleet(stack, shared_redis, 2, short)
-            await sleeping(one)
+            (one, relay), (two, _) = await relayed(stack, shared_redis, 2, short)
+            await relay.cut()
+            await uncounted(shared_redis, two, 1)
             for n in range(10):
                 await asked(two.purge, Purge(Keys((b"http://a.test/%d" % n,))))
-            awake(one)
+            await relay.mend()
             await eventually(lambda: one.log.read == two.log.read)
             assert PURGE_ALL in await asked(one.catch_up)
 
@@ -217,16 +227,17 @@ def test_a_node_that_missed_more_than_the_log_has_takes_all_for_purged(shared_re
 def test_a_log_that_was_lost_is_taken_for_a_purge_of_all(shared_redis: RedisServer, lost: bytes) -> None:
     async def test() -> None:
         async with AsyncExitStack() as stack:
-            one, two = await fleet(stack, shared_redis, 2)
+            (one, relay), (two, other) = await relayed(stack, shared_redis, 2)
             await asked(two.purge, Purge(Keys((OTHER,))))
             await asked(one.catch_up)
-            await sleeping(one)
-            await sleeping(two)
+            await relay.cut()
+            await other.cut()
+            await uncounted(shared_redis, two)
             before = one.log.read
             log = two.layout.log
             shared_redis.client().delete(*{b"both": [log + b"last", log + b"purges"]}.get(lost, [log + lost]))
-            awake(one)
-            awake(two)
+            await relay.mend()
+            await other.mend()
             if lost == b"purges":  # the last number is still that which both have read
                 await eventually(lambda: one.is_following)
                 await asked(two.purge, Purge(Keys((OTHER,))))
@@ -261,9 +272,9 @@ def test_redis_that_was_killed_and_lost_all_clears_memories(redis_server: RedisS
 def test_a_node_that_died_is_waited_for_until_it_counts_no_longer(shared_redis: RedisServer) -> None:
     async def test() -> None:
         async with AsyncExitStack() as stack:
-            stores = await fleet(stack, shared_redis, 3)
-            stores[2].log._reader.cancel()
-            receipt = await asked(stores[0].purge, Purge(Everything()))
+            (one, _), _, (_, relay) = await relayed(stack, shared_redis, 3)
+            await relay.cut()
+            receipt = await asked(one.purge, Purge(Everything()))
             assert (receipt.processes, receipt.failure) == (2, "")
 
     asyncio.run(test())
@@ -276,9 +287,11 @@ def test_a_node_that_is_alive_but_does_not_read_is_told(shared_redis: RedisServe
         prefix = unique()
         async with AsyncExitStack() as stack:
             one = await stack.enter_async_context(node(shared_redis, hasty, prefix=prefix))
-            two = await stack.enter_async_context(node(shared_redis, patient, prefix=prefix))
-            two.log._reader.cancel()
+            relay = await stack.enter_async_context(Relay(shared_redis.port))
+            await stack.enter_async_context(node(relay.url, patient, prefix=prefix))
+            relay.hold()
             receipt = await asked(one.purge, Purge(Everything()))
+            relay.release()
             assert (receipt.processes, receipt.failure) == (1, "Only 1 of 2 nodes have confirmed it")
 
     asyncio.run(test())
@@ -291,6 +304,23 @@ def test_a_node_that_left_is_not_waited_for(shared_redis: RedisServer) -> None:
             await two.aclose()
             async with asyncio.timeout(0.5):
                 assert (await asked(one.purge, Purge(Everything()))).processes == 1
+
+    asyncio.run(test())
+
+
+def test_a_node_that_leaves_before_it_knows_that_it_counts_is_not_waited_for(shared_redis: RedisServer) -> None:
+    async def test() -> None:
+        async with AsyncExitStack() as stack:
+            (one,) = await fleet(stack, shared_redis, 1)
+            relay = await stack.enter_async_context(Relay(shared_redis.port))
+            relay.swallowed.add(NODE_ALIVE.digest.encode())
+            prefix = one.layout.log.removesuffix(b"{log}").decode()
+            short_lived = RedisTier(relay.url, LIMITS, prefix=prefix)
+            with closing(shared_redis.client()) as client:
+                await eventually(lambda: client.zcard(one.layout.log + b"nodes") == 2)
+                assert not short_lived.is_following
+                await short_lived.aclose()
+                assert client.zcard(one.layout.log + b"nodes") == 1
 
     asyncio.run(test())
 

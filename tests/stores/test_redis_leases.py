@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.stores.backends import make_entry, nobody
 from tests.stores.redis_backend import PATIENT, acquired, asked, eventually, node, unique
+from tests.support.relay import Relay
 
 from springhouse.stores.leases import Lease, LockStatus
 from springhouse.stores.redis.leases import RedisLeaseLimits
@@ -27,14 +28,25 @@ async def nodes(stack: AsyncExitStack, server: RedisServer, count: int, limits: 
     return [await stack.enter_async_context(node(server, limits, prefix=prefix)) for _ in range(count)]
 
 
+async def one_behind_a_relay(
+    stack: AsyncExitStack, server: RedisServer, others: int
+) -> tuple[Relay, RedisTier, list[RedisTier]]:
+    """Return a node whose connection may be cut, so that its leases lapse, and some others."""
+    prefix = unique()
+    relay = await stack.enter_async_context(Relay(server.port))
+    found = [
+        await stack.enter_async_context(node(url, SHORT, prefix=prefix)) for url in [relay.url, *[server] * others]
+    ]
+    return relay, found[0], found[1:]
+
+
 def test_a_dead_leader_is_replaced_and_what_it_still_brings_is_refused(shared_redis: RedisServer) -> None:
     async def test() -> None:
         async with AsyncExitStack() as stack:
-            dead, heir, third = await nodes(stack, shared_redis, 3, SHORT)
+            relay, dead, (heir, third) = await one_behind_a_relay(stack, shared_redis, 2)
             first = await acquired(dead, KEY)
             assert isinstance(first, Lease)
-            assert dead.leases._keeper is not None
-            dead.leases._keeper.cancel()  # it is asleep, and extends nothing
+            await relay.cut()  # it extends nothing
             assert await acquired(heir, KEY) is LockStatus.WAITING
             assert await asked(heir.leases.wait, KEY, b"") is LockStatus.DONE
             second = await acquired(heir, KEY)
@@ -43,6 +55,8 @@ def test_a_dead_leader_is_replaced_and_what_it_still_brings_is_refused(shared_re
             heir.put(make_entry(KEY, b"new"))
             heir.leases.release(second)
             await asked(heir.flush)
+            await relay.mend()
+            await eventually(lambda: dead.is_up)
             dead.put(make_entry(KEY, b"old"))
             await asked(dead.flush)
             assert dead.refusals == {"late": 1}
@@ -58,12 +72,14 @@ def test_a_dead_leader_is_replaced_and_what_it_still_brings_is_refused(shared_re
 def test_a_late_write_is_refused_by_the_lease_of_its_own_variant(shared_redis: RedisServer) -> None:
     async def test() -> None:
         async with AsyncExitStack() as stack:
-            dead, heir = await nodes(stack, shared_redis, 2, SHORT)
+            relay, dead, (heir,) = await one_behind_a_relay(stack, shared_redis, 1)
             first, other = [await acquired(dead, KEY, variant=variant) for variant in (b"1", b"2")]
             first.entry, other.entry = (make_entry(KEY, content) for content in (b"old", b"in time"))
-            dead.leases._keeper.cancel()
+            await relay.cut()
             assert await asked(heir.leases.wait, KEY, b"1") is LockStatus.DONE
             assert isinstance(await acquired(heir, KEY, variant=b"1"), Lease)
+            await relay.mend()
+            await eventually(lambda: dead.is_up)
             dead.put(other.entry)
             dead.put(first.entry)
             await asked(dead.flush)
@@ -77,11 +93,13 @@ def test_a_late_write_is_refused_by_the_lease_of_its_own_variant(shared_redis: R
 def test_a_late_write_is_refused_even_before_its_heir_has_stored_anything(shared_redis: RedisServer) -> None:
     async def test() -> None:
         async with AsyncExitStack() as stack:
-            dead, heir = await nodes(stack, shared_redis, 2, SHORT)
+            relay, dead, (heir,) = await one_behind_a_relay(stack, shared_redis, 1)
             assert isinstance(await acquired(dead, KEY), Lease)
-            dead.leases._keeper.cancel()
+            await relay.cut()
             assert await asked(heir.leases.wait, KEY, b"") is LockStatus.DONE
             assert isinstance(await acquired(heir, KEY), Lease)
+            await relay.mend()
+            await eventually(lambda: dead.is_up)
             large = dead.arrive(KEY, nobody)
             large.write(b"x" * 2**20)
             large.commit(make_entry(KEY, b""))

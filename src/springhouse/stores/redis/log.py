@@ -58,6 +58,8 @@ class PurgeLog:
         self.read = 0
         """The number of the last entry that was read."""
         self.is_connected = False
+        self._may_count = False
+        """Whether Redis may count this node as alive: it was told so, and has answered or may yet."""
         self._place = b""
         """Of that entry in the stream."""
         self._link = link
@@ -156,7 +158,7 @@ class PurgeLog:
                 await self._turn()
                 pause = 0.05
             except RedisFailure:
-                self.is_connected = False
+                self.is_connected = self._may_count = False
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, self._limits.every)
 
@@ -164,6 +166,7 @@ class PurgeLog:
         """Say that this node is alive and how far it has read, and read on; wait a moment if there is nothing."""
         limits, key = self._limits, self._layout.log
         times = (int(1000 * limits.alive), int(1000 * limits.kept))
+        self._may_count = True
         last = _number(await self._link.attempt(NODE_ALIVE, key, self.node, self.read, *times))
         self.is_connected = True
         if self.read == 0:
@@ -221,10 +224,10 @@ class PurgeLog:
             self._news.note(self._read_in_all, PURGE_ALL)
 
     async def close(self) -> None:
-        """Leave the fleet."""
+        """Leave the fleet, so that purges by others no longer wait for this node."""
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
-        if self.is_connected:
+        if self._may_count:
             try:
                 await self._link.attempt(NODE_LEAVES, self._layout.log, self.node)
             except RedisFailure:
