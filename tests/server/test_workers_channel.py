@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.loops import PATIENCE_S
 
 from springhouse.endpoint import Endpoint
 from springhouse.rules.purging import Everything, Groups, Held, Keys, Prefix, Purge, Receipt, Tags
@@ -83,16 +84,17 @@ def test_bytes_that_are_no_message_are_broken(data: bytes) -> None:
 
 
 def test_a_broken_channel_ends() -> None:
-    async def scenario() -> None:
+    async def scenario() -> bytes:
         ours, theirs = socket.socketpair()
         ended = asyncio.Event()
         channel = await Channel.over(ours, lambda _: None, ended.set)
         theirs.send(b"\xff" * 4)
-        await asyncio.wait_for(ended.wait(), 5)
-        channel.send(Drain())  # nobody is there; nothing happens
-        theirs.close()
+        await asyncio.wait_for(ended.wait(), PATIENCE_S)
+        channel.send(Drain())
+        with theirs:
+            return theirs.recv(1)
 
-    asyncio.run(scenario())
+    assert asyncio.run(scenario()) == b"", "what is sent afterwards goes nowhere"
 
 
 # The fleet.
