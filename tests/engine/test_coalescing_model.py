@@ -245,7 +245,7 @@ class World:
     def look(self) -> None:
         """Note whom everybody waits for, and see to it that nobody waits without need."""
         for client, exchange in self.exchanges.items():
-            flight = exchange._waits_in
+            flight = exchange.runner.waits_in if exchange.runner is not None else None
             if flight is not None and (not client.waited or client.waited[-1] is not flight):
                 client.waited.append(flight)
         for client in self.clients:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.support.heads import get, stored
 
-from springhouse.engine.flights import UNCACHEABLE, VARYING, Flight, Flights, News
+from springhouse.engine.flights import UNCACHEABLE, VARYING, Flight, FlightResult, Flights
 from springhouse.exchange.steps import Claimed, Failure
 from springhouse.http.memo import PLACE_BYTES, Bound
 from springhouse.http.messages import Request
@@ -23,7 +23,7 @@ class Heard(list[object]):
 
     __hash__ = object.__hash__  # type: ignore[assignment]
 
-    def __call__(self, news: News) -> None:
+    def __call__(self, news: FlightResult) -> None:
         self.append(news)
 
 
@@ -125,7 +125,7 @@ def test_those_who_wait_are_told_what_was_brought(how: str) -> None:
 
 
 @pytest.mark.parametrize("news", [None, Claimed.RELEASED, FAILURE])
-def test_landing_tells_the_outcome(news: News) -> None:
+def test_landing_tells_the_outcome(news: FlightResult) -> None:
     flights = Flights()
     flight = flights.lead(KEY, ANY)
     heard = waiting(flight)

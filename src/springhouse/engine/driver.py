@@ -1,68 +1,69 @@
 """Joins what the origin answers, and what the flow replies, to a sink.
 
-An `Exchange` is one request under way: it performs the steps of its flow, and is what the pool reports to (`interim`,
-`answered`, `content`, `content_end`, `failed`).
+An `Exchange` is one request in progress. Its flow is run by a `FlowRunner`, unless it can go straight; the content of
+the answer is taken by one of the `receivers`; what is sent to the client is read by a reader of its own.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from springhouse.engine.clock import wall
+from springhouse.engine.context import ExchangeContext
 from springhouse.engine.fill import Fill
-from springhouse.engine.performing import Performer
+from springhouse.engine.flights import Flight, FlightResult
+from springhouse.engine.flow_runner import FlowRunner
 from springhouse.engine.ports import Call
-from springhouse.engine.recordings import Recording
+from springhouse.engine.receivers import (
+    AWAITING_HEAD,
+    GATHERED_MAX,
+    PASSING_ON,
+    ContentReceiver,
+    Filling,
+    Gathering,
+)
 from springhouse.engine.sinks import NOWHERE, Sink
+from springhouse.exchange.flow import Flow
 from springhouse.exchange.reply import BYPASS, VIA, Reply, Source, date_field, problem
-from springhouse.exchange.steps import Failure
+from springhouse.exchange.steps import Claimed, Failure, Record, Release
 from springhouse.exchange.straight import is_plain, may_lead, take_answer, taken_up
-from springhouse.http.content import NO_CONTENT, ContentReader, MemoryContent
-from springhouse.http.fields import Field
+from springhouse.http.content import ContentReader
+from springhouse.http.fields import AUTHORIZATION, COOKIE, Field
 from springhouse.http.headers import lines_of
 from springhouse.http.messages import Request, Response
 from springhouse.rules.answer import Answer
 from springhouse.rules.entry import Entry
-from springhouse.rules.purging import Keys, Purge
 from springhouse.stores.leases import LockStatus
 from springhouse.transport.content import RequestContent
 
-if TYPE_CHECKING:
-    from springhouse.engine.engine import Engine
-
 ALLOW: Final = (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-AT_ONCE_MAX: Final = 16 * 1024
-"""Bytes of content that are likely to come with the head."""
+_CREDENTIALS: Final = AUTHORIZATION | COOKIE
 _FROM_ORIGIN: Final = Source.ORIGIN  # found faster than a member is
 
 
-class Exchange(Performer):
-    """One request under way."""
+class Exchange:
+    """One request in progress; also what its upstream reports to."""
 
     __slots__ = (
-        "early",
-        "fill",
-        "has_answer",
-        "held",
-        "held_reply",
-        "reader",
-        "recording",
+        "_reader", "_request_content", "call", "engine", "epoch", "flight", "key", "receiver", "request", "runner",
         "sink",
     )  # fmt: skip
 
     def __init__(
-        self, engine: "Engine", request: Request, key: bytes, content: RequestContent | None, sink: Sink
+        self, engine: ExchangeContext, request: Request, key: bytes, content: RequestContent | None, sink: Sink
     ) -> None:
-        Performer.__init__(self, engine, request, key, content)  # super() is slow
+        self.engine = engine
+        self.request = request
+        self.key = key
         self.sink = sink
-        self.fill: Fill | None = None
-        """Stores what is recorded, as long as it can."""
-        self.recording: Recording | None = None
-        self.reader: ContentReader | None = None
-        self.has_answer = False
-        self.held: Entry | None = None
-        """It is small, and nothing of it goes out before it is known whether its content is at hand."""
-        self.held_reply: Reply | None = None
-        self.early: list[bytes | Failure | None] | None = None
-        """What came of the content while the flow waited; None stands for its end."""
+        self._request_content = content
+        self.runner: FlowRunner | None = None
+        """What runs the flow, as long as that has not ended."""
+        self.flight: Flight | None = None
+        """The flight this exchange leads."""
+        self.call: Call | None = None
+        self.epoch = 0
+        """The number of the last purge before the request was sent; see `Fence`."""
+        self.receiver: ContentReceiver = AWAITING_HEAD
+        self._reader: ContentReader | None = None
 
     # Going.
 
@@ -72,7 +73,7 @@ class Exchange(Performer):
         flights = engine.flights
         if not is_plain(request) or key in flights.by_key:
             return False
-        if key in flights.uncacheable_until and self._is_uncacheable():
+        if key in flights.uncacheable_until and self.is_uncacheable():
             if engine.store.lookup(key):
                 return False
         elif may_lead(request) and engine.store.lacks(key):
@@ -83,127 +84,126 @@ class Exchange(Performer):
         self.call = engine.upstream.send(request, request.fields, None, self)
         return True
 
-    def ask(self, request: Request, fields: list[Field]) -> Call:
-        return self.engine.upstream.send(request, fields, self.content_of_request, self)
+    def run(self, flow: Flow) -> None:
+        """Run a flow from its beginning."""
+        self.runner = FlowRunner(self, flow)
+        self.runner.run(None)
 
-    def _take_up(self, call: Call) -> None:
-        """Take the flow up where it waits for the answer to what was sent without it."""
-        leads = self.flight is not None
-        self.flow = taken_up(self.request, self.key, call.requested_at, self.engine.options, leads=leads)
+    def ask(self, request: Request, fields: list[Field]) -> None:
+        """Send a request with these fields to the origin."""
+        self.call = self.engine.upstream.send(request, fields, self._request_content, self)
 
-    def conclude(self, reply: Reply | None) -> None:
-        if self.held is not None:
-            self.held_reply = reply
-        elif reply is not None:
-            self._reply(reply)
-        elif self.call is not None and self.recording is None:
-            self._abandon_call()
+    # What the answer becomes.
 
-    def take_in(self, entry: Entry, now: float) -> None:
+    def record(self, entry: Entry, now: float) -> None:
+        """Make the content that arrives the entry's."""
         flights = self.engine.flights
         if not entry.is_fresh_at(now):
-            self._remember()
+            self.remember_uncacheable()
         elif entry.key in flights.uncacheable_until:
             flights.forget(entry.key, with_credentials=self._has_credentials)
         flight = self.flight
         if flight is not None and flight.lease is not None:
             flight.lease.entry = entry
-        if entry.length is not None and entry.length <= AT_ONCE_MAX:
-            self.held = entry
+        if entry.length is not None and entry.length <= GATHERED_MAX:
+            self.receiver = Gathering(entry)
         else:
-            self._begin_recording(entry)
+            self.fill(entry)
 
-    def _begin_recording(self, entry: Entry) -> None:
+    def fill(self, entry: Entry) -> None:
+        """Record the content, and share it with those who wait for it."""
         assert self.call is not None
         engine = self.engine
-        self.fill = Fill(engine.store, entry, engine.options.max_object, self.call)
-        self.recording = self.fill.recording
+        self.receiver = Filling(Fill(engine.store, entry, engine.options.max_object, self.call))
         if self.flight is not None:
             engine.flights.share(self.flight, entry)
 
-    def _hold_no_longer(self) -> None:
-        """Let out what was held: the content comes in pieces, or later."""
-        entry, reply = self.held, self.held_reply
-        assert entry is not None
-        data = entry.content.data
-        entry.content = NO_CONTENT
-        self.held = self.held_reply = None
-        self._begin_recording(entry)
-        if reply is not None:
-            self._reply(reply)
-        if data:
-            self.content(data)
+    def release(self, step: Release) -> None:
+        """Let go those who wait for what is not for them."""
+        if step.lasting:
+            self.remember_uncacheable()
+        # What is so for a request with credentials need not be so for the others, in other processes either.
+        is_for_all = step.lasting and not self._has_credentials
+        status = LockStatus.GIVE_UP if is_for_all else LockStatus.TRANSIENT_ERROR
+        self.land(step.failure or Claimed.RELEASED, status)
 
-    def deliver_early(self) -> None:
-        if self.flow is not None:
-            return
-        early, self.early = self.early, None
-        if self.call is not None:
-            self.call.resume()
-        for event in early or ():
-            if event is None:
-                self.content_end()
-            elif isinstance(event, Failure):
-                self.failed(event)
-            else:
-                self.content(event)
-        self.settled()
+    def land(self, result: FlightResult, status: LockStatus = LockStatus.DONE) -> None:
+        """Lead no longer. `result`: for requests that wait here; `status`: for those in other processes."""
+        flight, self.flight = self.flight, None
+        if flight is not None:
+            self.engine.flights.land(flight, result)
+            if flight.lease is not None:
+                self.engine.cache.end_lease(flight, status)
 
-    def _store_at_once(self) -> bool:
-        """Store held content, and answer, if it is whole."""
-        entry, engine = self.held, self.engine
-        assert entry is not None
-        if len(entry.content) != entry.length:
-            return False
-        self.call = None
-        is_current = engine.fence.lets_through(entry, self.epoch)
-        if is_current:
-            engine.store.put(entry)
-        self._land(entry if is_current else None)
-        reply = self.held_reply
-        self.held = self.held_reply = None
-        if reply is not None:
-            self._reply(reply)
-        return True
+    @property
+    def _has_credentials(self) -> bool:
+        return bool(self.request.bits & _CREDENTIALS)
+
+    def is_uncacheable(self) -> bool:
+        """Return whether the key recently proved uncacheable, for requests like this one."""
+        engine = self.engine
+        return engine.flights.is_uncacheable(self.key, engine.clock(), with_credentials=self._has_credentials)
+
+    def remember_uncacheable(self) -> None:
+        """Let no request like this one wait for the key for a while."""
+        engine = self.engine
+        engine.flights.remember(self.key, engine.clock(), with_credentials=self._has_credentials)
+
+    def abandon_call(self) -> None:
+        """Drop an answer whose content is not wanted."""
+        call, self.call = self.call, None
+        if call is not None:
+            call.cancel()
 
     # The reply.
 
-    def _reply(self, reply: Reply) -> None:
-        if self.sink is NOWHERE:  # there is nobody to read anything; what is recorded goes on
-            if self.recording is None:
-                self._abandon_call()
+    def finish(self, reply: Reply | None) -> None:
+        """Take the reply that the flow has ended with."""
+        receiver = self.receiver
+        if isinstance(receiver, Gathering):
+            receiver.reply = reply
+        elif reply is not None:
+            self.send(reply)
+        elif not receiver.may_store:
+            self.abandon_call()
+
+    def send(self, reply: Reply) -> None:
+        """Start the reply, and send what there is of its content."""
+        sink, content, receiver = self.sink, reply.content, self.receiver
+        if sink is NOWHERE:
+            if not receiver.may_store:
+                self.abandon_call()
             return
         if self.engine.translate is not None:
             reply = self.engine.translate(reply)
-        sink, content = self.sink, reply.content
         if content is _FROM_ORIGIN and self.call is not None:
+            self.receiver = PASSING_ON
             sink.start(reply)
             sink.produced_by(self.call)
             return
-        if self.recording is None and self.call is not None:
-            self._abandon_call()
+        if self.call is not None and not receiver.may_store:
+            self.abandon_call()
         sink.start(reply)
         if isinstance(content, Entry):
             stored = content.content
-            if stored is self.recording:
-                self.reader = self.recording.join(sink, reply.start, reply.stop)
+            if isinstance(receiver, Filling) and stored is receiver.recording:
+                # Not `send_to`: the head goes out together with the content that is about to be reported.
+                self._reader = receiver.recording.join(sink, reply.start, reply.stop)
             else:
-                self.reader = stored.send_to(sink, reply.start, reply.stop)
-        else:
-            if isinstance(content, bytes) and content and self.request.method != b"HEAD":
-                sink.write(content)
-            sink.end()
+                self._reader = stored.send_to(sink, reply.start, reply.stop)
+            return
+        if isinstance(content, bytes) and content and self.request.method != b"HEAD":
+            sink.write(content)
+        sink.end()
 
     def cancel(self) -> None:
-        """Note that the client has gone. What others wait for, or what may become an entry, goes on; nothing else."""
+        """Record that the client has gone. What others wait for, or what may become an entry, goes on; nothing else."""
         self.sink = NOWHERE
-        if self._waits_in is not None:
-            waits_in, self._waits_in = self._waits_in, None
-            self.flow = None
-            waits_in.leave(self._woken)
-        elif self.reader is not None:
-            self.reader.leave()
-        elif self.recording is None and self.held is None:
+        if self.runner is not None and self.runner.leave():
+            return
+        if self._reader is not None:
+            self._reader.leave()
+        elif not self.receiver.may_store:
             if self.flight is not None and self.flight.waiters:
                 self.flight.deserted = self._break_off
             else:
@@ -211,11 +211,11 @@ class Exchange(Performer):
 
     def _break_off(self) -> None:
         """Ask for nothing any more: nobody waits for an answer whose head is not here."""
-        self.flow = None
-        self._abandon_call()
-        self._land(None)
+        self.runner = None
+        self.abandon_call()
+        self.land(None)
 
-    # What the pool reports.
+    # What the upstream reports.
 
     def interim(self, response: Response) -> None:
         """Pass a 1xx on to the client."""
@@ -226,105 +226,46 @@ class Exchange(Performer):
         call, engine = self.call, self.engine
         if call is None:
             return
-        self.has_answer = True
         now = engine.clock()
         answer = Answer(response, call.requested_at, now, length)
-        if self.flow is not None:
-            self.run(self.flow, answer)
+        if self.runner is not None:
+            self.runner.run(answer)
             return
         step, reply = take_answer(self.request, self.key, answer, engine.options, leads=self.flight is not None)
         if isinstance(step, Entry):
-            self.take_in(step, now)
-        elif step is not None:
-            self.perform(step)
-        self.conclude(reply)
+            self.record(step, now)
+        elif isinstance(step, Record):
+            self.record(step.entry, now)
+        elif isinstance(step, Release):
+            self.release(step)
+        self.finish(reply)
 
     def content(self, data: bytes) -> None:
         """Take some of the answer's content."""
-        if self.flow is not None:
-            self._keep_early(data)
-            return
-        if self.held is not None:
-            if len(data) == self.held.length:
-                self.held.content = MemoryContent(data)
-                return
-            self._hold_no_longer()
-        recording = self.recording
-        if recording is None:
-            sink = self.sink
-            sink.write(data)
-            if sink.paused and self.call is not None:
-                self.call.pause()
-            return
-        fill = self.fill
-        if fill is not None and not fill.has_room(len(data)):
-            self._keep_no_longer(fill)
-        recording.feed(data)
-
-    def _keep_no_longer(self, fill: Fill) -> None:
-        self.fill = None
-        fill.recording.keep_no_longer()
-        self._remember()
-        self._land(None, told=LockStatus.GIVE_UP)
-        entry = fill.entry
-        if any((old.vary, old.selector) == (entry.vary, entry.selector) for old in self.engine.store.lookup(entry.key)):
-            self.engine.cache.purge(
-                Purge(Keys((entry.key,)))
-            )  # it is outdated, and its successor will not take its place
-
-    def _keep_early(self, event: bytes | Failure | None) -> None:
-        if self.early is None:
-            self.early = []
-        self.early.append(event)
+        self.receiver.content(self, data)
 
     def settled(self) -> None:
-        """Note that all that has arrived was reported: the client gets it now."""
-        if self.held is not None:
-            self._hold_no_longer()
-        if self.recording is None:
-            self.sink.flush()
-        else:
-            self.recording.flush()
+        """Let the client have what has arrived: all of it was reported."""
+        self.receiver.settled(self)
 
     def content_end(self) -> None:
-        """Note that the answer is whole: what was recorded is stored now, and only now."""
-        if self.flow is not None:
-            self._keep_early(None)
-            return
-        if self.held is not None:
-            if self._store_at_once():
-                return
-            self._hold_no_longer()
-        self.call = None
-        recording, fill = self.recording, self.fill
-        if recording is None:
-            if self.flow is None:
-                self.sink.end()
-            return
-        if fill is not None:
-            fill.store(is_current=self.engine.fence.lets_through(fill.entry, self.epoch))
-        self._land(None)
-        recording.finish()
+        """Take note that the answer is complete."""
+        self.receiver.content_end(self)
 
     def failed(self, failure: Failure) -> None:
-        """Note that no answer comes, or that its content broke off."""
-        if self.flow is not None and self.has_answer:
-            self._keep_early(failure)
+        """Take note that no answer comes, or that its content broke off."""
+        if self.receiver is not AWAITING_HEAD:
+            self.receiver.failed(self, failure)
             return
-        if self.held is not None:
-            self._hold_no_longer()
         call, self.call = self.call, None
-        if call is not None and not self.has_answer and self.flow is None:
-            self._take_up(call)
-        if self.flow is not None:
-            self.run(self.flow, failure)
-            return
-        recording = self.recording
-        if recording is None:
-            self.sink.abort()
-            return
-        self._land(None, told=LockStatus.TRANSIENT_ERROR)
-        recording.fail()
+        if call is not None and self.runner is None:
+            # Take up the flow where it waits for the answer to what was sent without it.
+            leads = self.flight is not None
+            self.runner = FlowRunner(
+                self, taken_up(self.request, self.key, call.requested_at, self.engine.options, leads=leads)
+            )
+        if self.runner is not None:
+            self.runner.run(failure)
 
 
 def answer_options(sink: Sink) -> None:

@@ -68,7 +68,7 @@ class Engine:
         if request.bits & SCREENED:
             self.upstream.forwarding.screen(request)
         if not exchange.go_straight():
-            exchange.run(respond(request, key, self.options), None)
+            exchange.run(respond(request, key, self.options))
         return exchange
 
     def _ends_here(self, request: Request, sink: Sink) -> bool:
@@ -84,12 +84,12 @@ class Engine:
     def answer_under(self, key: bytes, request: Request, sink: Sink) -> Answering:
         """Answer a request without content under another key than its own."""
         exchange = Exchange(self, request, key, None, sink)
-        exchange.run(respond(request, key, self.options), None)
+        exchange.run(respond(request, key, self.options))
         return exchange
 
     def refresh(self, request: Request, key: bytes, entry: Entry) -> None:
         """Revalidate an entry that is served stale meanwhile, for no client."""
-        Exchange(self, request, key, None, NOWHERE).run(refresh(request, key, entry, self.options), None)
+        Exchange(self, request, key, None, NOWHERE).run(refresh(request, key, entry, self.options))
 
     def reached_at(self, port: int) -> None:
         """Record a port that clients reach this proxy at. Only so many: some servers believe what clients say of it."""

@@ -25,9 +25,9 @@ UNCACHEABLE: Final = bound(
 )
 VARYING: Final = bound("keys that vary", MIB, "what `Vary` named in answers that several had waited for")
 
-News = Failure | Claimed | Entry | None
+FlightResult = Failure | Claimed | Entry | None
 """What became of a flight: why to go alone, what it has brought, or None: look again."""
-Waiter = Callable[[News], None]
+Waiter = Callable[[FlightResult], None]
 Waiters = dict[Waiter, None]
 """In the order they came; each may leave at any time."""
 Names = tuple[bytes, ...]
@@ -148,11 +148,11 @@ class Flights:
         if flight.waiters:
             self._wake(flight, entry)
 
-    def land(self, flight: Flight, news: News = None) -> None:
+    def land(self, flight: Flight, result: FlightResult = None) -> None:
         """End a flight, and tell those who still wait what became of it."""
         self._remove(flight)
         if flight.waiters:
-            self._wake(flight, news)
+            self._wake(flight, result)
 
     def expel(self, what: Selection) -> list[Flight]:
         """Let nobody find what is arriving and selected any more; those who wait look again. Return these flights.
@@ -213,12 +213,12 @@ class Flights:
             del self.by_key[flight.key]
         return True
 
-    def _wake(self, flight: Flight, news: News) -> None:
+    def _wake(self, flight: Flight, result: FlightResult) -> None:
         waiters, flight.waiters = flight.waiters, {}
-        if isinstance(news, Entry):
-            self.note_vary(flight.key, news.vary)
+        if isinstance(result, Entry):
+            self.note_vary(flight.key, result.vary)
         for waiter in waiters:
-            waiter(news)
+            waiter(result)
 
 
 def _may_be(what: Selection, flight: Flight) -> bool:
