@@ -1,1 +1,1 @@
-"""The engine as an ASGI application, and as middleware around one."""
+"""The ASGI wing: an origin, or an application, behind the cache in an ASGI server; see `springhouse.asgi`."""

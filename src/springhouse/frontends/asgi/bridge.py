@@ -142,7 +142,7 @@ class ASGISink:
             refuse(self, 413, f"The content is larger than {limit} bytes")
 
     async def drain(self, send: ASGISend) -> None:
-        """ASGISend everything until the reply is complete. Raises BrokenOff when it never will be."""
+        """Send everything until the reply is complete. Raises BrokenOff when it never will be."""
         while True:
             messages, self._messages, self._pending = self._messages, [], 0
             for message in messages:

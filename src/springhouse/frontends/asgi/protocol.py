@@ -27,7 +27,8 @@ _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\n" + _CLOSE
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\n" + _CLOSE
 _HEAD_SLACK = 64 * 1024
 """How much larger than allowed a head may grow before it is broken off; up to there it is answered with 414 or 431."""
-
+_TICK_S = 0.05
+_LOOK_S = 1.0
 
 _Refuse = Callable[[str, Refusal, ASGISend], Awaitable[None]]
 
@@ -64,7 +65,7 @@ class UvicornProtocol(HttpToolsProtocol):
         self._look()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Look after it no more, and tell the request that is being answered, whatever came behind it."""
+        """Stop the timer, and end the request that is being answered, whatever came behind it."""
         if self._timer is not None:
             self._timer.cancel()
         super().connection_lost(exc)
@@ -81,7 +82,7 @@ class UvicornProtocol(HttpToolsProtocol):
         self._unread = b""
 
     def send_400_response(self, msg: str) -> None:
-        """_Refuse what uvicorn could not read; in the middle of a request's content, as uvicorn does."""
+        """Refuse what uvicorn could not read; in the middle of a request's content, as uvicorn does."""
         cycle = self.cycle
         if not self._is_idle and cycle.more_body:
             super().send_400_response(msg)
@@ -210,7 +211,3 @@ def _refusal_of(error: BaseException | None, data: bytes) -> Refusal:
     if isinstance(error, httptools.HttpParserCallbackError):
         return Refusal(400, BAD_SYNTAX)
     return Refusal(400, f"{BAD_SYNTAX}: {error}")
-
-
-_TICK_S = 0.05
-_LOOK_S = 1.0

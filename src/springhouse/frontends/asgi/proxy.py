@@ -8,16 +8,15 @@ off raises after the head was sent, which is how an ASGI server learns that it m
 import asyncio
 import contextlib
 from typing import Any
-from urllib.parse import quote
 
 from springhouse.engine.driver import refuse
 from springhouse.engine.engine import Engine
 from springhouse.engine.sinks import Sink
+from springhouse.frontends.admission import admit_parsed
 from springhouse.frontends.asgi.bridge import ASGIContentSource, ASGIReceive, ASGIScope, ASGISend, ASGISink
-from springhouse.frontends.intake import admit_parsed
 from springhouse.frontends.logging_sink import LoggingSink
 from springhouse.frontends.options import FrontendOptions, frontend_options
-from springhouse.frontends.targets import without_prefix
+from springhouse.frontends.targets import encoded_path, without_prefix
 from springhouse.http.messages import Request
 from springhouse.observe.accesslog import AccessLog
 from springhouse.service import engine_of
@@ -26,7 +25,7 @@ from springhouse.upstream.pool import Pool
 from springhouse.wire.admission import Head, Refusal, host_apart
 
 TARGET_EXTENSION = "springhouse.target"
-"""Where our own server leaves the request target as it stood in the request line."""
+"""Where our protocol for uvicorn leaves the request target as it stood in the request line."""
 
 
 class SpringhouseASGI:
@@ -164,7 +163,7 @@ def asgi_target(scope: ASGIScope, *, keeps_prefix: bool = False) -> bytes:
         return exact
     raw = scope.get("raw_path")
     if not raw:
-        raw = quote(scope["path"], safe="/:@!$&'()*+,;=-._~").encode("ascii")
+        raw = encoded_path(scope["path"])
     raw = bytes(raw).partition(b"?")[0]  # some servers leave the query here, too
     path = without_prefix(raw, root.encode("utf-8"))
     query = exact.partition(b"?")[1:] if isinstance(exact, bytes) else (b"?", scope.get("query_string", b""))

@@ -1,1 +1,1 @@
-"""The engine as a WSGI application, and as middleware around one."""
+"""The WSGI wing: an origin, or an application, behind the cache in a WSGI server; see `springhouse.wsgi`."""

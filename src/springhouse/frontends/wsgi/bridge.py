@@ -93,8 +93,13 @@ class ThreadBridge:
         assert reply is not None
         return f"{reply.status} {(reply.phrase or REASON_PHRASES.get(reply.status, b'')).decode('latin-1')}"
 
+    def send_reply(self, start_response: StartResponse) -> Iterator[bytes]:
+        """Send the head of the reply that has begun, and return its content."""
+        assert self.reply is not None
+        return self.send(start_response, self.status, wsgi_fields(self.reply))
+
     def send(self, start_response: StartResponse, status: str, head: list[tuple[str, str]]) -> Iterator[bytes]:
-        """Send the head, and return the content."""
+        """Send a head, and return the content."""
         return self._content_sent(start_response(status, head))
 
     def _content_sent(self, write: Callable[[bytes], object]) -> Iterator[bytes]:

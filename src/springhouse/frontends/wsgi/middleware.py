@@ -12,7 +12,7 @@ from springhouse.engine.engine import Engine
 from springhouse.frontends.app_origin import AppOrigin, AppRequest
 from springhouse.frontends.options import frontend_options
 from springhouse.frontends.purging import PurgeCounts, counts_of, selections_named
-from springhouse.frontends.wsgi.bridge import Environ, StartResponse, WSGIApp, wsgi_fields
+from springhouse.frontends.wsgi.bridge import Environ, StartResponse, WSGIApp
 from springhouse.frontends.wsgi.proxy import SpringhouseWSGI, wsgi_target
 from springhouse.frontends.wsgi.upstream import APP_THREADS, WSGIUpstream
 from springhouse.rules.purging import Everything, Purge, Receipt, Selection
@@ -52,7 +52,7 @@ class WSGICacheMiddleware:
         if isinstance(request, AppRequest) and request.error is not None and bridge.reply.status == 500:
             bridge.close()
             raise request.error  # for what shows or reports errors outside of here
-        return bridge.send(start_response, bridge.status, wsgi_fields(bridge.reply))
+        return bridge.send_reply(start_response)
 
     def purge(
         self, *, url: str | None = None, prefix: str | None = None, tag: str | None = None, soft: bool = False

@@ -7,14 +7,13 @@ is decoded, so that `/a%2Fb` and `/a/b` would be one.
 
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import quote
 
 from springhouse.engine.engine import Engine
-from springhouse.frontends.intake import admit_parsed
+from springhouse.frontends.admission import admit_parsed
 from springhouse.frontends.logging_sink import LoggingSink
 from springhouse.frontends.options import FrontendOptions, frontend_options
-from springhouse.frontends.targets import without_prefix
-from springhouse.frontends.wsgi.bridge import Environ, StartResponse, ThreadBridge, wsgi_fields
+from springhouse.frontends.targets import encoded_path, without_prefix
+from springhouse.frontends.wsgi.bridge import Environ, StartResponse, ThreadBridge
 from springhouse.frontends.wsgi.engine_thread import EngineThread
 from springhouse.http.fields import Field
 from springhouse.http.messages import Request
@@ -25,7 +24,7 @@ from springhouse.wire.admission import Head, Refusal, host_apart
 _PORT_DIGITS = 5
 
 FIELDS_KEY = "springhouse.fields"
-"""Where our own server leaves the fields as they were received; a WSGI environ merges some of them."""
+"""Where our server, gunicorn, leaves the fields as they were received; a WSGI environ merges some of them."""
 
 
 class SpringhouseWSGI:
@@ -37,15 +36,11 @@ class SpringhouseWSGI:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
         """Answer one request."""
-        bridge = self.answer(environ)
-        assert bridge.reply is not None
-        return bridge.send(start_response, bridge.status, wsgi_fields(bridge.reply))
+        return self.answer(environ).send_reply(start_response)
 
     def refuse(self, environ: Environ, start_response: StartResponse, refusal: Refusal) -> Iterator[bytes]:
         """Answer a request that is not taken."""
-        bridge = self.answer(environ, refusal)
-        assert bridge.reply is not None
-        return bridge.send(start_response, bridge.status, wsgi_fields(bridge.reply))
+        return self.answer(environ, refusal).send_reply(start_response)
 
     def close(self) -> None:
         """Stop the engine."""
@@ -114,10 +109,8 @@ def wsgi_target(environ: Environ, *, keeps_prefix: bool = False) -> bytes:
     prefix = environ.get("SCRIPT_NAME", "").encode("latin-1")
     if not raw:
         path = (prefix if keeps_prefix else b"") + environ.get("PATH_INFO", "").encode("latin-1")
-        query = environ.get("QUERY_STRING", "")
-        return quote(path or b"/", safe="/:@!$&'()*+,;=-._~").encode() + (
-            f"?{query}".encode("latin-1") if query else b""
-        )
+        query = environ.get("QUERY_STRING", "").encode("latin-1")
+        return encoded_path(path or b"/") + (b"?" + query if query else b"")
     target: bytes = raw.encode("latin-1")
     if keeps_prefix or not prefix:
         return target

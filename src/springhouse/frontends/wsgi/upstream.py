@@ -130,9 +130,8 @@ class WSGICall:
         """Call the application, if anybody wants it by the time it has a thread, and report what comes of it."""
         try:
             if not self._is_cancelled:
-                answering = current_authority.set(self._request.authority)
+                current_authority.set(self._request.authority)
                 self._call_and_report()
-                current_authority.reset(answering)
         finally:
             with suppress(RuntimeError):  # the loop has been closed
                 self._loop.call_soon_threadsafe(over)

@@ -20,13 +20,13 @@ _TARGET = re.compile(rb"[\x21-\x7e\x80-\xff]+")
 def admit_parsed(head: Head, limits: Limits, names_of_ours: frozenset[bytes]) -> Request | Refusal:
     """Return the request whose head another server has parsed, or why it is not taken.
 
-    `names_of_ours`: authorities an absolute-form target may have. Protocols cannot be switched and 1xx not sent from
-    here. HTTP/2 and later are the other server's business; what they carry means the same.
+    `names_of_ours`: authorities an absolute-form target may have. Other servers neither switch protocols nor send
+    1xx for us. HTTP/2 and later are their business; what they carry means the same.
     """
     is_framed = head.version not in ("1.1", "1.0")
     if not head.version.startswith(("0.", "1.")):
         head.version = "1.1"
-    request = _let_pass(head) or admit(head, limits, names_of_ours.__contains__)
+    request = _refusal_of_unsound(head) or admit(head, limits, names_of_ours.__contains__)
     if isinstance(request, Request):
         request.bits &= ~EXPECT
         if is_framed and not request.bits & CONTENT_LENGTH and request.method not in _BARE:
@@ -34,8 +34,8 @@ def admit_parsed(head: Head, limits: Limits, names_of_ours: frozenset[bytes]) ->
     return request
 
 
-def _let_pass(head: Head) -> Refusal | None:
-    """Return the refusal of what llhttp would have refused before admission, and another server may let pass."""
+def _refusal_of_unsound(head: Head) -> Refusal | None:
+    """Return the refusal of what llhttp would have refused before admission, None if there is nothing."""
     if not is_token(head.method):
         return unknown_method()
     if not _TARGET.fullmatch(head.target):
