@@ -12,7 +12,8 @@ from springhouse.engine.fill import Fill
 from springhouse.rules.options import Options
 from springhouse.stores.disk.incoming import Incoming
 from springhouse.stores.disk.operations import Then
-from springhouse.stores.disk.tier import DiskLimits, DiskTier
+from springhouse.stores.disk.parts import DiskLimits
+from springhouse.stores.disk.tier import DiskTier
 from springhouse.stores.errors import StoreErrors
 from springhouse.stores.memory.records import Memory
 from springhouse.stores.store import Store

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from springhouse.http.content import MemoryContent
 from springhouse.rules.entry import Entry
 from springhouse.rules.options import Options
-from springhouse.stores.disk.tier import DiskLimits, DiskTier
+from springhouse.stores.disk.parts import DiskLimits
+from springhouse.stores.disk.tier import DiskTier
 from springhouse.stores.errors import StoreErrors
 from springhouse.stores.memory.records import Memory
 from springhouse.stores.store import Store

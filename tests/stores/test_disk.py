@@ -31,7 +31,9 @@ from springhouse.rules.purging import Everything, Keys, Prefix, Purge, Receipt, 
 from springhouse.stores.digests import CHUNK
 from springhouse.stores.disk import database, writer
 from springhouse.stores.disk.operations import Then
-from springhouse.stores.disk.tier import DiskLimits, DiskTier
+from springhouse.stores.disk.parts import DiskLimits
+from springhouse.stores.disk.shared import Shared
+from springhouse.stores.disk.tier import DiskTier
 from springhouse.stores.errors import StoreErrors, Unusable
 
 if TYPE_CHECKING:
@@ -445,22 +447,24 @@ def test_a_store_in_use_is_not_set_aside(opened: Open, folder: Path, loop: Loop)
     assert store.lookup(KEY)
 
 
-def test_an_older_format_is_brought_up_to_date(folder: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_format_is_brought_up_to_date(folder: Path, loop: Loop) -> None:
     store = Tiered(disk(folder, loop), loop)
     entry = make_entry(KEY)
     store.put(entry)
     store.close()
     said: list[str] = []
     now = database.FORMAT
-    monkeypatch.setattr(database, "FORMAT", now + 2)
-    monkeypatch.setitem(database.MIGRATIONS, now, "CREATE TABLE one(x);")
-    monkeypatch.setitem(database.MIGRATIONS, now + 1, "CREATE TABLE two(x);")
-    store = Tiered(DiskTier(folder, LIMITS, loop=loop, errors=StoreErrors(said.append)), loop)
-    assert same(store.lookup(KEY), [entry], loop)
-    store.close()
+    newer = {now: "CREATE TABLE one(x);", now + 1: "CREATE TABLE two(x);"}
+    shared = Shared(folder)
+    database.Database(folder, shared, StoreErrors(said.append), migrations=database.MIGRATIONS | newer).prepare()
+    shared.close()
     assert len(said) == 2
     with closing(sqlite3.connect(folder / "entries.sqlite")) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (now + 2,)
+        db.execute(f"PRAGMA user_version={now}")  # this release knows no later one
+    store = Tiered(disk(folder, loop), loop)
+    assert same(store.lookup(KEY), [entry], loop)
+    store.close()
 
 
 @pytest.mark.parametrize("what", [Prefix(b"http://a"), Tags((b"t",)), Everything()])

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _SCRIPT = """
 import os, resource, sys
 from pathlib import Path
-from springhouse.stores.disk.tier import DiskLimits
+from springhouse.stores.disk.parts import DiskLimits
 from springhouse.rules.purging import Everything, Keys, Purge
 from tests.stores.backends import Loop, Tiered, content_of, disk, make_entry
 

@@ -14,9 +14,10 @@ from tests.stores.neighbour import Neighbour
 
 from springhouse.stores.disk import byte_locks
 from springhouse.stores.disk import leases as disk_leases
-from springhouse.stores.disk.leases import LeaseLimits, Notes
+from springhouse.stores.disk.leases import DiskLeaseLimits, Notes
 from springhouse.stores.disk.operations import Then
-from springhouse.stores.disk.tier import DiskLimits, DiskTier
+from springhouse.stores.disk.parts import DiskLimits
+from springhouse.stores.disk.tier import DiskTier
 from springhouse.stores.errors import StoreErrors
 from springhouse.stores.leases import Lease, LockStatus
 
@@ -107,7 +108,7 @@ def test_who_had_missed_it_before_it_was_stored_looks_again_once(neighbours: Cal
 
 
 def test_a_slow_disk_does_not_keep_the_others_waiting(folder: Path, loop: Loop) -> None:
-    one, two = disk(folder, loop, DiskLimits(leases=LeaseLimits(written=0.1))), disk(folder, loop)
+    one, two = disk(folder, loop, DiskLimits(leases=DiskLeaseLimits(written=0.1))), disk(folder, loop)
     lease = acquired(one, KEY)
     is_writing_again = Event()
     one._submit(Then(is_writing_again.wait))
@@ -263,7 +264,7 @@ def lowest_free_descriptor() -> int:
 
 def test_nobody_is_told_anything_after_the_end(folder: Path, loop: Loop) -> None:
     one = disk(folder, loop)
-    two = disk(folder, loop, DiskLimits(leases=LeaseLimits(patience=0.05)))
+    two = disk(folder, loop, DiskLimits(leases=DiskLeaseLimits(patience=0.05)))
     assert isinstance(acquired(one, KEY), Lease)
     told: list[LockStatus] = []
     two.leases.wait(KEY, b"", told.append)

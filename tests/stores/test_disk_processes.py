@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from msgspec import msgpack
 from tests.stores.audit import audit
 from tests.stores.backends import (
     IN_FILE,
+    LIMITS,
     NOW,
     STREAMED,
     Loop,
@@ -24,7 +26,6 @@ from tests.stores.backends import (
 from tests.stores.neighbour import Neighbour
 
 from springhouse.rules.purging import Everything, Keys, Prefix, Purge, Tags
-from springhouse.stores.disk import operations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,14 +138,12 @@ def test_every_purge_reaches_the_other_memory(folder: Path, loop: Loop, what, is
     two.close()
 
 
-def test_who_misses_too_much_forgets_everything(folder: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("springhouse.stores.disk.writer.PURGES_KEPT", 5)
-    monkeypatch.setattr("springhouse.stores.disk.writer._PRUNED_AT_ONCE", 0)
-    assert operations.PURGES_KEPT > 5
-    one, two = (Tiered(disk(folder, loop), loop) for _ in range(2))
+def test_who_misses_too_much_forgets_everything(folder: Path, loop: Loop) -> None:
+    one, two = (Tiered(disk(folder, loop, replace(LIMITS, purges_kept=5)), loop) for _ in range(2))
     for _ in range(20):
         one.purge(Purge(Keys((OTHER,))))
-    one.tier._writer._keep_house()  # in this thread: the writer has nothing to do
+    with closing(sqlite3.connect(folder / "entries.sqlite")) as db:
+        loop.until(lambda: db.execute("SELECT count(*) FROM purges").fetchone() == (5,))
     assert two.news() == [Purge(Everything())]
     assert two.news() == []
     one.close()

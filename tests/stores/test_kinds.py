@@ -12,7 +12,7 @@ from tests.stores.backends import NOW, make_entry
 
 from springhouse.service import options_of, store_of
 from springhouse.settings import Settings
-from springhouse.stores.disk.kind import KIND as DISK
+from springhouse.stores.disk.kind import DISK_KIND
 from springhouse.stores.kinds import GROUP, check, kind_of
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def test_an_unknown_scheme_says_which_are_known(shelf: type) -> None:
 
 @pytest.mark.parametrize("url", ["disk", "disk:somewhere"])
 def test_the_disk_is_built_in(url: str) -> None:
-    assert kind_of(url) is DISK
+    assert kind_of(url) is DISK_KIND
     assert kind_of(url).is_local
 
 

@@ -13,7 +13,8 @@ from tests.stores.redis_backend import PATIENT, acquired, asked, eventually, nod
 from tests.support.redis_server import keys_without_expiry
 
 from springhouse.stores.disk import leases as disk_leases
-from springhouse.stores.disk.tier import DiskLimits, DiskTier
+from springhouse.stores.disk.parts import DiskLimits
+from springhouse.stores.disk.tier import DiskTier
 from springhouse.stores.errors import StoreErrors
 from springhouse.stores.leases import Lease, LockStatus
 from springhouse.stores.redis import leases as redis_leases
@@ -47,7 +48,7 @@ def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> Fleet:
 
 def on_disk(folder: Path) -> Fleet:
     async def opened(stack: AsyncExitStack, count: int, *, patience: float = 5.0) -> list[Tier]:
-        limits = DiskLimits(leases=disk_leases.LeaseLimits(patience=patience))
+        limits = DiskLimits(leases=disk_leases.DiskLeaseLimits(patience=patience))
         return [await stack.enter_async_context(disk_node(folder, limits)) for _ in range(count)]
 
     return opened

@@ -110,7 +110,7 @@ _ONLY_VARIANT: Final = variant_chosen((), ())
 
 
 def selects(what: Selection, entry: Entry) -> bool:
-    """Say whether a selection contains the entry."""
+    """Return whether a selection contains the entry."""
     match what:
         case Keys(keys):
             return entry.key in keys

@@ -121,7 +121,7 @@ class Codec:
     def _read(self, blob: bytes) -> Record1:
         version = blob[0] if blob else 0
         if bool(version & _SIGNED) != bool(self._key):
-            raise CodecError("A record signed by somebody else" if version & _SIGNED else "A record without signature")
+            raise CodecError("A record with an unexpected signature" if version & _SIGNED else "A record without one")
         packed = memoryview(blob)[1:]
         if self._key:
             signed, mac = blob[:-MAC_SIZE], blob[-MAC_SIZE:]

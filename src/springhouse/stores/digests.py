@@ -1,8 +1,8 @@
 """Digests of content, one for each CHUNK of it, so that any part can be proved without reading the rest.
 
 What a disk or another machine gives back is compared with these before a byte of it is sent: a file that lost its end
-or its blocks when the power failed, a bit that fell over, a body somebody else wrote. The digests stand in the entry's
-record, which a store with a secret signs. BLAKE2b with 16 bytes takes 0.8 ms for a MiB and needs no special
+or its blocks when the power failed, a bit that flipped, content that another program wrote. The digests stand in the
+entry's record, which a store with a secret signs. BLAKE2b with 16 bytes takes 0.8 ms for a MiB and needs no special
 instructions; a CRC would be faster, and no proof against intent.
 """
 
@@ -37,7 +37,7 @@ def count(length: int) -> int:
 
 
 def holds(digests: bytes, number: int, data: bytes | memoryview) -> bool:
-    """Say whether the bytes are the chunk of that number, counted from 0."""
+    """Return whether the bytes are the chunk of that number, counted from 0."""
     return digest(data) == digests[number * SIZE : (number + 1) * SIZE]
 
 

@@ -1,8 +1,7 @@
-"""What goes wrong with a store: counted always, said once in a while.
+"""What goes wrong with a store: always counted, reported once in a while.
 
-A store in trouble never raises to who asks it: a failed lookup is a miss, a failed put is dropped. So that this is
-not silent, every failure is counted by kind, and a line is said at its first occurrence and at most once a minute
-after that. Safe to call from any thread.
+A store that fails never raises to its caller: a failed lookup is a miss, a failed put is dropped. So that this is not
+silent, every failure is counted by kind, and reported when it first occurs and at most once a minute after that.
 """
 
 import sys
@@ -20,12 +19,12 @@ class Unusable(Exception):
 
 
 def to_stderr(text: str) -> None:
-    """Say a line on standard error."""
+    """Write a line to standard error."""
     print(f"springhouse: {text}", file=sys.stderr, flush=True)
 
 
 class StoreErrors:
-    """Counts troubles by kind; says them to `say`."""
+    """Counts errors by kind and reports them through `say`, on any thread."""
 
     def __init__(self, say: Callable[[str], None] = to_stderr) -> None:
         self.counts: Counter[str] = Counter()
@@ -34,7 +33,7 @@ class StoreErrors:
         self._lock = Lock()
 
     def report(self, kind: str, text: str) -> None:
-        """Note a trouble. `kind`: one word of few; `text`: what happened, for the operator."""
+        """Count and report a failure. `kind`: one word of few; `text`: what happened, for the operator."""
         now = monotonic()
         with self._lock:
             self.counts[kind] += 1
@@ -45,6 +44,6 @@ class StoreErrors:
         self.note(text if count == 1 else f"{text} ({count} times so far)")
 
     def note(self, text: str) -> None:
-        """Say what is no trouble of a kind that repeats: a store set aside, a format brought up to date."""
-        with suppress(OSError, ValueError):  # nobody listens any more: no reason to end the thread that has a trouble
+        """Report an event that is no error of a kind that repeats: a store set aside, a format brought up to date."""
+        with suppress(OSError, ValueError):  # standard error is closed: no reason to end the thread that reports
             self._say(text)

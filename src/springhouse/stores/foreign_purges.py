@@ -27,7 +27,7 @@ class ForeignPurges:
         self._waiting: list[CaughtUpOrNot] | None = None
         """What waits until they are applied; None when none are being fetched."""
         self.is_overdue = False
-        """They take too long to fetch: nobody waits for them."""
+        """They take too long to fetch: lookups do not wait for them."""
 
     def is_behind(self) -> bool:
         """Return whether memory may hold what another process has purged."""

@@ -15,13 +15,13 @@ MEMORY: Final = "memory"
 """No tier."""
 GROUP: Final = "springhouse.tiers"
 _BUILT_IN: Final = {
-    "disk": "springhouse.stores.disk.kind",
-    "redis": "springhouse.stores.redis.kind",
-    "rediss": "springhouse.stores.redis.kind",
-    "redis+cluster": "springhouse.stores.redis.kind",
-    "unix": "springhouse.stores.redis.kind",
+    "disk": ("springhouse.stores.disk.kind", "DISK_KIND"),
+    "redis": ("springhouse.stores.redis.kind", "REDIS_KIND"),
+    "rediss": ("springhouse.stores.redis.kind", "REDIS_KIND"),
+    "redis+cluster": ("springhouse.stores.redis.kind", "REDIS_KIND"),
+    "unix": ("springhouse.stores.redis.kind", "REDIS_KIND"),
 }
-"""Modules that have a KIND."""
+"""Modules, loaded when they are needed, and what the kind is called there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,9 @@ def is_local(url: str) -> bool:
 
 
 def _built_in(scheme: str) -> object:
-    return import_module(_BUILT_IN[scheme]).KIND
+    module, name = _BUILT_IN[scheme]
+    kind: object = getattr(import_module(module), name)
+    return kind
 
 
 def _installed(url: str) -> object:

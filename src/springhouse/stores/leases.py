@@ -1,8 +1,8 @@
-"""Leases: of all processes that miss a variant, one fetches it and the others wait. What is said about them.
+"""Leases: of all processes that miss a variant, one fetches it and the others wait. Their types.
 
 A variant is named by what chooses it (`purging.variant_chosen`); while it is not known that the key varies, by b"".
 
-A store that processes share offers them: `disk_leases` for those on one folder, `redis_leases` for those on one Redis.
+A store that processes share offers them: `disk.leases` for those on one folder, `redis.leases` for those on one Redis.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class LockStatus(Enum):
 
 
 class Lease:
-    """The right to fetch a variant of a key for everybody."""
+    """The right to fetch a variant of a key for all processes."""
 
     __slots__ = ("entry", "is_lost", "key", "token", "variant")
 
@@ -39,7 +39,7 @@ class Lease:
         self.entry: Entry | None = None
         """What the fetch has brought, and is put."""
         self.is_lost = False
-        """It has lapsed, and somebody else may have one: what is put will be refused then."""
+        """It has lapsed, and another process may have one: what is put will be refused then."""
 
 
 Acquired = Callable[["Lease | LockStatus"], None]
@@ -62,9 +62,9 @@ class Leasing(Protocol):
         `done` is given DONE, GIVE_UP or TRANSIENT_ERROR. Return how to stop.
         """
 
-    def release(self, lease: Lease, told: LockStatus = LockStatus.DONE) -> None:
-        """Give a lease up; nothing happens when that is done. `told` is what those who wait are to hear.
+    def release(self, lease: Lease, outcome: LockStatus = LockStatus.DONE) -> None:
+        """Give a lease up; nothing happens when that is done. `outcome` is what waiting processes are given.
 
-        DONE: what was put under its key, if anything, is stored by then. GIVE_UP: nobody needs to wait for this key for
-        a while. TRANSIENT_ERROR: nothing came of it, and trying again one after the other would only take longer.
+        DONE: what was put under its key, if anything, is stored by then. GIVE_UP: no process needs to wait for this key
+        for a while. TRANSIENT_ERROR: nothing came of it, and trying again one after the other would only take longer.
         """

@@ -67,7 +67,7 @@ class TierLookup:
 
     @property
     def size(self) -> int:
-        """Bytes that it holds, those who wait for it apart."""
+        """Bytes that it holds, apart from the requests that wait for it."""
         return _LOOKUP_BYTES + 2 * len(self.key)
 
 
@@ -80,7 +80,7 @@ class TierLookups:
         self._timing = timing
         self._waiting = waiting
         self._by_key: dict[bytes, TierLookup] = {}
-        """Those that somebody waits for, in the order of their deadlines."""
+        """Those that requests wait for, in the order of their deadlines."""
         self._has_deadline = False
         self._absent: Recent[bytes, None] = Recent(_ABSENT, length_of_key)
         """Keys that the tier had nothing under when it was asked, the latest last."""
@@ -160,7 +160,8 @@ class TierLookups:
         return variants
 
     def _believed(self, key: bytes, variants: tuple[Entry, ...]) -> tuple[Entry, ...]:
-        """Return what the tier has; what came by a clock that was ahead of ours is to be validated, there as well."""
+        """Return what the tier has; what came by a clock that was ahead of ours is to be validated, in the tier as
+        well."""
         now = self._timing.wall()
         if all(entry.received_at - now <= CLOCKS_APART_S for entry in variants):
             return variants

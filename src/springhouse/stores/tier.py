@@ -1,8 +1,8 @@
 """What every slow store offers, behind the memory store: a disk, another machine.
 
 Nothing here blocks, and nothing raises. What takes time ends in a callback, on the thread of the event loop and never
-before the call has returned. A failed lookup is a miss, a failed put is dropped, and `troubles` counts both. A store
-is asked and told from the loop's thread only, and keeps that order: a lookup sees all puts and purges asked for
+before the call has returned. A failed lookup is a miss, a failed put is dropped, and `errors` counts both. A store
+is called from the loop's thread only, and keeps that order: a lookup sees all puts and purges asked for
 before it.
 
 Several processes may share one store. `has_foreign_purges` tells, at the cost of reading a number, whether another one
@@ -29,7 +29,8 @@ CaughtUp = Callable[[Sequence[Purge]], None]
 OnProgress = Callable[[], None]
 """Called when more of what is arriving has reached the store, or none will."""
 CLOCKS_APART_S = 10.0
-"""By how much the clocks of those who share a store may differ. What came later than that has come from a wrong one."""
+"""By how much the clocks of processes that share a store may differ. What came later than that has come from a wrong
+one."""
 BACKLOG_MAX = 4 * 2**20
 """Bytes of one arriving content that may wait to reach its store, if there is room for as many."""
 
@@ -91,11 +92,11 @@ class Arriving(StoredContent, Protocol):
 
     @property
     def is_full(self) -> bool:
-        """Say whether so much waits to reach the store that who writes should hold back, until told."""
+        """Whether so much waits to reach the store that the writer should hold back until `on_progress` is called."""
 
     @property
     def has_failed(self) -> bool:
-        """Say whether it will not be stored. What is written then is dropped; what had reached the store has."""
+        """Whether it will not be stored. What is written then is dropped; what had reached the store has."""
 
     def write(self, data: bytes) -> None:
         """Take some content."""
@@ -118,7 +119,7 @@ class Tier(Protocol):
 
     @property
     def leases(self) -> Leasing | None:
-        """Who of the processes that share the store fetches a key; None where that is not settled."""
+        """Settles which of the processes that share the store fetches a key; None where nothing does."""
 
     def lookup(self, key: bytes, done: LookedUp) -> None:
         """Find the variants under the key. Content is MemoryContent, or StoredContent where it is large."""
@@ -129,11 +130,11 @@ class Tier(Protocol):
     def replace(self, old: Entry, new: Entry) -> None:
         """Put a freshened entry in the old one's place; nothing happens when the old one has gone."""
 
-    def arrive(self, key: bytes, told: OnProgress, /) -> Arriving | None:
+    def arrive(self, key: bytes, on_progress: OnProgress, /) -> Arriving | None:
         """Begin to store content that is arriving, for an entry of this key; None while the store cannot.
 
-        `told` is called when more of it has reached the store, when it has failed, and a last time after `commit`,
-        when it is stored or never will be; not after `abandon`.
+        `on_progress` is called when more of it has reached the store, when it has failed, and a last time after
+        `commit`, when it is stored or never will be; not after `abandon`.
         """
 
     def purge(
@@ -146,10 +147,10 @@ class Tier(Protocol):
         """
 
     def has_foreign_purges(self) -> bool:
-        """Say whether other processes have purged since the last `catch_up`. Cheap: asked before every hit."""
+        """Return whether other processes have purged since the last `catch_up`. Cheap: asked before every hit."""
 
     def catch_up(self, done: CaughtUp) -> None:
-        """Fetch the purges of other processes that this one has not been told of, in order."""
+        """Fetch the purges of other processes that this one has not applied, in order."""
 
     def flush(self, done: Callable[[], None]) -> None:
         """Call back when all that was asked for before has been written."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.stores.backends import Loop, Tiered, disk, make_entry, nobody
 
 from springhouse.rules.purging import Keys, Purge
-from springhouse.stores.disk.tier import DiskLimits
+from springhouse.stores.disk.parts import DiskLimits
 
 LIMITS = DiskLimits(inline_max=2_000, whole_max=3_000, budget=60_000_000)
 LENGTHS = [10, 900, 2_500, 50_000, 700_000]

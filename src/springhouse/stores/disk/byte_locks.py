@@ -34,11 +34,11 @@ class ByteLocks(ABC):
 
     @abstractmethod
     def take(self, at: int) -> bool:
-        """Lock a byte that this process has not locked; False when somebody else has."""
+        """Lock a byte that this process has not locked; False when another process has."""
 
     @abstractmethod
     def is_taken(self, at: int) -> bool:
-        """Say whether somebody else has locked a byte; not to be asked about one's own."""
+        """Return whether another process has locked a byte; not to be asked about one's own."""
 
     @abstractmethod
     def give_up(self, at: int) -> None:

@@ -5,22 +5,22 @@ commit is not flushed to the medium. A crash of the process then loses nothing t
 it, and a power failure loses the latest commits but leaves the file whole; for a cache that is right, what is lost is
 fetched again. Only purges must not be lost: they are committed under FULL (see `stores.writer`).
 
-A file that is damaged, of a format unknown here, or from before the latest purge (somebody has put an old copy back),
+A file that is damaged, of a format unknown here, or from before the latest purge (an old copy was put back),
 is renamed and a new one begun; nothing is ever deleted unasked, except an older file that was set aside before.
 """
 
 import os
 import sqlite3
 import time
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from springhouse.stores.disk.shared import RETIRED, Identity, Shared, identity_of
 from springhouse.stores.errors import StoreErrors, Unusable
 
-FORMAT: Final = 2
-NAME: Final = "entries.sqlite"
+DATABASE_NAME: Final = "entries.sqlite"
 BUSY_S: Final = 5.0
 """How long to wait for another process's transaction."""
 
@@ -49,6 +49,8 @@ LATEST_PURGE: Final = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE n
 
 MIGRATIONS: Final[dict[int, str]] = {1: "CREATE TABLE marks(id INTEGER PRIMARY KEY, since REAL NOT NULL);"}
 """For a format that this release knows but does not use any more: the statements that make the next one of it."""
+FORMAT: Final = max(MIGRATIONS) + 1
+"""What `_SCHEMA` makes."""
 
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -57,20 +59,28 @@ class _Foreign(Exception):
     """A database that is not ours to read; the text says why."""
 
 
-class _Outdated(Exception):
-    """A database that was not there when something was purged, and may still have it."""
+class _Fault(NamedTuple):
+    """What is wrong with a file: it is damaged, foreign, or lacks purges and may still have what they removed."""
+
+    kind: str
+    why: str
 
 
 def is_corrupt(error: BaseException) -> bool:
-    """Say whether an error of SQLite means that the file itself is damaged."""
+    """Return whether an error of SQLite means that the file itself is damaged."""
     return getattr(error, "sqlite_errorcode", -1) & 0xFF in _CORRUPT
 
 
 class Database:
     """The file, in whatever generation it is."""
 
-    def __init__(self, folder: Path, shared: Shared, errors: StoreErrors) -> None:
-        self.path = folder / NAME
+    def __init__(
+        self, folder: Path, shared: Shared, errors: StoreErrors, *, migrations: Mapping[int, str] = MIGRATIONS
+    ) -> None:
+        """`migrations`: all that make a file of an older format one of the newest."""
+        self.path = folder / DATABASE_NAME
+        self._migrations = migrations
+        self._format = max(migrations) + 1
         self.shared = shared
         self.written_at = max((_written_at(path) for path in self.files), default=0.0)
         """When a process last wrote to it before this one came, by the wall clock then."""
@@ -82,7 +92,8 @@ class Database:
     def prepare(self) -> None:
         """Make sure that there is a usable file. Raises Unusable.
 
-        Who comes to a folder that others use leaves what cannot be read alone; they know whether it was theirs.
+        A process that comes to a folder which others use leaves alone what it cannot read: they know whether it was
+        theirs.
         """
         try:
             may_set_aside = self._was_usable or not self.shared.others()
@@ -114,7 +125,7 @@ class Database:
     @property
     def files(self) -> tuple[Path, Path, Path]:
         """The file, and what SQLite adds to it while it is open."""
-        return self.path, self.path.with_name(NAME + "-wal"), self.path.with_name(NAME + "-shm")
+        return self.path, self.path.with_name(DATABASE_NAME + "-wal"), self.path.with_name(DATABASE_NAME + "-shm")
 
     @property
     def is_empty(self) -> bool:
@@ -148,35 +159,40 @@ class Database:
         if self.shared.purges >= RETIRED:
             raise Unusable(f"The folder of {self.path} was removed just now")
         for _ in range(2):
-            try:
-                # What SQLite adds has the same mode: what is cached is nobody else's to read.
-                self._create()
-                with closing(self.connect()) as db:
-                    self._check(db)
-                    # A process that died may have written a purge down and not said so.
-                    (latest,) = db.execute(LATEST_PURGE).fetchone()
-                    if latest < self.shared.purges:
-                        raise _Outdated
-                    self.shared.raise_to(latest)
+            fault = self._fault()
+            if fault is None:
                 return
-            except _Outdated:  # those who use the folder are told, and begin anew with it
-                self._set_aside("outdated", "it lacks purges that were answered")
-                continue
-            except _Foreign as error:
-                kind, why = "foreign", str(error)
-            except OSError as error:
-                raise Unusable(f"The store {self.path} cannot be opened: {error.strerror}") from None
-            except sqlite3.DatabaseError as error:
-                if not is_corrupt(error):
-                    raise Unusable(f"The store {self.path} cannot be opened: {error}") from None
-                kind, why = "corrupt", str(error)
-            if not may_set_aside:
-                raise Unusable(f"The store {self.path} is in use by another process and cannot be read: {why}")
-            self._set_aside(kind, why)
+            if fault.kind != "outdated" and not may_set_aside:
+                raise Unusable(f"The store {self.path} is in use by another process and cannot be read: {fault.why}")
+            self._set_aside(fault.kind, fault.why)
         raise Unusable(f"The store {self.path} cannot be created")
 
+    def _fault(self) -> "_Fault | None":
+        """Return why the file cannot be used and is to be set aside, None when it can. Raises Unusable."""
+        try:
+            self._create()
+            with closing(self.connect()) as db:
+                self._check(db)
+                # A process that died may have written a purge down and not published it.
+                (latest,) = db.execute(LATEST_PURGE).fetchone()
+        except _Foreign as error:
+            return _Fault("foreign", str(error))
+        except OSError as error:
+            raise Unusable(f"The store {self.path} cannot be opened: {error.strerror}") from None
+        except sqlite3.DatabaseError as error:
+            if not is_corrupt(error):
+                raise Unusable(f"The store {self.path} cannot be opened: {error}") from None
+            return _Fault("corrupt", str(error))
+        if latest < self.shared.purges:  # the others see that it is replaced, and go on with the new one
+            return _Fault("outdated", "it lacks purges that were answered")
+        self.shared.raise_to(latest)
+        return None
+
     def _create(self) -> None:
-        """Make an empty file if there is none; to open one that is there would cost SQLite its locks on it."""
+        """Make an empty file if there is none; to open one that is there would cost SQLite its locks on it.
+
+        What SQLite adds has the same mode: no other user may read what is cached.
+        """
         with suppress(FileExistsError):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
@@ -189,12 +205,12 @@ class Database:
             numbered = f"INSERT INTO sqlite_sequence VALUES('purges', {self.shared.purges:d});"
             self._run(db, f"{_SCHEMA} {numbered} PRAGMA user_version={FORMAT};")
             return
-        while version in MIGRATIONS:
-            self._run(db, MIGRATIONS[version] + f"PRAGMA user_version={version + 1};")
+        while version in self._migrations:
+            self._run(db, self._migrations[version] + f"PRAGMA user_version={version + 1};")
             self._errors.note(f"the store {self.path} was brought from format {version} to {version + 1}")
             version += 1
-        if version != FORMAT:
-            raise _Foreign(f"its format is {version}, this release knows {FORMAT}")
+        if version != self._format:
+            raise _Foreign(f"its format is {version}, this release knows {self._format}")
         if db.execute("SELECT 1 FROM sqlite_master WHERE type IN ('trigger', 'view')").fetchone():
             raise _Foreign("it contains programs")
         try:
@@ -211,7 +227,7 @@ class Database:
 
     def _set_aside(self, kind: str, why: str) -> None:
         """Rename the file with what belongs to it; of those set aside for that reason only the latest is kept."""
-        for old in self.path.parent.glob(f"{NAME}*.{kind}-*"):
+        for old in self.path.parent.glob(f"{DATABASE_NAME}*.{kind}-*"):
             old.unlink(missing_ok=True)
         aside = f"{kind}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
         was_there = self.path.exists()
@@ -219,7 +235,7 @@ class Database:
             with suppress(FileNotFoundError, NotADirectoryError):
                 os.replace(path, path.with_name(f"{path.name}.{aside}"))
         self.shared.replaced()
-        renamed = f"it was renamed to {NAME}.{aside}, and begins empty" if was_there else "it begins empty"
+        renamed = f"it was renamed to {DATABASE_NAME}.{aside}, and begins empty" if was_there else "it begins empty"
         self._errors.note(f"the store {self.path} could not be used ({why}): {renamed}")
 
 
@@ -230,7 +246,7 @@ def _written_at(path: Path) -> float:
         return 0.0
 
 
-class Connection:
+class DatabaseConnection:
     """A connection of one thread, opened when needed and again after the file was replaced."""
 
     def __init__(self, database: Database) -> None:

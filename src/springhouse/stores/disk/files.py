@@ -105,11 +105,11 @@ class Bodies:
         part.rename(self.path(part.name))
 
     def settled(self, name: str) -> None:
-        """Note that a body has its row, or will never have one."""
+        """Record that a body has its row, or will never have one."""
         self._unfinished.discard(name)
 
     def discard(self, part: PartFile) -> None:
-        """Remove a body that will not be stored. Who reads it goes on, where open files may be removed."""
+        """Remove a body that will not be stored. Reading it goes on where open files may be removed."""
         if sys.platform == "win32":
             part.close()
         with suppress(OSError):
@@ -138,7 +138,7 @@ class Bodies:
         raise OSError(f"The body {name} has {size} bytes instead of {length}")
 
     def abandoned(self, others: Callable[[], set[str]]) -> Iterator[Path]:
-        """Go through the files that may lack a row: all but those of other living processes, or still under way.
+        """Go through the files that may lack a row: all but those of other living processes, or still being written.
 
         `others` is asked for the living after each look into a folder, never before: one may have just begun.
         """

@@ -16,12 +16,13 @@ from springhouse.rules import purging
 from springhouse.rules.entry import Entry
 from springhouse.rules.labels import labels_of
 from springhouse.stores import digests
-from springhouse.stores.codec import Codec, CodecError
-from springhouse.stores.disk.database import Connection, Database, is_corrupt
-from springhouse.stores.disk.files import Bodies, Deliver, FileContent
+from springhouse.stores.codec import CodecError
+from springhouse.stores.disk.database import Database, DatabaseConnection, is_corrupt
+from springhouse.stores.disk.files import FileContent
+from springhouse.stores.disk.parts import DiskParts
 from springhouse.stores.errors import StoreErrors, Unusable
 
-Task = Callable[[Connection], None]
+Task = Callable[[DatabaseConnection], None]
 
 _OF_KEY = (
     "SELECT e.id, e.variant, m.since, e.record, e.file, c.content, "
@@ -42,7 +43,7 @@ class Readers:
             thread.start()
 
     def submit(self, task: Task) -> None:
-        """Run a task on one of the threads. It must tell whoever waits for it itself, even when it fails."""
+        """Run a task on one of the threads. It must call back itself, even when it fails."""
         self._tasks.put(task)
 
     def run(self, work: Callable[[], None]) -> None:
@@ -57,7 +58,7 @@ class Readers:
             thread.join(5.0)
 
     def _work(self) -> None:
-        connection = Connection(self._database)
+        connection = DatabaseConnection(self._database)
         while (task := self._tasks.get()) is not None:
             try:
                 task(connection)
@@ -67,34 +68,26 @@ class Readers:
         connection.close()
 
 
-class Finder:
+class DiskFinder:
     """Turns rows into entries.
 
-    `forget` is told, on any thread, the id of a row that cannot be used, `visited` that of one that was.
+    `forget` is called, on any thread, with the id of a row that cannot be used, `visited` with that of one that was.
     """
 
     def __init__(
         self,
-        *,
-        codec: Codec,
-        bodies: Bodies,
-        errors: StoreErrors,
+        parts: DiskParts,
         readers: Readers,
-        deliver: Deliver,
-        whole_max: int,
+        *,
         forget: Callable[[int], None],
         visited: Callable[[int], None],
     ) -> None:
-        self._codec = codec
-        self._bodies = bodies
-        self._errors = errors
+        self._parts = parts
         self._readers = readers
-        self._deliver = deliver
-        self._whole_max = whole_max
         self._forget = forget
         self._visited = visited
 
-    def find(self, connection: Connection, key: bytes) -> tuple[Entry, ...]:
+    def find(self, connection: DatabaseConnection, key: bytes) -> tuple[Entry, ...]:
         """Return the variants of a key, the latest first; () when the database fails."""
         if connection.is_barred:
             return ()
@@ -112,27 +105,27 @@ class Finder:
                 found.append(entry if since is None else _marked(entry, since))
                 self._visited(row_id)
             except (CodecError, TypeError) as error:
-                self._errors.report("damaged", f"a stored response was damaged and is forgotten: {error}")
+                self._parts.errors.report("damaged", f"a stored response was damaged and is forgotten: {error}")
                 self._forget(row_id)
             except FileNotFoundError:  # evicted just now, or lost when the power failed
                 self._forget(row_id)
             except OSError as error:
-                self._errors.report("damaged", f"a stored body cannot be read: {error}")
+                self._parts.errors.report("damaged", f"a stored body cannot be read: {error}")
                 if not is_passing(error):
                     self._forget(row_id)
         return tuple(found)
 
-    def failed(self, connection: Connection, error: sqlite3.Error) -> None:
+    def failed(self, connection: DatabaseConnection, error: sqlite3.Error) -> None:
         """Report that reading failed; a damaged file is replaced at once."""
-        self._errors.report("read", f"the store cannot be read: {error}")
+        self._parts.errors.report("read", f"the store cannot be read: {error}")
         if is_corrupt(error):
             try:
                 connection.renew(str(error))
             except (Unusable, OSError, sqlite3.Error) as worse:
-                self._errors.report("replace", f"a damaged store could not be replaced: {worse}")
+                self._parts.errors.report("replace", f"a damaged store could not be replaced: {worse}")
 
     def _entry(self, row_id: int, key: bytes, record: bytes, file: str | None, content: bytes | None) -> Entry:
-        entry, proof = self._codec.decode(record, key)
+        entry, proof = self._parts.codec.decode(record, key)
         length = entry.length or 0
         if file is None:
             content = content or b""
@@ -141,15 +134,15 @@ class Finder:
             entry.content = MemoryContent(content)
             return entry
         stored = FileContent(
-            self._bodies.open(file, length),
+            self._parts.bodies.open(file, length),
             length,
             proof,
             run=self._readers.run,
-            deliver=self._deliver,
+            deliver=self._parts.deliver,
             broken=lambda: self._broken(row_id),
         )
         entry.content = stored
-        if length <= self._whole_max:
+        if length <= self._parts.limits.whole_max:
             whole = stored.whole()
             if whole is None:
                 raise CodecError("its content is not what was stored")
@@ -157,7 +150,7 @@ class Finder:
         return entry
 
     def _broken(self, row_id: int) -> None:
-        self._errors.report("damaged", "a stored body was damaged; its reply was broken off, it is forgotten")
+        self._parts.errors.report("damaged", "a stored body was damaged; its reply was broken off, it is forgotten")
         self._forget(row_id)
 
 
@@ -172,5 +165,5 @@ def _marked(entry: Entry, since: object) -> Entry:
 
 
 def is_passing(error: OSError) -> bool:
-    """Say whether an error lies in the moment, not in the file: too many files open, no memory."""
+    """Return whether an error lies in the moment, not in the file: too many files open, no memory."""
     return error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM)

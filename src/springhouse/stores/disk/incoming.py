@@ -1,7 +1,7 @@
 """Content on its way to a file of a disk store while it arrives, and what the writer does about it.
 
-It is gathered into pieces, for each of which the writer is asked once. The file stays open until nobody refers to the
-content any more: who reads it is not disturbed when its entry goes, or never comes.
+It is gathered into pieces, for each of which the writer is asked once. The file stays open until nothing refers to the
+content any more: reading it goes on when its entry goes, or never comes.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,11 @@ from springhouse.rules.entry import Entry
 from springhouse.stores import digests
 from springhouse.stores.content import Read, StoredContent
 from springhouse.stores.disk.files import PartFile, Run
-from springhouse.stores.disk.operations import Desk, Operation, Put, Then
+from springhouse.stores.disk.operations import Operation, Put, Then
+from springhouse.stores.disk.parts import DiskParts
 from springhouse.stores.tier import OnProgress
 
-PIECE = 256 * 1024
+APPEND_BYTES = 256 * 1024
 
 
 class Incoming(StoredContent):
@@ -24,22 +25,32 @@ class Incoming(StoredContent):
     `since`: the last purge that this process knows of; `backlog_max`: bytes that may wait to be written, by now."""
 
     __slots__ = (
-        "_backlog_max", "_desk", "_next", "_next_size", "_run", "_since", "_submit", "_told", "has_failed", "length",
-        "part", "reached",
+        "_backlog_max",
+        "_next",
+        "_next_size",
+        "_on_progress",
+        "_parts",
+        "_run",
+        "_since",
+        "_submit",
+        "has_failed",
+        "length",
+        "part",
+        "reached",
     )  # fmt: skip
 
     def __init__(
         self,
-        desk: Desk,
-        told: OnProgress,
+        parts: DiskParts,
+        on_progress: OnProgress,
         *,
         submit: Callable[..., object],
         run: Run,
         since: Callable[[], int],
         backlog_max: Callable[[], int],
     ) -> None:
-        self._desk = desk
-        self._told = told
+        self._parts = parts
+        self._on_progress = on_progress
         self._submit = submit
         self._run = run
         self._since = since
@@ -54,7 +65,7 @@ class Incoming(StoredContent):
 
     @property
     def is_full(self) -> bool:
-        """Say whether too much waits to be written."""
+        """Return whether too much waits to be written."""
         return not self.has_failed and self.length - self.reached > self._backlog_max()
 
     @property
@@ -68,7 +79,7 @@ class Incoming(StoredContent):
         self._next.append(data)
         self._next_size += len(data)
         most = self._backlog_max()
-        if self._next_size >= min(PIECE, most):  # or who waits for there to be less would wait for ever
+        if self._next_size >= min(APPEND_BYTES, most):  # else a writer waiting for less would wait without end
             self._send(is_urgent=self.length - self.reached > most // 2)
 
     def _send(self, *, is_urgent: bool = False) -> None:
@@ -79,14 +90,14 @@ class Incoming(StoredContent):
     def commit(self, entry: Entry) -> None:
         """Store the entry, with what was written as its content."""
         self._send()
-        stored = copy(entry)  # who is being served from it still needs the content it has
+        stored = copy(entry)  # replies being sent still need the content it has
         stored.content, stored.length = NO_CONTENT, self.length
-        self._submit(Commit(self, stored, self._since()), entry.key)
+        self._submit(PutArrived(self, stored, self._since()), entry.key)
 
     def abandon(self) -> None:
         """Store nothing."""
         self.has_failed = True
-        self._next, self._told = [], _ignore
+        self._next, self._on_progress = [], _ignore
         self._submit(Abandon(self))
 
     def read(self, start: int, size: int, done: Read) -> None:
@@ -97,21 +108,21 @@ class Incoming(StoredContent):
             with suppress(OSError):
                 if self.part is not None:
                     data = self.part.read(start, min(size, digests.CHUNK)) or None
-            self._desk.deliver(done, data)
+            self._parts.deliver(done, data)
 
         if start < self.reached:
             self._run(work)
         else:
             self._submit(Then(work))
 
-    def tell(self) -> None:
-        """Tell who writes that something has changed."""
-        self._told()
+    def report(self) -> None:
+        """Report that more has reached the file, or that nothing will."""
+        self._on_progress()
 
-    def tell_last(self) -> None:
-        """Tell who writes that this is over."""
-        told, self._told = self._told, _ignore  # it refers to this
-        told()
+    def report_end(self) -> None:
+        """Report that it is stored, or never will be; nothing is reported after that."""
+        on_progress, self._on_progress = self._on_progress, _ignore  # it refers to this
+        on_progress()
 
 
 class Append(Operation):
@@ -125,39 +136,39 @@ class Append(Operation):
         self.size = size
         self.is_urgent = is_urgent
 
-    def prepare(self, desk: Desk) -> None:
+    def prepare(self, parts: DiskParts) -> None:
         incoming = self.incoming
         if incoming.has_failed:
             return
         try:
             if incoming.part is None:
-                incoming.part = desk.bodies.create()
+                incoming.part = parts.bodies.create()
             for data in self.data:
                 incoming.part.write(data)
             incoming.reached += self.size
         except OSError as error:
             incoming.has_failed = True
-            desk.errors.report("write", f"a body cannot be written, it was not stored: {error}")
-        desk.deliver(incoming.tell)
+            parts.errors.report("write", f"a body cannot be written, it was not stored: {error}")
+        parts.deliver(incoming.report)
 
 
-class Commit(Put):
+class PutArrived(Put):
     """Stores an entry whose content has been written by Append."""
 
     def __init__(self, incoming: Incoming, entry: Entry, since: int) -> None:
         super().__init__(entry, since)
         self.incoming = incoming
 
-    def _body(self, desk: Desk) -> bytes | None:
+    def _body(self, parts: DiskParts) -> bytes | None:
         self.part = self.incoming.part
         if self.part is None or self.incoming.has_failed:
             return b"" if self.incoming.length == 0 else None
-        desk.bodies.finish(self.part)
+        parts.bodies.finish(self.part)
         return self.part.digests()
 
-    def settle(self, desk: Desk, *, done: bool) -> None:
-        super().settle(desk, done=done)
-        desk.deliver(self.incoming.tell_last)
+    def settle(self, parts: DiskParts, *, done: bool) -> None:
+        super().settle(parts, done=done)
+        parts.deliver(self.incoming.report_end)
 
 
 class Abandon(Operation):
@@ -168,9 +179,9 @@ class Abandon(Operation):
     def __init__(self, incoming: Incoming) -> None:
         self.incoming = incoming
 
-    def settle(self, desk: Desk, *, done: bool) -> None:
+    def settle(self, parts: DiskParts, *, done: bool) -> None:
         if self.incoming.part is not None:
-            desk.bodies.discard(self.incoming.part)
+            parts.bodies.discard(self.incoming.part)
 
 
 def _ignore() -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from platformdirs import user_cache_dir
 
-from springhouse.stores.disk.leases import LeaseLimits
-from springhouse.stores.disk.tier import DiskLimits, DiskTier
+from springhouse.stores.disk.leases import DiskLeaseLimits
+from springhouse.stores.disk.parts import DiskLimits
+from springhouse.stores.disk.tier import DiskTier
 from springhouse.stores.kinds import TierKind, TierOptions
 
 _PATIENCE_S = 1.0
@@ -36,7 +37,7 @@ def _open(options: TierOptions) -> DiskTier:
         whole_max=options.whole_max,
         waiting_max=options.waiting_max,
         patience=patience,
-        leases=LeaseLimits(written=patience),
+        leases=DiskLeaseLimits(written=patience),
     )
     folder = folder_of(options.url, options.origin)
     return DiskTier(folder, limits, loop=options.loop, secret=options.secret, is_hot=options.is_hot)
@@ -47,4 +48,4 @@ def _check(url: str) -> None:
         raise ValueError("which folder? Write disk:FOLDER, or disk for one of its own under the user's cache folder")
 
 
-KIND = TierKind(open=_open, check=_check, is_local=True)
+DISK_KIND = TierKind(open=_open, check=_check, is_local=True)

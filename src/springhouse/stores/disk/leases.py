@@ -1,11 +1,11 @@
 """A lease for what is cold: of all processes on a folder that miss it, one fetches it, the others wait (decision 18).
 
 A lease is a lock on one byte, at the offset that a digest of key and variant says. So a dead holder's is free at once,
-nothing lapses, and nothing is extended. Who waits looks at the byte again and again, which is on the loop but costs a
-microsecond.
+nothing lapses, and nothing is extended. A process that waits looks at the byte again and again, which is on the loop
+but costs a microsecond.
 
-What became of it is noted before its byte is unlocked: for those who waited, even if another has locked it since, and
-for those who had looked it up just before it was stored and ask for its lease just after. These notes stand in a file
+What became of it is noted before its byte is unlocked: for those that waited, even if another has locked it since, and
+for those that had looked it up just before it was stored and ask for its lease just after. These notes stand in a file
 that all processes map; later ones overwrite earlier ones of other keys, and then a key is fetched once more than it had
 to be.
 
@@ -29,28 +29,28 @@ from springhouse.stores.tier import CallLater
 
 _FIRST_LOOK_S: Final = 0.002
 _SLOWER: Final = 1.5
-_TOLD: Final = bound(
-    "notes of leases", 320 * KIB, "what was lately heard of keys that other processes have stored on the disk"
+_LEARNT: Final = bound(
+    "notes of leases", 320 * KIB, "what was last learnt of keys that other processes have stored on the disk"
 )
 _CLOCK_S: Final = 0.002
 """How exactly notes are timed, twice over."""
 
 Settled = Callable[[bool], None]
-"""Is told whether what was put could be stored."""
+"""Called with whether what was put could be stored."""
 AfterWriting = Callable[[bytes, Settled], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseLimits:
+class DiskLeaseLimits:
     """Times in seconds. `patience`: how long to wait for another process at most; `written`: how long of that for what
-    has been fetched to be written; `look`: how often at the least; `alone`: how long nobody waits for a key that is not
-    shareable; `lately`: how old a look-up may be that missed what another process has stored since."""
+    has been fetched to be written; `look`: how often at the least; `uncacheable`: how long no process waits for a key
+    that is not shareable; `recent`: how old a look-up may be that missed what another process has stored since."""
 
     patience: float = 10.0
     written: float = 1.0
     look: float = 0.05
-    alone: float = 120.0
-    lately: float = 5.0
+    uncacheable: float = 120.0
+    recent: float = 5.0
 
 
 class DiskLeases:
@@ -62,7 +62,7 @@ class DiskLeases:
     def __init__(
         self,
         folder: Path,
-        limits: LeaseLimits,
+        limits: DiskLeaseLimits,
         *,
         later: CallLater,
         after_writing: AfterWriting,
@@ -77,7 +77,7 @@ class DiskLeases:
         self._held: dict[int, Lease] = {}
         self._leaving: dict[int, Lease] = {}
         """Released, and locked until what was put is written."""
-        self._told: Recent[int, tuple[int, float]] = Recent(_TOLD, lambda *_: 0)
+        self._learnt: Recent[int, tuple[int, float]] = Recent(_LEARNT, lambda *_: 0)
         """Which notes of keys that were stored are known here, and since when."""
         self._is_closed = False
 
@@ -103,7 +103,7 @@ class DiskLeases:
             try:
                 self._join()
             except OSError:
-                return  # they go on working among those who have them, and are looked for again
+                return  # they go on working among the processes that have them, and are looked for again
             locks.close()  # not the notes: another thread may be reading them
             self._held.clear()
             self._leaving.clear()
@@ -114,7 +114,7 @@ class DiskLeases:
         with self._threads:
             if digest in self._held or self._is_closed:
                 return LockStatus.TRANSIENT_ERROR
-            if self._notes.is_younger(LockStatus.GIVE_UP, digest, self._limits.alone):
+            if self._notes.is_younger(LockStatus.GIVE_UP, digest, self._limits.uncacheable):
                 return LockStatus.GIVE_UP
             is_ours = self._leaving.pop(digest, None) is not None
             try:
@@ -129,18 +129,18 @@ class DiskLeases:
             return lease
 
     def _may_have_missed(self, digest: int, since: float) -> bool:
-        """Say whether another process has stored a key of late, and who looked it up at that time may not know."""
-        if not self._notes.is_younger(LockStatus.DONE, digest, self._limits.lately):
+        """Return whether another process has just stored a key, and a look-up at that time may have missed it."""
+        if not self._notes.is_younger(LockStatus.DONE, digest, self._limits.recent):
             return False
-        return self._tell(digest) > since
+        return self._learn(digest) > since
 
-    def _tell(self, digest: int) -> float:
+    def _learn(self, digest: int) -> float:
         """Return when this process began to look behind memory for what was noted last as stored."""
         note = self._notes.of(LockStatus.DONE, digest)
-        known, at = self._told.get(digest, (0, 0.0))
+        known, at = self._learnt.get(digest, (0, 0.0))
         if known != note:
             at = monotonic()
-            self._told.note(digest, (note, at))
+            self._learnt.note(digest, (note, at))
         return at
 
     def wait(self, key: bytes, variant: bytes, done: Waited) -> Callable[[], object]:
@@ -170,9 +170,9 @@ class DiskLeases:
                     return LockStatus.WAITING if waited < self._limits.patience else LockStatus.TRANSIENT_ERROR
             except OSError:
                 return LockStatus.TRANSIENT_ERROR
-            if notes.is_younger(LockStatus.GIVE_UP, digest, self._limits.alone):
+            if notes.is_younger(LockStatus.GIVE_UP, digest, self._limits.uncacheable):
                 return LockStatus.GIVE_UP
-            self._tell(digest)
+            self._learn(digest)
         if notes.is_younger(LockStatus.TRANSIENT_ERROR, digest, waited) and not notes.is_younger(
             LockStatus.DONE, digest, waited
         ):
@@ -180,20 +180,20 @@ class DiskLeases:
         return LockStatus.DONE
 
     def _was_given_up(self, digest: int, waited: float) -> bool:
-        """Say whether the process that was waited for has let go, whoever has the lease by now."""
+        """Return whether the process that was waited for has let go, whichever has the lease by now."""
         within = waited - _CLOCK_S
         return any(
-            self._notes.is_younger(told, digest, within) for told in (LockStatus.DONE, LockStatus.TRANSIENT_ERROR)
+            self._notes.is_younger(status, digest, within) for status in (LockStatus.DONE, LockStatus.TRANSIENT_ERROR)
         )
 
-    def release(self, lease: Lease, told: LockStatus = LockStatus.DONE) -> None:
+    def release(self, lease: Lease, outcome: LockStatus = LockStatus.DONE) -> None:
         """Give a lease up, once what was put under its key is stored; see Leasing."""
         with self._threads:
             if self._held.get(lease.token) is not lease:
                 return
             del self._held[lease.token]
             self._leaving[lease.token] = lease
-        if told is LockStatus.DONE:
+        if outcome is LockStatus.DONE:
             self._after_writing(
                 lease.key,
                 lambda stored: self._give_up(lease, LockStatus.DONE if stored else LockStatus.TRANSIENT_ERROR),
@@ -201,16 +201,16 @@ class DiskLeases:
             if lease.token in self._leaving:
                 self._later(self._limits.written, lambda: self._give_up(lease, LockStatus.TRANSIENT_ERROR))
         else:
-            self._give_up(lease, told)
+            self._give_up(lease, outcome)
 
-    def _give_up(self, lease: Lease, told: LockStatus) -> None:
+    def _give_up(self, lease: Lease, outcome: LockStatus) -> None:
         digest = lease.token
         with self._threads:
             if self._leaving.get(digest) is not lease:
-                return  # whoever asked for it next in this process has it
+                return  # this process has been given it anew
             del self._leaving[digest]
-            self._notes.note(told, digest)
-            self._tell(digest)
+            self._notes.note(outcome, digest)
+            self._learn(digest)
             with suppress(OSError):
                 self._locks.give_up(digest)
 
@@ -225,7 +225,7 @@ class DiskLeases:
 
 
 class _Waiting:
-    """Somebody who waits for another process's lease."""
+    """A request that waits for another process's lease."""
 
     __slots__ = ("digest", "done", "is_over", "pause", "since")
 
@@ -274,7 +274,8 @@ class Notes:
         return (_KINDS[kind] * _BUCKETS + digest % _BUCKETS) * _SLOTS
 
     def is_younger(self, kind: LockStatus, digest: int, seconds: float) -> bool:
-        """Say whether there is a note of that kind about a key, and not older than that, give or take a millisecond."""
+        """Return whether there is a note of that kind about a key, and not older than that, give or take a
+        millisecond."""
         word = self.of(kind, digest)
         return word != 0 and (_now() - word) % _MS <= 1000 * seconds + 1
 

@@ -6,12 +6,11 @@ be repeated. `settle` follows when the transaction is committed, or has failed f
 for others may wait for it.
 
 An entry is not stored when another process has purged it since it was fetched: `since` is the number of the last
-purge that this process had been told of when the entry came. This process's own purges are no question, for what it
+purge that this process had applied when the entry came. This process's own purges are no question, for what it
 asks is done in order.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from msgspec import MsgspecError, msgpack, structs
@@ -21,33 +20,15 @@ from springhouse.rules.entry import Entry
 from springhouse.rules.labels import labels_of
 from springhouse.rules.purging import Held, Purge, Receipt, variant_of
 from springhouse.stores import digests
-from springhouse.stores.codec import Codec, CodecError
-from springhouse.stores.disk.files import Bodies, Deliver, PartFile
+from springhouse.stores.codec import CodecError
+from springhouse.stores.disk.files import PartFile
+from springhouse.stores.disk.parts import DiskParts
 from springhouse.stores.disk.rows import NewRow, Rows, row_of
 from springhouse.stores.disk.shared import Shared
-from springhouse.stores.errors import StoreErrors
 from springhouse.stores.memory.records import cost_of
 from springhouse.stores.tier import Purged
 
 purge_decoder = msgpack.Decoder(Purge)
-PURGES_KEPT = 10_000
-"""A process that missed more than this many purges forgets everything."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
-    """What operations work with. `inline_max`: larger content goes to a file; `budget`: bytes on the disk in all;
-    `is_hot`: whether a key is in use in memory, so that it is not evicted here."""
-
-    codec: Codec
-    bodies: Bodies
-    shared: Shared
-    errors: StoreErrors
-    deliver: Deliver
-    inline_max: int
-    variants_max: int
-    budget: int
-    is_hot: Callable[[bytes], bool]
 
 
 class Operation:
@@ -56,7 +37,7 @@ class Operation:
     size = 0
     """Bytes it holds in memory while it waits."""
     is_urgent = False
-    """Somebody waits for it."""
+    """Something waits for it."""
     is_vital = False
     """It must be done, even when nothing else can be."""
     is_lasting = False
@@ -66,13 +47,13 @@ class Operation:
     has_rows = True
     """It reads or writes the database; what does not needs no transaction."""
 
-    def prepare(self, desk: Desk) -> None:
+    def prepare(self, parts: DiskParts) -> None:
         pass
 
-    def apply(self, rows: Rows, desk: Desk) -> None:
+    def apply(self, rows: Rows, parts: DiskParts) -> None:
         pass
 
-    def settle(self, desk: Desk, *, done: bool) -> None:
+    def settle(self, parts: DiskParts, *, done: bool) -> None:
         pass
 
 
@@ -87,18 +68,18 @@ class Put(Operation):
         self.part: PartFile | None = None
         self.is_stored = False
 
-    def prepare(self, desk: Desk) -> None:
+    def prepare(self, parts: DiskParts) -> None:
         entry = self.entry
         try:
-            proof = self._body(desk)
+            proof = self._body(parts)
             if proof is None:
                 return
-            record = desk.codec.encode(entry, proof)
+            record = parts.codec.encode(entry, proof)
         except CodecError as error:
-            desk.errors.report("refused", f"a response was not stored: {error}")
+            parts.errors.report("refused", f"a response was not stored: {error}")
             return
         except OSError as error:
-            desk.errors.report("write", f"a body cannot be written, it was not stored: {error}")
+            parts.errors.report("write", f"a body cannot be written, it was not stored: {error}")
             return
         self.new = NewRow(
             entry.key,
@@ -109,36 +90,37 @@ class Put(Operation):
             self.part.name if self.part else None,
         )
 
-    def _body(self, desk: Desk) -> bytes | None:
+    def _body(self, parts: DiskParts) -> bytes | None:
         """Write the content to a file if it is large; return its digests, None when it cannot be stored."""
         content = self.entry.content.data
         assert content is not None
         if len(content) != self.entry.length:
             raise CodecError("its content is not of its length")
-        if len(content) <= desk.inline_max:
+        if len(content) <= parts.limits.inline_max:
             return digests.digests_of(content)
-        self.part = desk.bodies.create()
+        self.part = parts.bodies.create()
         self.part.write(content)
-        desk.bodies.finish(self.part)
+        parts.bodies.finish(self.part)
         self.part.close()
         return self.part.digests()
 
-    def apply(self, rows: Rows, desk: Desk) -> None:
+    def apply(self, rows: Rows, parts: DiskParts) -> None:
         self.is_stored = False
         new = self.new
-        if new is None or new.size > desk.budget // 2:
+        if new is None or new.size > parts.limits.budget // 2:
             variant = variant_of(self.entry)
             rows.remove([row for row in rows.of_key(self.entry.key) if row.variant == variant])
-        elif not is_purged_since(rows, self.entry, self.since, desk.shared):
-            rows.insert(new, b"" if self.part else self.entry.content.data or b"", variants_max=desk.variants_max)
+        elif not is_purged_since(rows, self.entry, self.since, parts.shared):
+            content = b"" if self.part else self.entry.content.data or b""
+            rows.insert(new, content, variants_max=parts.limits.variants_max)
             self.is_stored = True
 
-    def settle(self, desk: Desk, *, done: bool) -> None:
+    def settle(self, parts: DiskParts, *, done: bool) -> None:
         if self.part is not None:
             if done and self.is_stored:
-                desk.bodies.settled(self.part.name)
+                parts.bodies.settled(self.part.name)
             else:
-                desk.bodies.discard(self.part)
+                parts.bodies.discard(self.part)
 
 
 class Dropped(Operation):
@@ -149,14 +131,14 @@ class Dropped(Operation):
         self.variant = variant_of(entry)
         self.size = _DROPPED_BYTES + len(entry.key)
 
-    def apply(self, rows: Rows, desk: Desk) -> None:
+    def apply(self, rows: Rows, parts: DiskParts) -> None:
         rows.remove([row for row in rows.of_key(self.key) if row.variant == self.variant])
 
 
 _DROPPED_BYTES = 500
 
 
-class Replace(Operation):
+class ReplaceEntry(Operation):
     """Gives a stored entry the head it was freshened to, if it is still the one that was asked about."""
 
     def __init__(self, old: Entry, new: Entry, since: int) -> None:
@@ -165,9 +147,9 @@ class Replace(Operation):
         self.since = since
         self.size = cost_of(new)
 
-    def apply(self, rows: Rows, desk: Desk) -> None:
+    def apply(self, rows: Rows, parts: DiskParts) -> None:
         old, new = self.old, self.new
-        if is_purged_since(rows, new, self.since, desk.shared):
+        if is_purged_since(rows, new, self.since, parts.shared):
             return
         variant = variant_of(old)
         row = next((row for row in rows.of_key(old.key) if row.variant == variant), None)
@@ -175,20 +157,20 @@ class Replace(Operation):
             return
         (stored,) = rows.db.execute("SELECT record FROM entries WHERE id = ?", (row.id,)).fetchone()
         try:
-            entry, proof = desk.codec.decode(stored, old.key)
+            entry, proof = parts.codec.decode(stored, old.key)
             since = rows.mark_of(row)
             if not _is_same(entry if since is None else purging.made_stale(entry, since), proof, old):
                 return
-            record = desk.codec.encode(new, proof)
+            record = parts.codec.encode(new, proof)
             labels = labels_of(new)
             rows.update(row, NewRow(new.key, variant_of(new), record, labels, new.length or 0, row.file))
         except CodecError as error:
-            desk.errors.report("refused", f"a response was not stored: {error}")
+            parts.errors.report("refused", f"a response was not stored: {error}")
             rows.remove([row])
 
 
 def _is_same(stored: Entry, proof: bytes, entry: Entry) -> bool:
-    """Say whether a stored entry and one in memory came from the same response."""
+    """Return whether a stored entry and one in memory came from the same response."""
     for name in ("requested_at", "received_at", "fresh_until", "etag"):  # the third changes when it is made stale
         if getattr(stored, name) != getattr(entry, name):
             return False
@@ -196,13 +178,13 @@ def _is_same(stored: Entry, proof: bytes, entry: Entry) -> bool:
     return bool(proof == (content.digests if content.data is None else digests.digests_of(content.data)))
 
 
-class Forget(Operation):
+class RemoveDamaged(Operation):
     """Removes rows that proved to be damaged."""
 
     def __init__(self, ids: Iterable[int]) -> None:
         self.ids = tuple(ids)
 
-    def apply(self, rows: Rows, desk: Desk) -> None:
+    def apply(self, rows: Rows, parts: DiskParts) -> None:
         for row_id in self.ids:
             found = rows.db.execute("SELECT id, variant, size, file FROM entries WHERE id = ?", (row_id,))
             rows.remove([row_of(row) for row in found.fetchall()])
@@ -230,29 +212,29 @@ class Purging(Operation):
         self.receipt = purging.receipt_of(held)
 
     def again(self) -> "Purging":
-        """Return what makes up for it, when it has failed and who asked for it has been told so."""
+        """Return what makes up for it, when it has failed and that has been reported."""
         return Purging(self.purge, None, (), counted=self.counted)
 
-    def apply(self, rows: Rows, desk: Desk) -> None:
+    def apply(self, rows: Rows, parts: DiskParts) -> None:
         picked = rows.pick(self.purge.what)
         self.receipt = rows.with_held(picked, self.held)
         if self.purge.stale_from is None:
             rows.remove_picked(picked)
         else:
             rows.mark_picked(self.purge.stale_from)
-        self.number = rows.log(desk.shared, msgpack.encode(self.purge))
+        self.number = rows.log(parts.shared, msgpack.encode(self.purge))
 
-    def settle(self, desk: Desk, *, done: bool) -> None:
+    def settle(self, parts: DiskParts, *, done: bool) -> None:
         if done and self.number:
-            desk.shared.publish(self.number)
-            desk.deliver(self.counted, self.number)
+            parts.shared.publish(self.number)
+            parts.deliver(self.counted, self.number)
         if self.done is None:
             return
         if done:
-            receipt = structs.replace(self.receipt, processes=1 + _others(desk.shared))
+            receipt = structs.replace(self.receipt, processes=1 + _others(parts.shared))
         else:
             receipt = structs.replace(purging.receipt_of(self.held), failure="the store could not be written")
-        desk.deliver(self.done, receipt)
+        parts.deliver(self.done, receipt)
 
 
 def _others(shared: Shared) -> int:
@@ -274,11 +256,11 @@ class Counting(Operation):
         self.held = held
         self.receipt = Receipt()
 
-    def apply(self, rows: Rows, desk: Desk) -> None:
+    def apply(self, rows: Rows, parts: DiskParts) -> None:
         self.receipt = rows.with_held(rows.pick(self.purge.what), self.held)
 
-    def settle(self, desk: Desk, *, done: bool) -> None:
-        desk.deliver(self.done, self.receipt if done else Receipt(failure="the store could not be read"))
+    def settle(self, parts: DiskParts, *, done: bool) -> None:
+        parts.deliver(self.done, self.receipt if done else Receipt(failure="the store could not be read"))
 
 
 class Then(Operation):
@@ -289,7 +271,7 @@ class Then(Operation):
     def __init__(self, call: Callable[[], None]) -> None:
         self.call = call
 
-    def settle(self, desk: Desk, *, done: bool) -> None:
+    def settle(self, parts: DiskParts, *, done: bool) -> None:
         self.call()
 
 
@@ -306,12 +288,12 @@ class Afterwards(Operation):
     def __init__(self, call: Callable[[bool], None]) -> None:
         self.call = call
 
-    def settle(self, desk: Desk, *, done: bool) -> None:
+    def settle(self, parts: DiskParts, *, done: bool) -> None:
         self.call(done)
 
 
 def is_purged_since(rows: Rows, entry: Entry, since: int, shared: Shared) -> bool:
-    """Say whether another process has purged the entry after purge number `since`, or may have: the log is short."""
+    """Return whether another process has purged the entry after purge number `since`, or may have: the log is short."""
     if rows.latest_purge <= since:
         return False
     news = rows.db.execute(

@@ -68,7 +68,7 @@ def _content_bytes(length: int) -> int:
 
 
 def row_of(values: Sequence[Any]) -> Row:
-    """Return a row as read. Raises TypeError when a column holds what it cannot: somebody else wrote it."""
+    """Return a row as read. Raises TypeError when a column holds what it cannot: another program wrote it."""
     row = Row(*values)
     if type(row.size) is not int or not isinstance(row.variant, bytes) or not isinstance(row.file, str | None):
         raise TypeError(f"row {row.id} holds what it cannot")
@@ -132,7 +132,7 @@ class Rows:
             (new.record, new.variant, new.size, row.id),
         )
         for table in ("labels", "marks"):
-            self.db.execute(f"DELETE FROM {table} WHERE id = ?", (row.id,))  # noqa: S608 - names of ours
+            self.db.execute(f"DELETE FROM {table} WHERE id = ?", (row.id,))  # noqa: S608 - our own names
         self._label(row.id, new.labels)
         self.size += new.size - row.size
 
@@ -145,13 +145,13 @@ class Rows:
         if not ids:
             return
         for table in _TABLES:
-            self.db.executemany(f"DELETE FROM {table} WHERE id = ?", ids)  # noqa: S608 - names of ours
+            self.db.executemany(f"DELETE FROM {table} WHERE id = ?", ids)  # noqa: S608 - our own names
         self.entries -= len(rows)
         self.size -= sum(row.size for row in rows)
         self.gone += [row.file for row in rows if row.file is not None]
 
     def visit(self, ids: Iterable[int]) -> None:
-        """Note that entries were asked for."""
+        """Record that entries were asked for."""
         self.db.executemany("UPDATE entries SET visited = 1 WHERE id = ? AND visited = 0", [(n,) for n in ids])
 
     # Eviction.
@@ -243,9 +243,9 @@ class Rows:
         return Receipt(receipt.keys + keys, receipt.entries + entries, receipt.size + size)
 
     def mark_picked(self, since: float) -> None:
-        """Note of what was picked that it is stale since an instant; the earliest counts."""
+        """Record of what was picked that it is stale since an instant; the earliest counts."""
         self.db.execute(
-            f"INSERT INTO marks SELECT id, ? FROM entries WHERE true{self._and_picked} "  # noqa: S608 - words of ours
+            f"INSERT INTO marks SELECT id, ? FROM entries WHERE true{self._and_picked} "  # noqa: S608 - our own words
             "ON CONFLICT(id) DO UPDATE SET since = min(since, excluded.since)",
             (since,),
         )
@@ -269,10 +269,10 @@ class Rows:
     def remove_picked(self, receipt: Receipt) -> None:
         """Remove what was picked, which `receipt` counted."""
         also = self._and_picked
-        files = self.db.execute(f"SELECT file FROM entries WHERE file IS NOT NULL{also}")  # noqa: S608 - words of ours
+        files = self.db.execute(f"SELECT file FROM entries WHERE file IS NOT NULL{also}")  # noqa: S608 - our own words
         self.gone += [file for (file,) in files]
         for table in _TABLES:  # without a condition, whole tables are given back at once
-            self._about_picked(f"DELETE FROM {table}")  # noqa: S608 - names of ours
+            self._about_picked(f"DELETE FROM {table}")  # noqa: S608 - our own names
         self.entries -= receipt.entries
         self.size -= receipt.size
 

@@ -1,10 +1,10 @@
-"""What the processes on one folder share besides the database: two numbers in memory, one lock, who is alive.
+"""What the processes on one folder share besides the database: two numbers in memory, one lock, which are alive.
 
 Numbers: `purges`, the highest number in the log of purges, and `generation`, how often the database was replaced. They
 stand in a small file that every process maps, so that to look whether anything was purged elsewhere costs no system
 call. They only grow, and are only written under the folder's lock.
 
-Somebody may remove the folder, or put another in its place, while processes use it. The first that notices joins the
+The folder may be removed, or replaced by another, while processes use it. The first that notices joins the
 one that has the name now, numbers on from the old one, and retires the numbers there: the others see that at once.
 
 Alive: each process holds a lock on a file with its name, which the kernel gives up however the process ends. So files
@@ -51,7 +51,8 @@ else:
 
 _SIZE = 16
 RETIRED: Final = 2**62
-"""Stands in place of the highest number where a folder was removed: whoever looks there has news, and rejoins."""
+"""Stands in place of the highest number where a folder was removed: a process that looks there is behind, and
+rejoins."""
 
 Identity = tuple[int, int]
 
@@ -81,20 +82,24 @@ class _Files:
             self.instances.mkdir(exist_ok=True)
             self._open(self._lock, before)
             with self.locked():
-                if self._open(self._counts, before):
-                    self.numbers = memoryview(_map(self._fds[self._counts], _SIZE)).cast("Q")
-                    if self.numbers[0] >= RETIRED:
-                        self.numbers[0] = 0
-                elif before is not None:
-                    self.numbers = before.numbers
-                if self._open(self._alive, before):
-                    _lock(self._fds[self._alive], wait=True)
+                self._join(before)
         except BaseException:
             self.close()
             raise
 
+    def _join(self, before: "_Files | None") -> None:
+        """Map the numbers and be alive. Under `locked`."""
+        if self._open(self._counts, before):
+            self.numbers = memoryview(_map(self._fds[self._counts], _SIZE)).cast("Q")
+            if self.numbers[0] >= RETIRED:
+                self.numbers[0] = 0
+        elif before is not None:
+            self.numbers = before.numbers
+        if self._open(self._alive, before):
+            _lock(self._fds[self._alive], wait=True)
+
     def _open(self, path: Path, before: "_Files | None") -> bool:
-        """Open a file; say whether it is another one than before."""
+        """Open a file; return whether it is another one than before."""
         if before is not None and identity_of(path) == before._known[path]:
             self._fds[path] = os.dup(before._fds[path])  # opened again, it would wait for a lock of our own
         else:
@@ -108,7 +113,7 @@ class _Files:
         return all(identity_of(path) == known for path, known in self._known.items())
 
     def has_lock_of(self, other: "_Files") -> bool:
-        """Say whether both have the same lock."""
+        """Return whether both have the same lock."""
         return self._known[self._lock] == other._known[other._lock]
 
     @contextmanager
@@ -126,7 +131,7 @@ class _Files:
             self._alive.unlink()
 
     def close(self) -> None:
-        """Let go of them. The numbers go when nobody looks at them any more."""
+        """Let go of them. The numbers go when nothing refers to them any more."""
         fds, self._fds = self._fds, {}
         for fd in fds.values():
             os.close(fd)
@@ -159,9 +164,9 @@ class Shared:
         return self._files.is_whole
 
     def rejoin(self) -> bool:
-        """Join the folder that has the name now, or make it anew; say whether that was needed. Raises OSError.
+        """Join the folder that has the name now, or make it anew; return whether that was needed. Raises OSError.
 
-        Who still looks at the files of the old one is told to do the same.
+        Processes that still look at the files of the old one will do the same.
         """
         with self._threads:
             old = self._files

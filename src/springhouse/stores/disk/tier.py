@@ -20,7 +20,6 @@ import sys
 from array import array
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, time
 from typing import Final
@@ -31,25 +30,25 @@ from springhouse.http.memo import MIB, Recent, bound
 from springhouse.rules.entry import Entry
 from springhouse.rules.purging import NEVER_FRESH, Everything, Held, Keys, Purge, Receipt, remaining, weight_of
 from springhouse.stores.codec import Codec
-from springhouse.stores.disk.database import Connection, Database
+from springhouse.stores.disk.database import Database, DatabaseConnection
 from springhouse.stores.disk.files import Bodies
-from springhouse.stores.disk.finder import Finder, Readers
-from springhouse.stores.disk.incoming import PIECE, Incoming
-from springhouse.stores.disk.leases import DiskLeases, LeaseLimits, Settled
+from springhouse.stores.disk.finder import DiskFinder, Readers
+from springhouse.stores.disk.incoming import APPEND_BYTES, Incoming
+from springhouse.stores.disk.leases import DiskLeases, Settled
 from springhouse.stores.disk.operations import (
     Afterwards,
     Counting,
-    Desk,
     Dropped,
     Flush,
-    Forget,
     Operation,
     Purging,
     Put,
-    Replace,
+    RemoveDamaged,
+    ReplaceEntry,
     Then,
     purge_decoder,
 )
+from springhouse.stores.disk.parts import DiskLimits, DiskParts
 from springhouse.stores.disk.shared import RETIRED, Shared
 from springhouse.stores.disk.writer import Writer
 from springhouse.stores.errors import StoreErrors, Unusable
@@ -73,28 +72,12 @@ _PLACES: Final = 16_384
 _LAST: Final = bound(
     "last writes", 8 * _PLACES, "when a key was last to be written on the disk, for many keys in one place"
 )
-_UNDER_WAY: Final = bound("purges under way", MIB, "purges of many keys that are still to be carried out on the disk")
+_UNDER_WAY: Final = bound("purges of the disk", MIB, "purges of many keys that are still to be carried out on the disk")
 _DROPPED: Final = bound(
     "not stored", 4 * MIB, "keys whose older response the disk is to drop, as it is too slow for the newer"
 )
 _ALL: Final = (Purge(Everything()),)
 """What may have been purged when that is not known."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskLimits:
-    """Sizes in bytes. Content up to `inline_max` stands in the database, larger in files; up to `whole_max` it is
-    found as bytes, larger as StoredContent. `waiting_max`: what may wait in memory to be written. `patience`: seconds
-    that a lookup may take."""
-
-    budget: int = 2**30
-    inline_max: int = 64 * 1024
-    whole_max: int = 8 * 2**20
-    waiting_max: int = 32 * 2**20
-    variants_max: int = 64
-    readers: int = 2
-    patience: float = 1.0
-    leases: LeaseLimits = field(default_factory=LeaseLimits)
 
 
 class DiskTier:
@@ -154,27 +137,21 @@ class DiskTier:
 
     def _start(self, codec: Codec, is_hot: Callable[[bytes], bool]) -> None:
         limits = self.limits
-        desk = self._desk = Desk(
+        parts = self._parts = DiskParts(
             codec=codec,
             bodies=self._bodies,
             shared=self._shared,
             errors=self.errors,
             deliver=self._deliver,
-            inline_max=limits.inline_max,
-            variants_max=limits.variants_max,
-            budget=limits.budget,
+            limits=limits,
             is_hot=is_hot,
         )
-        self._writer = Writer(self._database, desk, tick=self._keep_house)
+        self._writer = Writer(self._database, parts, tick=self._keep_house)
         self._readers = Readers(self._database, self.errors, limits.readers)
-        self._finder = Finder(
-            codec=codec,
-            bodies=self._bodies,
-            errors=self.errors,
-            readers=self._readers,
-            deliver=self._deliver,
-            whole_max=limits.whole_max,
-            forget=lambda row_id: self._deliver(self._submit, Forget((row_id,))),
+        self._finder = DiskFinder(
+            parts,
+            self._readers,
+            forget=lambda row_id: self._deliver(self._submit, RemoveDamaged((row_id,))),
             visited=self._writer.visit,
         )
         self._writer.start()
@@ -199,7 +176,7 @@ class DiskTier:
     def _is_to_be_written(self, key: bytes) -> bool:
         return self._last[hash(key) % _PLACES] > self._writer.done
 
-    def _find(self, connection: Connection, key: bytes, done: LookedUp, purges: Sequence[Purge] = ()) -> None:
+    def _find(self, connection: DatabaseConnection, key: bytes, done: LookedUp, purges: Sequence[Purge] = ()) -> None:
         left: tuple[Entry, ...] = ()
         try:
             found = self._finder.find(connection, key)
@@ -230,16 +207,16 @@ class DiskTier:
     def replace(self, old: Entry, new: Entry) -> None:
         """Put a freshened entry in the old one's place; see Tier."""
         if self._writer.waiting <= self.limits.waiting_max:  # else it will be freshened once more
-            self._submit(Replace(old, new, self._seen), old.key)
+            self._submit(ReplaceEntry(old, new, self._seen), old.key)
 
-    def arrive(self, _key: bytes, told: OnProgress, /) -> Arriving | None:
+    def arrive(self, _key: bytes, on_progress: OnProgress, /) -> Arriving | None:
         """Begin to store content that is arriving; see Tier."""
         if self._writer.waiting > self.limits.waiting_max // 2:
             self.errors.report("slow", "the disk is slower than the origin: a large response has to wait in memory")
             return None
         return Incoming(
-            self._desk,
-            told,
+            self._parts,
+            on_progress,
             submit=self._submit,
             run=self._readers.run,
             since=lambda: self._seen,
@@ -249,7 +226,7 @@ class DiskTier:
     def _backlog_max(self) -> int:
         """Return how much of one arriving content may wait to be written: less when there is much in all."""
         is_crowded = self._writer.waiting > self.limits.waiting_max // 2
-        return min(PIECE if is_crowded else BACKLOG_MAX, self.limits.waiting_max // 4)
+        return min(APPEND_BYTES if is_crowded else BACKLOG_MAX, self.limits.waiting_max // 4)
 
     def purge(
         self, purge: Purge, done: Purged | None = None, *, held: Sequence[Held] = (), dry_run: bool = False
@@ -283,7 +260,7 @@ class DiskTier:
     # Other processes.
 
     def has_foreign_purges(self) -> bool:
-        """Say whether others have purged since the last `catch_up`."""
+        """Return whether others have purged since the last `catch_up`."""
         return self._shared.purges > self._seen
 
     def catch_up(self, done: CaughtUp) -> None:
@@ -294,11 +271,11 @@ class DiskTier:
             self._readers.submit(lambda connection: self._catch_up(connection, self._seen, done))
 
     def _counted(self, number: int) -> None:
-        """Note that a purge of our own got a number: it is no news if it is the next."""
+        """Record that a purge of our own got a number: it is not foreign if it is the next."""
         if number == self._seen + 1:
             self._seen = number
 
-    def _catch_up(self, connection: Connection, seen: int, done: CaughtUp) -> None:
+    def _catch_up(self, connection: DatabaseConnection, seen: int, done: CaughtUp) -> None:
         last: int = seen
         purges: Sequence[Purge] = _ALL
         try:
@@ -309,7 +286,7 @@ class DiskTier:
         finally:
             self._deliver(self._caught_up, last, purges, done)
 
-    def _read_log(self, connection: Connection, seen: int) -> tuple[int, Sequence[Purge]]:
+    def _read_log(self, connection: DatabaseConnection, seen: int) -> tuple[int, Sequence[Purge]]:
         """Return up to which number it is known what others have purged after a number, and what."""
         expected = self._shared.purges
         try:
@@ -339,7 +316,7 @@ class DiskTier:
     def totals(self, done: Purged) -> None:
         """Count what is stored: keys are not counted, which would need a scan."""
 
-        def work(connection: Connection) -> None:
+        def work(connection: DatabaseConnection) -> None:
             receipt = Receipt(failure="the store could not be read")
             try:
                 entries, size = connection.get().execute("SELECT entries, size FROM totals").fetchone()
@@ -369,10 +346,10 @@ class DiskTier:
         self.close()
 
     def _deliver(self, call: Callable[..., object], *arguments: object) -> None:
-        with suppress(RuntimeError):  # the loop has gone, and with it whoever waited
+        with suppress(RuntimeError):  # the loop has gone, and with it all that waited
             self._loop.call_soon_threadsafe(call, *arguments)
 
-    def _keep_house(self, _connection: Connection) -> None:
+    def _keep_house(self, _connection: DatabaseConnection) -> None:
         """Sweep bodies that no row refers to, now and then and when the database was replaced; the writer calls."""
         if self.leases is not None:
             self.leases.rejoin()
@@ -382,7 +359,7 @@ class DiskTier:
             self._sweep_at = monotonic() + SWEEP_EVERY_S
             self._readers.submit(self._sweep)
 
-    def _sweep(self, connection: Connection) -> None:
+    def _sweep(self, connection: DatabaseConnection) -> None:
         swept = 0
         with suppress(sqlite3.Error, OSError):
             for path in self._bodies.abandoned(self._shared.others):

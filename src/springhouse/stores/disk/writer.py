@@ -1,11 +1,11 @@
 """The one thread of this process that writes to a disk store's database.
 
 What it is asked for waits in a queue and is done in order, many operations in one transaction: the first waits some
-milliseconds for company, unless somebody waits for it. All processes on the folder take turns, a transaction each.
+milliseconds for company, unless something waits for it. All processes on the folder take turns, a transaction each.
 
 A transaction that fails is rolled back, and its puts are dropped: a full disk costs hits, not answers. Purges are
 tried again without them. One that cannot be written down at all leaves no choice but to remove the database, which
-needs no space: what was purged must never be found again. If even that fails, who asked for it is told so, and nothing
+needs no space: what was purged must never be found again. If even that fails, the receipt says so, and nothing
 is found until it has been made up for.
 
 Once a second, and before and after each purge, the writer looks whether the folder is still the one it works with, and
@@ -21,12 +21,13 @@ from typing import Final
 
 from springhouse.http.memo import MIB, PLACE_BYTES, bound
 from springhouse.rules.purging import Everything, Purge, weight_of
-from springhouse.stores.disk.database import Connection, Database, is_corrupt
-from springhouse.stores.disk.operations import PURGES_KEPT, Desk, Operation, Purging
+from springhouse.stores.disk.database import Database, DatabaseConnection, is_corrupt
+from springhouse.stores.disk.operations import Operation, Purging
+from springhouse.stores.disk.parts import DiskParts
 from springhouse.stores.disk.rows import Rows
 from springhouse.stores.errors import Unusable
 
-LINGER_S = 0.004
+_GATHER_S = 0.004
 TICK_S = 1.0
 TOGETHER = 512
 BYTES_TOGETHER = 16 * 2**20
@@ -38,17 +39,16 @@ _VISITS: Final = bound(
     "visits", 128 * _VISITS_MAX, "which entries on the disk were asked for, until that is written down"
 )
 _FREE_PAGES = 2048
-_PRUNED_AT_ONCE = 1000
 _OWED: Final = bound("purges owed to the disk", MIB, "purges that could not be written down, until they are")
 
-Failure = (sqlite3.Error, Unusable, OSError)
+_FAILURES = (sqlite3.Error, Unusable, OSError)
 
 
 class Writer:
     """The queue and its thread, on which `tick` is called once a second."""
 
-    def __init__(self, database: Database, desk: Desk, *, tick: Callable[[Connection], None]) -> None:
-        self._desk = desk
+    def __init__(self, database: Database, parts: DiskParts, *, tick: Callable[[DatabaseConnection], None]) -> None:
+        self._parts = parts
         self._database = database
         self._tick = tick
         self._operations: SimpleQueue[Operation | None] = SimpleQueue()
@@ -66,7 +66,7 @@ class Writer:
         self.done = 0
         """How many operations were submitted, and how many of these are settled; they are done in order."""
         self.evictions = 0
-        self.connection = Connection(database)
+        self.connection = DatabaseConnection(database)
 
     def start(self) -> None:
         """Start the thread."""
@@ -82,7 +82,7 @@ class Writer:
         self._bytes_in += operation.size
         self.submitted += 1
         if self._is_closed:
-            self._tried(operation.settle, self._desk, done=False)
+            self._tried(operation.settle, self._parts, done=False)
             return self.submitted
         self._operations.put(operation)
         if operation.is_urgent:
@@ -113,17 +113,17 @@ class Writer:
                 self._tried(self._keep_house)
                 self._tried(self._tick, self.connection)
             count, size = len(batch), sum(operation.size for operation in batch)
-            del batch  # nobody needs what it holds while this thread waits
+            del batch  # nothing needs what it holds while this thread waits
             self._bytes_out += size
             self.done += count
         self.connection.close()
 
     def _tried(self, step: Callable[..., object], *arguments: object, **more: object) -> bool:
-        """Take one step of the work; say whether it did not fail as nothing here should."""
+        """Take one step of the work; return whether it did not fail as nothing here should."""
         try:
             step(*arguments, **more)
         except Exception as error:
-            self._desk.errors.report("bug", f"the writer of the store failed: {error!r}")
+            self._parts.errors.report("bug", f"the writer of the store failed: {error!r}")
             return False
         return True
 
@@ -135,7 +135,7 @@ class Writer:
         if first is None:
             return [], False
         if not first.is_urgent:
-            self._is_wanted.wait(LINGER_S)
+            self._is_wanted.wait(_GATHER_S)
         self._is_wanted.clear()
         batch, size = [first], first.size
         while len(batch) < TOGETHER and size < BYTES_TOGETHER:
@@ -150,8 +150,8 @@ class Writer:
         return batch, True
 
     def _do(self, batch: list[Operation]) -> None:
-        desk = self._desk
-        broken = {operation for operation in batch if not self._tried(operation.prepare, desk)}
+        parts = self._parts
+        broken = {operation for operation in batch if not self._tried(operation.prepare, parts)}
         ready = [operation for operation in batch if operation not in broken] if broken else batch
         is_done = self._committed(ready)
         vital = [operation for operation in ready if operation.is_vital]
@@ -160,10 +160,10 @@ class Writer:
             self._owe(vital)
         for operation in batch:
             is_well = is_vital_done if operation.is_vital else is_done
-            self._tried(operation.settle, desk, done=is_well and operation not in broken)
+            self._tried(operation.settle, parts, done=is_well and operation not in broken)
 
     def _insist(self, vital: list[Operation]) -> bool:
-        """Do purges whatever it takes; say whether that went well."""
+        """Do purges whatever it takes; return whether that went well."""
         for attempt in range(_BUSY_ATTEMPTS):
             if self._committed(vital):
                 return True
@@ -172,8 +172,8 @@ class Writer:
         self._is_sound = False
         try:
             self.connection.discard("the disk may be full")
-        except Failure as error:
-            self._desk.errors.report("write", f"the store cannot even be removed: {error}")
+        except _FAILURES as error:
+            self._parts.errors.report("write", f"the store cannot even be removed: {error}")
             return False
         return True
 
@@ -191,7 +191,7 @@ class Writer:
         self._database.is_barred = bool(self._owed)
 
     def _committed(self, batch: list[Operation]) -> bool:
-        """Do operations in one transaction; say whether that went well."""
+        """Do operations in one transaction; return whether that went well."""
         has_rows = bool(self._visits) or any(operation.has_rows for operation in batch)
         is_certain = any(operation.is_certain for operation in batch)
         if not has_rows and not is_certain:
@@ -203,7 +203,7 @@ class Writer:
             if is_certain and not self._is_whole:
                 raise FileNotFoundError("the folder was removed or replaced meanwhile")
             for name in gone:
-                self._desk.bodies.remove(name)
+                self._parts.bodies.remove(name)
         except Exception as error:
             self._failed(error)
             return False
@@ -222,7 +222,7 @@ class Writer:
 
     @property
     def _is_whole(self) -> bool:
-        return self._desk.shared.is_whole and not self.connection.is_moved
+        return self._parts.shared.is_whole and not self.connection.is_moved
 
     def _look_after_folder(self) -> None:
         """Make anew what of the folder was removed or replaced, and have a database that failed looked at.
@@ -230,8 +230,8 @@ class Writer:
         Raises Unusable, OSError or sqlite3.Error.
         """
         is_sound, self._is_sound = self._is_sound, False  # until this has gone well
-        if self._desk.shared.rejoin():
-            self._desk.errors.note(f"the folder of {self._database.path} was removed or replaced: it is made anew")
+        if self._parts.shared.rejoin():
+            self._parts.errors.note(f"the folder of {self._database.path} was removed or replaced: it is made anew")
         if self.connection.is_moved:
             self.connection.renew("it was removed or replaced while it was in use", "lost")
         elif not is_sound:
@@ -245,9 +245,9 @@ class Writer:
             rows = Rows(db)
             rows.visit(tuple(visits))  # a reader may be adding to it still
             for operation in batch:
-                operation.apply(rows, self._desk)
-            if rows.size > self._desk.budget:
-                self._hand, evicted = rows.evict(self._desk.budget, self._hand, self._desk.is_hot)
+                operation.apply(rows, self._parts)
+            if rows.size > self._parts.limits.budget:
+                self._hand, evicted = rows.evict(self._parts.limits.budget, self._hand, self._parts.is_hot)
                 self.evictions += evicted
             rows.close()
             db.execute("COMMIT")
@@ -258,7 +258,7 @@ class Writer:
         return rows.gone
 
     def _failed(self, error: BaseException) -> None:
-        self._desk.errors.report("write", f"the store cannot be written: {error}")
+        self._parts.errors.report("write", f"the store cannot be written: {error}")
         self._is_busy = getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY
         if self._is_busy:
             return
@@ -269,7 +269,7 @@ class Writer:
                 self._is_sound = False  # looked at again before the next transaction
         except Exception as worse:
             self._is_sound = False
-            self._desk.errors.report("replace", f"a damaged store could not be replaced: {worse}")
+            self._parts.errors.report("replace", f"a damaged store could not be replaced: {worse}")
 
     def _keep_house(self) -> None:
         """Look after the folder, make up for purges, give free pages back little by little, and see to the log."""
@@ -284,9 +284,10 @@ class Writer:
             first, latest = db.execute(
                 "SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM purges"
             ).fetchone()
-            if latest > self._desk.shared.purges:
-                self._desk.shared.publish(latest)  # whoever wrote it died before it could
-            if latest - first > PURGES_KEPT + _PRUNED_AT_ONCE:
-                db.execute("DELETE FROM purges WHERE number <= ?", (latest - PURGES_KEPT,))
-        except Failure as error:
+            if latest > self._parts.shared.purges:
+                self._parts.shared.publish(latest)  # the process that wrote it died before it could
+            kept = self._parts.limits.purges_kept
+            if latest - first > kept + kept // 10:
+                db.execute("DELETE FROM purges WHERE number <= ?", (latest - kept,))
+        except _FAILURES as error:
             self._failed(error)

@@ -12,7 +12,7 @@ class Labels:
         self._keys: dict[bytes, set[bytes]] = {}
 
     def change(self, key: bytes, before: frozenset[bytes], after: frozenset[bytes]) -> None:
-        """Note that a key has other labels than before."""
+        """Record that a key has other labels than before."""
         for label in before - after:
             keys = self._keys[label]
             keys.discard(key)

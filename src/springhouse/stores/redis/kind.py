@@ -22,4 +22,4 @@ def _open(options: TierOptions) -> "RedisTier":
     return RedisTier(options.url, limits, prefix=options.prefix, secret=options.secret, clock=options.wall)
 
 
-KIND = TierKind(open=_open)
+REDIS_KIND = TierKind(open=_open)
