@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from anyio import from_thread
+from fastapi import FastAPI
+from fastapi import Request as FastAPIRequest
 from flask import Flask, Response, request
 from tests.frontends.calling import call, call_wsgi
 
@@ -183,6 +187,50 @@ def test_a_fill_that_began_before_does_not_bring_it_back() -> None:
         assert call_wsgi(cache, "GET", "/a").x_cache == "MISS"
     finally:
         cache.close()
+
+
+def test_a_fill_that_began_before_does_not_bring_it_back_in_asgi() -> None:
+    """The same, where the calls are tasks."""
+
+    async def race() -> str | None:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def app(scope: Any, _receive: Any, send: Any) -> None:
+            headers = [(name.encode(), value.encode()) for name, value in FIELDS]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            begun.set()
+            await go_on.wait()
+            await send({"type": "http.response.body", "body": b"old"})
+
+        cache = springhouse.asgi.CacheMiddleware(app)
+        first = asyncio.ensure_future(call(cache, "GET", "/a"))
+        await begun.wait()
+        await cache.purge(url="http://app.test/a")
+        go_on.set()
+        await first
+        return (await call(cache, "GET", "/a")).x_cache
+
+    assert asyncio.run(race()) == "MISS"
+
+
+def test_a_function_that_fastapi_runs_in_a_thread_purges() -> None:
+    app = FastAPI()
+    app.add_middleware(springhouse.asgi.CacheMiddleware, ttl=60)
+
+    @app.get("/report")
+    def report() -> int:
+        return 1
+
+    @app.post("/changed")
+    def changed(request: FastAPIRequest) -> int:
+        counts = from_thread.run(partial(request.scope["springhouse"].purge, url="/report"))
+        return int(counts.entries)
+
+    async def ask() -> tuple[list[str | None], bytes, str | None]:
+        before = [(await call(app, "GET", "/report")).x_cache for _ in range(2)]
+        return before, (await call(app, "POST", "/changed")).body, (await call(app, "GET", "/report")).x_cache
+
+    assert asyncio.run(ask()) == (["MISS", "HIT"], b"1", "MISS")
 
 
 def test_it_is_not_certain() -> None:
