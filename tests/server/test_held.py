@@ -50,7 +50,7 @@ def test_of_requests_that_wait_only_so_many_are_held_and_all_are_answered(
     origin.await_that(lambda: origin.count("/first") == 1)
     count, before = 2000, proxy.call(requests_alive)
     sender = sent(client, count * TINY.replace(b"/x", target.encode()))
-    proxy.await_that(lambda: any(c._holds for c in proxy.server.connections))
+    proxy.await_that(lambda: any(c.is_held_back for c in proxy.server.connections))
     waiting = proxy.call(requests_alive) - before
     assert waiting < QUEUED_MAX // REQUEST_BYTES + 200
     gate.open()
@@ -71,7 +71,7 @@ def test_content_in_tiny_chunks_takes_no_more_than_its_bytes(origin: Origin, pro
     client = proxy.connect()
     client.send(request("GET", "/first") + request("POST", "/echo", b"", transfer_encoding="chunked"))
     sender = sent(client, 150_000 * b"2\r\nab\r\n" + b"0\r\n\r\n")
-    proxy.await_that(lambda: any(c._holds for c in proxy.server.connections))
+    proxy.await_that(lambda: any(c.is_held_back for c in proxy.server.connections))
     (connection,) = proxy.server.connections
     assert connection._content is not None
     held = connection._content.held

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from springhouse.engine.clock import Clock
     from springhouse.engine.engine import Engine
-    from springhouse.server.listener import ServerLimits
+    from springhouse.server.limits import ServerLimits
 
 T = TypeVar("T")
 

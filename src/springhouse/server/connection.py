@@ -7,48 +7,79 @@ of the parser or of the exchange. Time-outs are found by the server's sweep, whi
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import Final, Protocol, cast
 
 from springhouse.engine.driver import refuse
 from springhouse.engine.ports import Answering
+from springhouse.engine.sinks import Sink
 from springhouse.exchange.reply import HIT
 from springhouse.http.content import CONTENT_PIECE, MemoryReader
 from springhouse.http.fields import HOST, UPGRADE
-from springhouse.http.memo import READ_BYTES, bound
+from springhouse.http.memo import KIB, READ_BYTES, Memo, bound
 from springhouse.http.messages import Request
-from springhouse.observe.accesslog import Line
+from springhouse.observe.accesslog import AccessLog, Line
 from springhouse.rules.reasons import FRESH, STREAM
+from springhouse.server.limits import ServerLimits
+from springhouse.server.reading import FOR_QUEUE, FOR_UNREAD, ContentSource, Pauses
+from springhouse.server.upgrading import Upgrade
 from springhouse.server.writer import ReplyWriter, reset
+from springhouse.stores.memory.records import MemoryRecord
 from springhouse.transport.content import RequestContent
+from springhouse.transport.outbox import Outbox
 from springhouse.wire.admission import Refusal
 from springhouse.wire.requests import FIELD_BYTES, HEAD, RequestReader
 
-if TYPE_CHECKING:
-    from springhouse.server.listener import Server
-
-QUEUED_MAX = 128 * 1024
+QUEUED_MAX: Final = 128 * KIB
 """Bytes of requests that wait; when there are more, nothing is parsed until they have had their turns."""
-PIECE = 4 * 1024
+_PARSED_MAX: Final = 4 * KIB
 """More than this is parsed piece by piece, so that requests which have to wait can be stopped in time."""
-DRAIN_MAX = 256 * 1024
-_HELD_MAX = 64 * 1024
-REQUEST_BYTES = 1024
+_DRAIN_MAX: Final = 256 * KIB
+REQUEST_BYTES: Final = 1024
 """What a request takes besides its fields."""
 bound(
     "queue",
-    QUEUED_MAX + HEAD.limit + PIECE // 26 * REQUEST_BYTES,
+    QUEUED_MAX + HEAD.limit + _PARSED_MAX // 26 * REQUEST_BYTES,
     "requests that wait for the answers to those before them",
     per="client connection",
     grows_with=HEAD.grows_with,
 )
 bound("unread", READ_BYTES, "what has arrived behind a full queue", per="client connection")
-bound("other protocol", _HELD_MAX + READ_BYTES, "what came behind a wish to upgrade", per="client connection")
-ONE_WRITE_MAX = 16 * 1024
+_ONE_WRITE_MAX: Final = 16 * KIB
 """Up to here joining head and content is cheaper than handing two buffers on."""
 
-_BY_QUEUE, _BY_CONTENT, _BY_HELD, _BY_UNREAD = 1, 2, 4, 8
-"""Why reading is paused."""
+
+Handle = Callable[[Request, RequestContent | None, Sink], Answering | None]
+"""Answers a request to a sink; returns what is to be cancelled if the client leaves, None if that is nothing."""
+
+
+class Serving(Protocol):
+    """What a connection needs of its server."""
+
+    limits: ServerLimits
+    outbox: Outbox
+    access_log: AccessLog | None
+    clock: Callable[[], float]
+    records: dict[bytes, MemoryRecord]
+    is_behind: Callable[[], bool] | None
+    key_prefixes: Memo[bytes, bytes]
+    names_of_ours: frozenset[bytes]
+    is_draining: bool
+    hits: int
+    handle: Handle
+
+    def key_prefix(self, authority: bytes) -> bytes:
+        """Return what the keys of requests with this authority begin with."""
+
+    def opened(self, connection: "Connection") -> None:
+        """Count a connection."""
+
+    def closed(self, connection: "Connection") -> None:
+        """Count a connection no more."""
+
+    def linger(self, connection: "Connection") -> None:
+        """Close a connection after a moment in which its client can read the answer."""
 
 
 Turn = tuple[Request | Refusal, RequestContent | None, bool]
@@ -59,15 +90,16 @@ class Connection(RequestReader, asyncio.Protocol):
     """A client's connection."""
 
     __slots__ = (
-        "_awaits_upgrade", "_content", "_content_of_answered", "_drained", "_held", "_holds", "_is_ending",
-        "_is_starting", "_queue", "_queued", "_tunnel", "_unread", "answering", "exchange", "has_ended", "is_busy",
-        "is_stirred", "peer", "server", "started_at", "transport", "writer",
+        "_content", "_content_of_answered", "_drained", "_is_ending", "_is_starting", "_pauses", "_queue", "_queued",
+        "_unread", "_upgrade", "answering", "exchange", "has_ended", "is_busy", "peer", "server", "started_at",
+        "transport", "was_active", "writer",
     )  # fmt: skip
 
     writer: ReplyWriter
     transport: asyncio.Transport
+    _pauses: Pauses
 
-    def __init__(self, server: "Server") -> None:
+    def __init__(self, server: Serving) -> None:
         super().__init__(server.limits.request)
         self.server = server
         self.peer = ""
@@ -76,7 +108,7 @@ class Connection(RequestReader, asyncio.Protocol):
         self.started_at = 0.0
         self.is_busy = False
         """A request is being answered."""
-        self.is_stirred = True
+        self.was_active = True
         """Bytes came, or an answer was completed, since the last sweep."""
         self._queue: deque[Turn] = deque()
         self._queued = 0
@@ -86,11 +118,7 @@ class Connection(RequestReader, asyncio.Protocol):
         self._content: RequestContent | None = None
         """Of the request that is being received."""
         self._content_of_answered: RequestContent | None = None
-        self._tunnel: RequestContent | None = None
-        self._held: bytes | None = None
-        """What came behind a request to upgrade, until the origin has answered it."""
-        self._awaits_upgrade = False
-        self._holds = 0
+        self._upgrade: Upgrade | None = None
         self._drained = 0
         self._is_ending = False
         """No further request is taken."""
@@ -103,19 +131,18 @@ class Connection(RequestReader, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
         self.writer = ReplyWriter(self.transport, self.server.outbox, self)
+        self._pauses = Pauses(self.transport)
         peername = transport.get_extra_info("peername")
         self.peer = peername[0] if isinstance(peername, tuple) else ""
         self.server.opened(self)
 
     def data_received(self, data: bytes) -> None:
-        self.is_stirred = True
-        if len(data) > PIECE and self._content is None and self._tunnel is None:
+        self.was_active = True
+        if self._upgrade is not None:
+            self._upgrade.take(data)
+        elif len(data) > _PARSED_MAX and self._content is None:
             self._unread = data
             self._read_on()
-        elif self._tunnel is not None:
-            self._tunnel.feed(data)
-        elif self._held is not None:
-            self._hold_back(data)
         elif not self._is_ending:
             self.feed(data)
             while self.refusal is not None or self.upgrade_at is not None:
@@ -125,23 +152,24 @@ class Connection(RequestReader, asyncio.Protocol):
 
     def _read_on(self) -> None:
         """Take what has arrived, until so many requests wait that the rest has to."""
-        while (data := self._unread) and not self._holds & _BY_QUEUE:
-            size = PIECE if self._content is None and self._tunnel is None else len(data)
+        while (data := self._unread) and not self._pauses.reasons & FOR_QUEUE:
+            size = _PARSED_MAX if self._content is None and self._upgrade is None else len(data)
             self._unread = data[size:]
             self.data_received(data[:size])
 
     def _go_on(self) -> None:
         """Take the rest, and read again when that is done."""
-        if self._holds & _BY_QUEUE:
-            self._holds ^= _BY_QUEUE | _BY_UNREAD
+        pauses = self._pauses
+        if pauses.reasons & FOR_QUEUE:
+            pauses.reasons ^= FOR_QUEUE | FOR_UNREAD
             self._read_on()
-            self.release(_BY_UNREAD)
+            pauses.release(FOR_UNREAD)
 
     def eof_received(self) -> bool:
-        """Answer what has arrived whole, then close; the sweep sees to it that no answer is awaited for long."""
-        if self._tunnel is not None:
+        """Answer what has arrived whole, then close; the sweep ends it if an answer is awaited for long."""
+        if self._tunnel() is not None:
             return False
-        self.has_ended = self.is_stirred = True
+        self.has_ended = self.was_active = True
         if self._content is not None and not self._is_answered():
             self._stop_at(Refusal(400, "The request broke off"))
         self._is_ending = True
@@ -157,18 +185,19 @@ class Connection(RequestReader, asyncio.Protocol):
         self._queue.clear()
         self._unread = b""
         self._is_ending = True
-        if self._tunnel is not None and not self._tunnel.ended:
-            self._tunnel.feed_end()
+        tunnel = self._tunnel()
+        if tunnel is not None and not tunnel.ended:
+            tunnel.feed_end()
         exchange, self.exchange = self.exchange, None
         if exchange is not None and self.is_busy:
             exchange.cancel()
         # These refer back to this object, which would hold the last head until the collector comes.
         del self.parser
         self.writer.leave()
-        for content in (self._content, self._content_of_answered, self._tunnel):
+        for content in (self._content, self._content_of_answered, tunnel):
             if content is not None:
                 content.detach()
-        self._content = self._content_of_answered = self._tunnel = None
+        self._content = self._content_of_answered = self._upgrade = None
 
     def pause_writing(self) -> None:
         self.writer.pause()
@@ -182,28 +211,31 @@ class Connection(RequestReader, asyncio.Protocol):
     def head_received(self) -> None:
         """Answer a plain hit at once; give anything else a turn."""
         server = self.server
-        if not (self.is_busy or self._queue or self.writer.paused or self.is_large):
-            prefix = server.key_prefixes.get(self.host)
-            if prefix is not None:
-                record = server.records.get(prefix + self.target)
-                if server.is_behind is not None and server.is_behind():
-                    record = None  # another process has purged: what is in memory here may be gone
-                if record is not None and record.prepared is not None:
-                    hot = record.prepared.answer(self.fields, self.bits, server.clock())
-                    if hot is not None and self._is_for_guard():
-                        record.visited = True
-                        content = hot.content
-                        if len(content) <= ONE_WRITE_MAX:
-                            server.outbox.write(self.transport, hot.head + content)
-                        elif len(content) <= CONTENT_PIECE:
-                            server.outbox.write_now(self.transport, [hot.head, content])
-                        else:
-                            self._answer_piecewise(hot.head, content)
-                        server.hits += 1
-                        if server.access_log is not None:
-                            self._log(b"GET", hot.status, len(content), HIT, FRESH.name, 0.0)
-                        return
-        self._take_request()
+        if self.is_busy or self._queue or self.writer.paused or self.is_large:
+            return self._take_request()
+        prefix = server.key_prefixes.get(self.host)
+        if prefix is None:
+            return self._take_request()
+        record = server.records.get(prefix + self.target)
+        if server.is_behind is not None and server.is_behind():
+            return self._take_request()  # another process has purged: what is in memory here may be gone
+        if record is None or record.prepared is None:
+            return self._take_request()
+        hit = record.prepared.answer(self.fields, self.bits, server.clock())
+        if hit is None or not self._is_for_guard():
+            return self._take_request()
+        record.visited = True
+        content = hit.content
+        if len(content) <= _ONE_WRITE_MAX:
+            server.outbox.write(self.transport, hit.head + content)
+        elif len(content) <= CONTENT_PIECE:
+            server.outbox.write_now(self.transport, [hit.head, content])
+        else:
+            self._answer_piecewise(hit.head, content)
+        server.hits += 1
+        if server.access_log is not None:
+            self._log(b"GET", hit.status, len(content), HIT, FRESH.name, 0.0)
+        return None
 
     def _answer_piecewise(self, head: bytes, content: bytes | memoryview) -> None:
         """Answer a plain hit that is too large to be handed to the transport at once."""
@@ -215,7 +247,7 @@ class Connection(RequestReader, asyncio.Protocol):
         reader.resume()
 
     def _is_for_guard(self) -> bool:
-        """Say whether method, version and size are what the hit guard takes for granted."""
+        """Return whether method, version and size are what the hit guard takes for granted."""
         parser = self.parser
         return (
             parser.get_method() == b"GET"
@@ -231,7 +263,7 @@ class Connection(RequestReader, asyncio.Protocol):
         content.feed(data)
         if content.is_unwanted:
             self._drained += len(data)
-            if self._drained > DRAIN_MAX:
+            if self._drained > _DRAIN_MAX:
                 self._end_gently()
 
     def request_complete(self) -> None:
@@ -240,7 +272,7 @@ class Connection(RequestReader, asyncio.Protocol):
             content.feed_end()
 
     def is_ours(self, authority: bytes) -> bool:
-        """Say whether an absolute-form target names this proxy: by a configured name or the address it came to."""
+        """Return whether an absolute-form target names this proxy: by a configured name or the address it came to."""
         if authority in self.server.names_of_ours:
             return True
         name = self.transport.get_extra_info("sockname")
@@ -258,18 +290,19 @@ class Connection(RequestReader, asyncio.Protocol):
             return  # why stands in `refusal`, and is seen to once all bytes are read
         prefixes = self.server.key_prefixes
         if self.host not in prefixes and request.bits & HOST:
-            prefixes.learn(self.host, self.server.engine.origin.key_prefix(request.authority))
+            prefixes.learn(self.host, self.server.key_prefix(request.authority))
         if request.has_content:
-            self._content = RequestContent(_ContentSource(self), self.announced_length() or None)
+            self._content = RequestContent(ContentSource(self._pauses), self.announced_length() or None)
             self._drained = 0
-        self._awaits_upgrade = bool(request.bits & UPGRADE)
+        if request.bits & UPGRADE:
+            self._upgrade = Upgrade(self._pauses)
         if not (self.is_busy or self._queue or self._is_starting or self.writer.paused):
             self._answer(request, self._content, keeps_alive)
             return
         self._queue.append((request, self._content, keeps_alive))
         self._queued += REQUEST_BYTES + sum([FIELD_BYTES + len(name) + len(value) for name, value in request.fields])
         if self._queued > QUEUED_MAX:
-            self.hold(_BY_QUEUE)
+            self._pauses.hold(FOR_QUEUE)
         self._take_turns()
 
     def _take_turns(self) -> None:
@@ -282,7 +315,7 @@ class Connection(RequestReader, asyncio.Protocol):
         self._is_starting = False
         if not self._queue:
             self._queued = 0
-            if self._holds & _BY_QUEUE:
+            if self._pauses.reasons & FOR_QUEUE:
                 asyncio.get_running_loop().call_soon(self._go_on)  # this may be a callback of the parser
 
     def _answer(self, asked: Request | Refusal, content: RequestContent | None, keeps_alive: bool) -> None:
@@ -303,11 +336,11 @@ class Connection(RequestReader, asyncio.Protocol):
             self.exchange = exchange
 
     def replied(self, *, may_go_on: bool) -> None:
-        """Note that an answer is complete; take the next turn or close."""
+        """Take the end of an answer: take the next turn, or close."""
         asked, content = self.answering, self._content_of_answered
         self.exchange = None
         self.is_busy = False
-        self.is_stirred = True
+        self.was_active = True
         server = self.server
         reply = self.writer.reply
         if server.access_log is not None and reply is not None:
@@ -322,8 +355,8 @@ class Connection(RequestReader, asyncio.Protocol):
             self._end_gently()
         elif self._queue:
             self._take_turns()
-        elif self._awaits_upgrade:
-            self._not_upgraded()
+        elif self._upgrade is not None and self._upgrade.tunnel is None:
+            self._not_upgraded(self._upgrade)
 
     def _log(self, method: bytes, status: int, size: int, x_cache: bytes, reason: str, seconds: float) -> None:
         asked = self.answering
@@ -354,15 +387,11 @@ class Connection(RequestReader, asyncio.Protocol):
             self._stop_at(refusal)
             return b""
         rest, self.upgrade_at = data[self.upgrade_at :], None
-        if self._tunnel is not None:
-            self._tunnel.feed(rest)
-        elif self._awaits_upgrade:
-            self._held = b""
-            self._hold_back(rest)
-        else:  # it has been answered already, and not with 101
-            self.restart()
-            return rest
-        return b""
+        if self._upgrade is not None:
+            self._upgrade.take(rest)
+            return b""
+        self.restart()  # it has been answered already, and not with 101
+        return rest
 
     def _stop_at(self, refusal: Refusal) -> None:
         """Take no more requests: the one that is being received is refused, when its turn has come."""
@@ -379,7 +408,7 @@ class Connection(RequestReader, asyncio.Protocol):
         self._take_turns()
 
     def _is_answered(self) -> bool:
-        """Say whether the answer to the request whose content is being received has begun, or is complete."""
+        """Return whether the answer to the request whose content is being received has begun, or is complete."""
         return not self._queue and (self.writer.is_started or not self.is_busy)
 
     def _break_off(self, refusal: Refusal) -> None:
@@ -394,48 +423,25 @@ class Connection(RequestReader, asyncio.Protocol):
             self.writer.keeps_alive = False
             refuse(self.writer, refusal.status, refusal.detail)
 
-    def _hold_back(self, data: bytes) -> None:
-        self._held = (self._held or b"") + data
-        if len(self._held) > _HELD_MAX:
-            self.hold(_BY_HELD)
-
-    def _not_upgraded(self) -> None:
-        """The origin did not switch: what was held back are further requests."""
-        self._awaits_upgrade = False
-        held, self._held = self._held, None
-        self.release(_BY_HELD)
+    def _not_upgraded(self, upgrade: Upgrade) -> None:
+        """Parse what was held as further requests: the origin did not switch."""
+        self._upgrade = None
+        held = upgrade.decline()
         if held is not None:
             self.restart()
             self.data_received(held)
         self._take_turns()
 
     def switched(self) -> None:
-        """The origin has switched protocols: from now on bytes go through as they are."""
+        """Let bytes go through as they are from now on: the origin has switched protocols."""
         exchange = self.exchange
-        self._awaits_upgrade = False
-        if exchange is None or exchange.call is None:
-            return
-        self._tunnel = RequestContent(_ContentSource(self), None)
-        exchange.call.carry(self._tunnel)
-        held, self._held = self._held, None
-        if held:
-            self._tunnel.feed(held)
-        self.release(_BY_HELD)
+        if exchange is not None and exchange.call is not None and self._upgrade is not None:
+            self._upgrade.switch(exchange.call.carry)
 
-    # Reading on and off, and ending.
+    def _tunnel(self) -> RequestContent | None:
+        return None if self._upgrade is None else self._upgrade.tunnel
 
-    def hold(self, why: int) -> None:
-        """Stop reading."""
-        if not self._holds:
-            self.transport.pause_reading()
-        self._holds |= why
-
-    def release(self, why: int) -> None:
-        """Read again, if nothing else stands against it."""
-        if self._holds & why:
-            self._holds &= ~why
-            if not self._holds and not self.transport.is_closing():
-                self.transport.resume_reading()
+    # Ending.
 
     def _end_gently(self) -> None:
         """Take no more requests, and close once the client has what was written.
@@ -445,7 +451,7 @@ class Connection(RequestReader, asyncio.Protocol):
         self._is_ending = True
         self._queue.clear()
         self.server.outbox.flush()
-        if self.has_ended or (self._content is None and self._held is None and not self.in_head):
+        if self.has_ended or not (self._content is not None or self._holds_bytes() or self.in_head):
             # Not at once: this may be within a transport's call of `resume_writing`, where asyncio's would close twice.
             asyncio.get_running_loop().call_soon(self.transport.close)
         elif not self.transport.is_closing():
@@ -453,12 +459,15 @@ class Connection(RequestReader, asyncio.Protocol):
                 self.transport.write_eof()
             self.server.linger(self)
 
+    def _holds_bytes(self) -> bool:
+        return self._upgrade is not None and self._upgrade.held is not None
+
     def announce_close(self) -> None:
-        """Let the reply under way say that the connection closes behind it, if its head is not out yet."""
+        """Let the reply that is coming say that the connection closes behind it, if its head is not out yet."""
         if not self.writer.is_started and not self._queue:
             self.writer.keeps_alive = False
 
-    def let_go(self) -> None:
+    def release_last(self) -> None:
         """Hold nothing of the last request and its answer any longer; the next may be long in coming."""
         self.fields = []
         self.target = self.host = b""
@@ -489,12 +498,12 @@ class Connection(RequestReader, asyncio.Protocol):
     @property
     def is_idle(self) -> bool:
         """Whether nothing is being received or answered."""
-        return not (self.is_busy or self.in_head or self._content or self._queue or self._tunnel)
+        return not (self.is_busy or self.in_head or self._content or self._queue or self._upgrade)
 
     @property
     def is_held_back(self) -> bool:
         """Whether nothing is read of what the client sends, its end included."""
-        return bool(self._holds)
+        return bool(self._pauses.reasons)
 
     @property
     def has_whole_answer_to_come(self) -> bool:
@@ -505,19 +514,4 @@ class Connection(RequestReader, asyncio.Protocol):
     @property
     def is_receiving_content(self) -> bool:
         """Whether content is awaited from the client."""
-        return self._content is not None and not self._holds
-
-
-class _ContentSource:
-    """What a request's content pauses when nobody takes it."""
-
-    __slots__ = ("connection",)
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-
-    def pause(self) -> None:
-        self.connection.hold(_BY_CONTENT)
-
-    def resume(self) -> None:
-        self.connection.release(_BY_CONTENT)
+        return self._content is not None and not self._pauses.reasons

@@ -6,7 +6,8 @@ from springhouse.control.access import by_control
 from springhouse.control.purge_api import ControlEndpoint, ProxyIdentity
 from springhouse.endpoint import Endpoint
 from springhouse.engine.engine import Engine
-from springhouse.server.listener import Server, ServerLimits
+from springhouse.server.limits import ServerLimits
+from springhouse.server.listener import Server
 from springhouse.service import own_authorities
 from springhouse.settings import Settings
 

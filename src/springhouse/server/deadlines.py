@@ -9,33 +9,11 @@ written to it. So one that has closed its side may wait a moment for its answer 
 """
 
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from springhouse.hangups import End, end_of
+from springhouse.server.connection import Connection
+from springhouse.server.limits import ClientTimeouts
 from springhouse.server.writer import reset
-
-if TYPE_CHECKING:
-    from springhouse.server.connection import Connection
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientTimeouts:
-    """Seconds a client may take (0: no limit) for a head, between bytes of content, idle, and to take an answer.
-
-    `half_close`: how long it may wait for an answer to begin after it has closed its side.
-    `rate`: bytes a second below which content, sent or taken, is too slow, once `grace` seconds have passed.
-    `sweep`: seconds between two looks at all connections.
-    """
-
-    header: float = 10.0
-    content: float = 30.0
-    idle: float = 75.0
-    send: float = 60.0
-    half_close: float = 1.0
-    rate: int = 256
-    grace: float = 10.0
-    sweep: float = 0.5
 
 
 class Watch:
@@ -53,10 +31,10 @@ class Watch:
         self.unsent = 0
 
 
-def look(connection: "Connection", watch: Watch, timeouts: ClientTimeouts, now: float) -> None:
+def look(connection: Connection, watch: Watch, timeouts: ClientTimeouts, now: float) -> None:
     """Close the connection, or answer 408, when the client takes too long."""
-    if connection.is_stirred:
-        connection.is_stirred = False
+    if connection.was_active:
+        connection.was_active = False
         watch.quiet_since = now
     if _is_stalled(connection, watch, timeouts, now):
         reset(connection.transport)
@@ -73,11 +51,11 @@ def look(connection: "Connection", watch: Watch, timeouts: ClientTimeouts, now: 
         if timeouts.idle and now - watch.quiet_since >= timeouts.idle:
             connection.close_idle()
         elif connection.fields:
-            connection.let_go()
+            connection.release_last()
             watch.head = watch.content = None
 
 
-def _look_whether_it_left(connection: "Connection", watch: Watch, timeouts: ClientTimeouts, now: float) -> None:
+def _look_whether_it_left(connection: Connection, watch: Watch, timeouts: ClientTimeouts, now: float) -> None:
     end = end_of(connection.transport.get_extra_info("socket"))
     if end is End.WHOLE:
         reset(connection.transport)
@@ -90,7 +68,7 @@ def _look_whether_it_left(connection: "Connection", watch: Watch, timeouts: Clie
         connection.give_up()
 
 
-def _look_at_content(connection: "Connection", watch: Watch, timeouts: ClientTimeouts, now: float) -> None:
+def _look_at_content(connection: Connection, watch: Watch, timeouts: ClientTimeouts, now: float) -> None:
     if watch.content is not connection.fields:
         watch.content, watch.content_since = connection.fields, now
     elapsed = now - watch.content_since
@@ -99,7 +77,7 @@ def _look_at_content(connection: "Connection", watch: Watch, timeouts: ClientTim
         connection.too_slow("The request's content took too long to arrive")
 
 
-def _is_stalled(connection: "Connection", watch: Watch, timeouts: ClientTimeouts, now: float) -> bool:
+def _is_stalled(connection: Connection, watch: Watch, timeouts: ClientTimeouts, now: float) -> bool:
     """Say whether the client has not taken what was written, at the least rate, for too long."""
     if not timeouts.send or not connection.transport.get_write_buffer_size():
         watch.unsent = 0
@@ -115,7 +93,7 @@ if sys.platform == "linux":
     from fcntl import ioctl
     from termios import TIOCOUTQ
 
-    def _unsent(connection: "Connection") -> int:
+    def _unsent(connection: Connection) -> int:
         """Return the bytes that the client has not taken: ours, and those that the kernel holds.
 
         The kernel asks for more only when a third of its megabytes have gone; on a slow line that may take minutes.
@@ -129,6 +107,6 @@ if sys.platform == "linux":
 
 else:
 
-    def _unsent(connection: "Connection") -> int:
+    def _unsent(connection: Connection) -> int:
         """Return the bytes that wait here for the client."""
         return connection.transport.get_write_buffer_size()

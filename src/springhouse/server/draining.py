@@ -5,22 +5,20 @@ an answer. HTTP/1.1 has one way to tell it beforehand, `Connection: close` on a 
 
 1. every reply that begins from now on says it, and its connection closes behind it;
 2. connections that wait in the listening sockets are taken before these close;
-3. an idle connection, which could not be told anything, stays open for `LINGER_S` more. A request that comes on it is
+3. an idle connection, which could not be told anything, stays open for `_LINGER_S` more. A request that comes on it is
    answered as in 1. It is not closed while bytes of the client are still unread.
 """
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from typing import Protocol
 
+from springhouse.server.connection import Connection
 from springhouse.server.writer import reset
 
-if TYPE_CHECKING:
-    from springhouse.server.connection import Connection
-    from springhouse.server.listener import Server
-
-LINGER_S = 1.0
-"""How long an idle connection stays open: longer than a request needs to arrive, shorter than anyone minds waiting."""
+_LINGER_S = 1.0
+"""How long an idle connection stays open: longer than a request needs to arrive, shorter than people mind waiting."""
 _TICK_S = 0.02
 _TURNS = 3
 """Turns of the event loop without a new connection after which none waits; uvloop takes one of a socket in a turn."""
@@ -28,10 +26,27 @@ _TAKING_S = 0.25
 """How long connections that wait are taken at most: there may be always another."""
 
 
-async def drain(server: "Server", seconds: float) -> int:
+class Draining(Protocol):
+    """What is drained: a server."""
+
+    accepted: int
+    """Connections that were ever accepted."""
+
+    @property
+    def connections(self) -> Collection[Connection]:
+        """Those that are open."""
+
+    def begin_draining(self) -> None:
+        """Let every reply from now on announce that its connection closes."""
+
+    def stop_listening(self) -> None:
+        """Refuse connections from now on."""
+
+
+async def drain_connections(server: Draining, seconds: float) -> int:
     """Drain a server in at most so many seconds; return how many connections had to be broken off."""
     loop = asyncio.get_running_loop()
-    end, linger = loop.time() + seconds, min(LINGER_S, seconds)
+    end, linger = loop.time() + seconds, min(_LINGER_S, seconds)
     server.begin_draining()
     for connection in server.connections:
         connection.announce_close()
@@ -51,7 +66,7 @@ async def drain(server: "Server", seconds: float) -> int:
     return late
 
 
-async def _take_what_waits(server: "Server") -> None:
+async def _take_what_waits(server: Draining) -> None:
     """Accept the connections in the listening sockets, which the system would reset when these close."""
     loop = asyncio.get_running_loop()
     end = loop.time() + _TAKING_S
@@ -66,7 +81,7 @@ if sys.platform != "win32":
     from fcntl import ioctl
     from termios import FIONREAD
 
-    def _has_unread(connection: "Connection") -> bool:
+    def _has_unread(connection: Connection) -> bool:
         """Return whether bytes have arrived that the event loop has not read yet."""
         try:
             unread = ioctl(connection.transport.get_extra_info("socket").fileno(), FIONREAD, bytes(4))
@@ -75,6 +90,6 @@ if sys.platform != "win32":
         return any(unread)
 else:
 
-    def _has_unread(_connection: "Connection") -> bool:
+    def _has_unread(_connection: Connection) -> bool:
         """Windows is not asked: the linger alone must do."""
         return False

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import sys
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from springhouse.endpoint import Endpoint
@@ -11,28 +10,16 @@ from springhouse.engine.engine import Engine
 from springhouse.engine.ports import LocalEndpoint
 from springhouse.http.memo import KIB, Memo, bound
 from springhouse.observe.accesslog import AccessLog
-from springhouse.server import deadlines, draining
-from springhouse.server.connection import Connection
-from springhouse.server.deadlines import ClientTimeouts, Watch
-from springhouse.wire.admission import Limits
+from springhouse.server import deadlines
+from springhouse.server.connection import Connection, Handle
+from springhouse.server.deadlines import Watch
+from springhouse.server.draining import drain_connections
+from springhouse.server.limits import ServerLimits
 
 _HOSTS: Final = bound("key prefixes", 512 * KIB, "Host values that proved valid, and how keys begin with them")
 
 COLLECT_S = 600.0
 """How often, at most, an idle process looks for cyclic garbage."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerLimits:
-    """What clients may do: sizes of requests, seconds to take, connections at once.
-
-    `linger`: seconds in which a client that is still sending can read its answer before the connection closes.
-    """
-
-    request: Limits = field(default_factory=Limits)
-    timeouts: ClientTimeouts = field(default_factory=ClientTimeouts)
-    connections: int = 10_000
-    linger: float = 2.0
 
 
 class Server:
@@ -44,7 +31,7 @@ class Server:
     ) -> None:  # fmt: skip
         """`local` answers all requests in the engine's place: neither what is stored nor an origin is reached then."""
         self.engine = engine
-        self.handle = engine.handle if local is None else local.handle
+        self.handle: Handle = engine.handle if local is None else local.handle
         self.limits = limits
         self.access_log = access_log
         self.names_of_ours = names_of_ours
@@ -52,7 +39,8 @@ class Server:
         self.records = engine.store.records if local is None else {}
         self.is_behind = engine.store.is_behind
         self.outbox = engine.outbox
-        self.key_prefixes: Memo[bytes, bytes] = Memo(_HOSTS, engine.origin.key_prefix)
+        self.key_prefix = engine.origin.key_prefix
+        self.key_prefixes: Memo[bytes, bytes] = Memo(_HOSTS, self.key_prefix)
         """Host values that proved valid, and what keys of requests with them start with."""
         self.hits = 0
         """Answered by the hit guard."""
@@ -98,7 +86,7 @@ class Server:
 
     async def stop(self, seconds: float) -> int:
         """Do so, and leave the engine as it is."""
-        late = await draining.drain(self, seconds)
+        late = await drain_connections(self, seconds)
         if self._sweep is not None:
             self._sweep.cancel()
         return late

@@ -10,8 +10,8 @@ from springhouse import control_socket
 from springhouse.endpoint import CannotListen, Endpoint
 from springhouse.observe.accesslog import AccessLog
 from springhouse.server.control import serve_control
-from springhouse.server.deadlines import ClientTimeouts
-from springhouse.server.listener import Server, ServerLimits
+from springhouse.server.limits import ClientTimeouts, ServerLimits
+from springhouse.server.listener import Server
 from springhouse.server.supervisor import supervise
 from springhouse.service import engine_of, new_event_loop, own_authorities, request_limits_of
 from springhouse.settings import Settings
