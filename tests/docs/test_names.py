@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(springhouse.__file__).parent
 NOT_YET = frozenset({
-    "Answer", "BACKLOG", "CHUNK", "CREDENTIALS", "Commit", "Connection", "Failure", "Fetch", "Finder", "Forget", "KIND",
-    "LINGER_S", "LeaseLimits", "NAME", "PIECE", "Record", "Replace", "Serve", "VIA", "drain",
-    "is_plain", "listening", "main", "variant_of",
+    "Answer", "BACKLOG", "CREDENTIALS", "Connection", "Failure", "Fetch", "Forget", "KIND",
+    "LINGER_S", "NAME", "PIECE", "Record", "Replace", "Serve", "VIA", "drain",
+    "is_plain", "listening", "main",
 })  # fmt: skip
 """Names that still have several meanings. The list may only become shorter."""
 
