@@ -5,8 +5,8 @@
     redis+cluster://[…@]HOST[:PORT][,HOST[:PORT]…]  a cluster, by any of its nodes; rediss+cluster:// over TLS
     unix://[…@]/PATH[?db=DB]                        a socket on this machine
 
-TLS: `?ca=FILE` trusts the certificates in a file instead of the system's, `?cert=FILE&key=FILE` are shown to the
-server. What is said about an address never contains its password.
+TLS: `?ca=FILE` trusts the certificates in a file instead of the system's; `?cert=FILE&key=FILE` identify this client to
+the server. No text about an address contains its password.
 """
 
 from dataclasses import dataclass
@@ -81,7 +81,7 @@ class Address:
     def client(self, *, connections: int, connect_s: float) -> Client:
         """Return a client of at most `connections` connections (to each node of a cluster) that never retries.
 
-        Nothing is connected yet. How long a command may take is for its caller to say.
+        Nothing is connected yet. The client has no time limit: callers set one for each command.
         """
         options: dict[str, Any] = {
             "username": self.username,

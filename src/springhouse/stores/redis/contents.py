@@ -70,7 +70,7 @@ class RedisContent(StoredContent):
         self._on_damage = on_damage
 
     def read(self, start: int, size: int, done: Read) -> None:
-        """Read from `start` up to the end of its chunk, `size` bytes at the most; see StoredContent."""
+        """Read from `start` up to the end of its chunk, at most `size` bytes; see StoredContent."""
         self._spawn(self._read(start, size, done))
 
     async def _read(self, start: int, size: int, done: Read) -> None:

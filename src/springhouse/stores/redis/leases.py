@@ -1,14 +1,15 @@
-"""A lease for what is cold: of all nodes that miss it, one fetches it and the others wait (decision 0012).
+"""Leases in Redis: of all nodes that miss a key, one fetches it and the others wait (decision 0012).
 
 A lease is a key that expires, with a token that is greater than all before it. It is extended while its holder lives;
-when the holder dies it lapses, and the next to ask gets a new one. A holder that was only asleep may then still come
-back with its response: what it puts carries its token, and is refused because a later one was given.
+when the holder dies it lapses, and the next node that asks gets a new one. A holder that was only suspended may still
+come back with its response: what it puts carries its token, and is refused because a later one was given.
 
-Each lookup notes when it was made, by the server's clock. When a lease of the same variant has ended since, that lookup
-may have missed what came of it: the answer is DONE, look again. Who waits does so for the token that he saw first: when
-another has the lease, that one is over, and it may have been the last of many that come to nothing.
+When a key was looked up is remembered, by the server's clock. If a lease of the same variant has ended since, that
+lookup may have missed what was stored: the answer is DONE, look again. A node waits for the token that it saw first.
+Once another has the lease, the one it waited for is over: waiting for each in turn could go on without an end if none
+of them stores anything.
 
-Redis is asked for a lease only when memory has nothing fresh, once for each process. Without Redis everybody fetches.
+Redis is asked for a lease only when memory has nothing fresh, once per process. Without Redis every node fetches.
 """
 
 import asyncio
@@ -32,9 +33,9 @@ _SEEN: Final = bound("look-ups in Redis", MIB, "when keys were looked up in Redi
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisLeaseLimits:
     """Times in seconds. `lease`: until one lapses that is not extended; `ask`: how long asking for one may take, more
-    than a lookup, for it may save a fetch; `patience`: how long to wait for another's at most; `look`: how often at
-    the least; `alone`: how long nobody waits for a key that is not shareable; `longest`: how long a lease is extended,
-    so that one that is never released does not last for ever."""
+    than a lookup because it may save a fetch; `patience`: how long to wait for another node's at most; `look`: the
+    longest pause between two looks; `alone`: how long no node waits for a key that is not shareable; `longest`: how
+    long a lease is extended at most, in case it is never released."""
 
     lease: float = 3.0
     ask: float = 0.25
@@ -45,7 +46,7 @@ class RedisLeaseLimits:
 
 
 class RedisLeases:
-    """The leases of one process. `in_order` does something about a key after all that was asked for it before."""
+    """The leases of one process."""
 
     def __init__(self, link: Link, layout: KeyLayout, limits: RedisLeaseLimits, *, in_order: InOrder) -> None:
         self._link = link
@@ -57,7 +58,7 @@ class RedisLeases:
         self._until: dict[Lease, float] = {}
         """When to extend a lease no longer."""
         self._seen: Recent[bytes, bytes] = Recent(_SEEN, lambda key, at: len(key) + len(at))
-        """When a key was looked up last, by the server's clock."""
+        """When each key was looked up last, by the server's clock."""
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._keeper: asyncio.Task[None] | None = None
@@ -77,9 +78,9 @@ class RedisLeases:
         """Wait while another node holds a lease; see Leasing."""
         return self._spawn(self._wait(key, variant, done)).cancel
 
-    def release(self, lease: Lease, told: LockStatus = LockStatus.DONE) -> None:
+    def release(self, lease: Lease, outcome: LockStatus = LockStatus.DONE) -> None:
         """Give a lease up, once what was put under its key is stored; see Leasing."""
-        self._in_order(lease.key, self._release(lease, told))
+        self._in_order(lease.key, self._release(lease, outcome))
 
     def of(self, entry: Entry) -> Lease | None:
         """Return the lease that this process has fetched an entry by, or else has for its key; None without any."""
@@ -104,7 +105,7 @@ class RedisLeases:
         try:
             seen = self._seen.get(key, b"")
             reply, token = await self._asked(ACQUIRE_LEASE, key, variant, int(1000 * self._limits.lease), seen)
-            answer = _VERDICTS.get(reply) or Lease(key, variant, token)
+            answer = _STATUSES.get(reply) or Lease(key, variant, token)
         except RedisFailure:
             pass  # counted where it happened
         finally:
@@ -124,7 +125,7 @@ class RedisLeases:
         """
         reply = await self._link.script(script, self._layout.base(key), lease_name(key, variant), *more)
         match reply:
-            case [bytes(word), bytes(token)] if token.isdigit() and (word == b"lease" or word in _VERDICTS):
+            case [bytes(word), bytes(token)] if token.isdigit() and (word == b"lease" or word in _STATUSES):
                 return word, int(token)
         raise RedisRefused("a script returned what it cannot return")
 
@@ -144,24 +145,30 @@ class RedisLeases:
             try:
                 reply, holder = await self._asked(LEASE_STATUS, key, variant, holder)
             except RedisFailure:
-                continue  # one that is not answered says nothing
-            answer = _VERDICTS.get(reply, LockStatus.DONE)
+                continue  # no answer says nothing about the lease
+            answer = _STATUSES.get(reply, LockStatus.DONE)
         done(answer if answer is not LockStatus.WAITING else LockStatus.TRANSIENT_ERROR)
 
-    async def _release(self, lease: Lease, told: LockStatus) -> None:
+    async def _release(self, lease: Lease, outcome: LockStatus) -> None:
         self._drop(lease)
         base = self._layout.base(lease.key)
-        lasts = {LockStatus.GIVE_UP: self._limits.alone, LockStatus.TRANSIENT_ERROR: 2 * self._limits.look}.get(told, 0)
+        match outcome:
+            case LockStatus.GIVE_UP:
+                outcome_s = self._limits.alone
+            case LockStatus.TRANSIENT_ERROR:
+                outcome_s = 2 * self._limits.look
+            case _:
+                outcome_s = 0.0
+        how = (lease.token, outcome.value, int(1000 * outcome_s))
         try:
-            name = lease_name(lease.key, lease.variant)
-            ended = await self._link.script(RELEASE_LEASE, base, name, lease.token, told.value, int(1000 * lasts))
+            ended = await self._link.script(RELEASE_LEASE, base, lease_name(lease.key, lease.variant), *how)
         except RedisFailure:
-            return  # it lapses by itself
+            return  # it lapses
         if isinstance(ended, bytes) and ended != b"0":
-            self.looked_up(lease.key, ended)  # what came of it is known here
+            self.looked_up(lease.key, ended)  # this node knows what came of it
 
     async def _keep(self) -> None:
-        """Extend what is held, as long as anything is."""
+        """Extend what is held, until nothing is."""
         try:
             while self._held:
                 await asyncio.sleep(self._limits.lease / 3)
@@ -193,7 +200,7 @@ class RedisLeases:
         lease.is_lost = lease.is_lost or extended != 1
 
     async def close(self) -> None:
-        """Wait for nothing any more; what is held lapses."""
+        """Stop waiting and extending; what is held lapses."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -205,4 +212,4 @@ def lease_name(key: bytes, variant: bytes) -> bytes:
 
 
 _NONE: Final[dict[bytes, Lease]] = {}
-_VERDICTS: Final = {status.value.encode(): status for status in LockStatus}
+_STATUSES: Final = {status.value.encode(): status for status in LockStatus}

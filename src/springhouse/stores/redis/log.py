@@ -1,16 +1,16 @@
-"""The log of purges that the nodes of a fleet share, and who they are (decision 0012).
+"""The log of purges that the nodes of a fleet share, and which nodes are alive (decision 0012).
 
 A purge is two entries of a stream: `begin`, at which every node stops serving what is purged from its memory and
-filters what it finds in Redis; `end`, when it has gone from Redis, too. Each entry has a number and names the one
-before it. A node reads the stream on a connection of its own, and tells how far it has come when it says that it is
-alive. Numbers come from the server's clock but always grow, even when Redis has lost everything.
+filters what it finds in Redis; `end`, when it has been removed from Redis, too. Each entry has a number and names the
+one before it. A node reads the stream on a connection of its own, and regularly reports that it is alive and how far it
+has read. Numbers come from the server's clock but always grow, even when Redis has lost everything.
 
-What must stay true: a node that cannot read every entry in order (the log was cut past it, or lost, or somebody else
-wrote to it) takes it that all has been purged. `seen` is the number up to which the owner has been told of all others'
-purges: what it puts carries it, and is refused when a later purge covers it.
+What must stay true: a node that cannot read every entry in order (the log was trimmed past it, or lost, or another
+program wrote to it) assumes that everything has been purged. `seen` is the number up to which the owner has taken all
+purges of others: what it puts carries that number, and is refused when a later purge covers it.
 
-A node counts as alive for `alive` seconds after it last said so. A purge waits for no longer: a node that is cut off
-from Redis goes on serving what it has in memory, and the receipt does not count it.
+A node counts as alive for `alive` seconds after its last report, or until it leaves. A purge waits no longer than that:
+a node that is cut off from Redis goes on serving what it has in memory, and the receipt does not count it.
 """
 
 import asyncio
@@ -40,8 +40,8 @@ _OPEN: Final = bound("purges under way elsewhere", 256 * KIB, "purges of other n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLimits:
-    """Times in seconds. `alive`: how long a node counts after it last said that it is; `every`: how often it does;
-    `open`: how long to wait for the end of a purge; `kept`: how long an idle log stays. `entries`: of the log."""
+    """Times in seconds. `alive`: how long a node counts as alive after a report; `every`: how often it reports; `open`:
+    how long to wait for the end of a purge; `kept`: how long an idle log is kept. `entries`: how many the log keeps."""
 
     alive: float = 3.0
     every: float = 1.0
@@ -59,7 +59,7 @@ class PurgeLog:
         """The number of the last entry that was read."""
         self.is_connected = False
         self._may_count = False
-        """Whether Redis may count this node as alive: it was told so, and has answered or may yet."""
+        """Whether Redis may count this node as alive: set before the report is sent, since it may be on its way."""
         self._place = b""
         """Of that entry in the stream."""
         self._link = link
@@ -71,9 +71,9 @@ class PurgeLog:
         self._open: Recent[int, tuple[float, Purge]] = Recent(_OPEN, lambda _, item: weight_of(item[1].what))
         self._read_in_all = 0
         self._forgotten = 0
-        """The number of the last purge that had to go from the recent ones."""
+        """The number of the last purge that was dropped from the recent ones."""
         self._all_open_until = 0.0
-        """Until when it counts as if all was being purged, because what is cannot be remembered."""
+        """Until when everything counts as being purged, because there was no room to remember what is."""
         self._loop = asyncio.get_running_loop()
         self._reader = self._loop.create_task(self._follow())
 
@@ -81,12 +81,12 @@ class PurgeLog:
 
     @property
     def has_foreign_purges(self) -> bool:
-        """Say whether others have purged what the owner has not been told of."""
+        """Whether there are purges by others that the owner has not taken."""
         return bool(self._news)
 
     @property
     def seen(self) -> int:
-        """The number up to which the owner has been told of all purges."""
+        """The number up to which the owner has taken all purges."""
         return self._seen if self._news else self.read
 
     def take(self) -> list[Purge]:
@@ -102,7 +102,7 @@ class PurgeLog:
         return [purge for at, purge in self._recent.values() if at > number]
 
     def open(self) -> list[Purge]:
-        """Return the purges of other nodes that have begun, and not ended: Redis may still have what they purge."""
+        """Return the purges of other nodes that have begun and not ended: Redis may still have what they purge."""
         now = self._loop.time()
         for number in [number for number, (until, _) in self._open.items() if until < now]:
             self._open.drop(number)
@@ -129,7 +129,7 @@ class PurgeLog:
         return _number(reply)
 
     async def reached(self, number: int) -> None:
-        """Wait until this node has read up to a number; when it does not hear from Redis, for a moment only."""
+        """Wait until this node has read up to a number, but no longer than `every` seconds."""
         deadline = self._loop.time() + self._limits.every
         while self.read < number and self._loop.time() < deadline:
             await asyncio.sleep(0.002)
@@ -163,7 +163,7 @@ class PurgeLog:
                 pause = min(2 * pause, self._limits.every)
 
     async def _turn(self) -> None:
-        """Say that this node is alive and how far it has read, and read on; wait a moment if there is nothing."""
+        """Report that this node is alive and how far it has read, and read on; wait a moment if there is nothing."""
         limits, key = self._limits, self._layout.log
         times = (int(1000 * limits.alive), int(1000 * limits.kept))
         self._may_count = True
@@ -177,24 +177,24 @@ class PurgeLog:
         )
         entries = _entries(reply)
         for place, fields in entries:
-            self._note(place, fields)
+            self._take_in(place, fields)
         if not entries and last != self.read:
             self._lost(last)
 
-    def _note(self, place: bytes, fields: dict[bytes, bytes]) -> None:
+    def _take_in(self, place: bytes, fields: dict[bytes, bytes]) -> None:
         number = _number(place.partition(b"-")[0])
-        is_ours = fields.get(b"what") in (b"begin", b"end")
-        if not is_ours or fields.get(b"before") != b"%d" % self.read:
+        is_valid = fields.get(b"what") in (b"begin", b"end")
+        if not is_valid or fields.get(b"before") != b"%d" % self.read:
             self._lost(number)
-        if is_ours:
-            self._open_until_told(number, fields)
+        if is_valid:
+            self._track(number, fields)
         self._has_read(number, place)
 
     def _has_read(self, number: int, place: bytes = b"") -> None:
         self.read = number
         self._place = place or b"%d-0" % number
 
-    def _open_until_told(self, number: int, fields: dict[bytes, bytes]) -> None:
+    def _track(self, number: int, fields: dict[bytes, bytes]) -> None:
         payload = fields.get(b"purge", b"")
         if fields.get(b"what") == b"end":
             self._open.drop(int(payload) if payload.isdigit() else 0)
@@ -209,7 +209,7 @@ class PurgeLog:
             self._is_news(number, purge)
 
     def _lost(self, number: int) -> None:
-        """Take it that all has been purged: what was is not known."""
+        """Assume that everything has been purged: what was is not known."""
         self._is_news(number, PURGE_ALL)
         self._has_read(number)
 

@@ -1,9 +1,9 @@
-"""Purging what is in Redis, and telling the other nodes (decision 0012).
+"""Purging what is in Redis, and making the other nodes purge (decision 0012).
 
 A purge begins in the log, is carried out in every bucket that it concerns, ends in the log, and is answered when all
-nodes have read it. Until it has ended here, what is found in Redis is filtered by it, and what it covers is put only
-after it. A purge that fails because Redis is away stays owed: nothing that it covers is found or put until it has been
-made up for.
+nodes have read it. Until it has ended, lookups by this node filter what they find by it, and what it covers is put only
+afterwards. A purge that fails because Redis is unavailable stays pending: nothing that it covers is found or put by
+this node until it has been carried out after all.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class PendingPurge:
     def __init__(self, purge: Purge) -> None:
         self.purge = purge
         self.is_settled = asyncio.Event()
-        """It has ended, or failed at first."""
+        """Set when it has ended, or has failed for the first time."""
         self.has_failed = False
 
 
@@ -63,7 +63,7 @@ class Purger:
         self._payer: asyncio.Task[None] | None = None
 
     def purge(self, purge: Purge, done: Purged, held: Sequence[Held], after: Writes) -> None:
-        """Purge after some writing; `done` is given what it came to, with what memories held."""
+        """Purge once some tasks have written; `done` is called with the receipt, which counts what memories held."""
         pending = PendingPurge(purge)
         self._pending.append(pending)
         self._spawn(self._run(pending, done, held, after))
@@ -73,7 +73,7 @@ class Purger:
         self._spawn(self._count(purge, done, held, after))
 
     def covering(self, entry: Entry) -> list[PendingPurge]:
-        """Return the purges under way that cover an entry."""
+        """Return the pending purges that cover an entry."""
         return [pending for pending in self._pending if selects(pending.purge.what, entry)]
 
     def pending(self) -> list[Purge]:
@@ -112,7 +112,7 @@ class Purger:
         return replace(receipt, failure=failure, processes=have)
 
     async def _written(self, before: Writes) -> None:
-        """Wait for what is being written; what takes too long is refused, for it is older than the purge."""
+        """Wait for what is being written. What takes longer will be refused, since it is older than the purge."""
         if before:
             await asyncio.wait(before, timeout=self._link.limits.limit)
 
@@ -176,7 +176,7 @@ class Purger:
             self._payer = asyncio.get_running_loop().create_task(self._pay())
 
     async def _pay(self) -> None:
-        """Make up for what could not be purged."""
+        """Carry out what could not be purged, until nothing is owed."""
         while owed := next((pending for pending in self._pending if pending.has_failed), None):
             try:
                 await self._carry_out(owed.purge)
@@ -188,7 +188,7 @@ class Purger:
         self._payer = None
 
     async def close(self) -> None:
-        """Owe nothing any more."""
+        """Stop making up for purges."""
         if self._payer is not None:
             self._payer.cancel()
             await asyncio.gather(self._payer, return_exceptions=True)

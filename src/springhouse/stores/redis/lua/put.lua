@@ -8,7 +8,7 @@
 -- ARGV[5]  stamp: which response it was made of
 -- ARGV[6]  ttl: milliseconds that it is kept
 -- ARGV[7]  labels, a line each
--- ARGV[8]  epoch: the number of the last purge that the node had been told of
+-- ARGV[8]  epoch: the number of the last purge that the node had applied
 -- ARGV[9]  age: milliseconds since the request was sent
 -- ARGV[10] token of the lease it was fetched by; 0 without one
 -- ARGV[11] name of that lease

@@ -1,4 +1,4 @@
--- Who holds a lease, and which token was given last.
+-- Which token holds a lease, and which was given last.
 --
 -- With shared/values.lua
 local LEASE_MS_MAX = 60000
