@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(springhouse.__file__).parent
 NOT_YET = frozenset({
-    "Answer", "BACKLOG", "CREDENTIALS", "Connection", "Failure", "Fetch", "Forget", "KIND",
-    "LINGER_S", "NAME", "PIECE", "Record", "Replace", "Serve", "VIA", "drain",
-    "is_plain", "listening", "main",
+    "CREDENTIALS", "Failure", "Fetch", "Forget", "KIND", "NAME", "Replace", "VIA",
 })  # fmt: skip
 """Names that still have several meanings. The list may only become shorter."""
 

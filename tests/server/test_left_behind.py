@@ -11,7 +11,7 @@ from tests.support.messages import request
 
 from springhouse.engine.driver import Exchange
 from springhouse.http.messages import Request
-from springhouse.server.connection import Connection
+from springhouse.server.connection import ClientConnection
 from springhouse.server.writer import ReplyWriter
 from springhouse.transport.content import RequestContent
 from springhouse.upstream.connection import OriginConnection
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.support.origin import Origin
     from tests.support.proxy import Proxy
 
-KINDS = (Connection, ReplyWriter, OriginConnection, Exchange, Request, RequestContent)
+KINDS = (ClientConnection, ReplyWriter, OriginConnection, Exchange, Request, RequestContent)
 SWITCH = b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nhello"
 
 

@@ -1,4 +1,4 @@
-"""The parts of `--workers` that need no processes: frames, the fleet, broadcasts, back-off, settings on their way."""
+"""The parts of `--workers` that need no processes: frames, the peers, broadcasts, back-off, settings on their way."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from springhouse.endpoint import Endpoint
 from springhouse.rules.purging import Everything, Groups, Held, Keys, Prefix, Purge, Receipt, Tags
 from springhouse.server.channel import (
     FRAME_MAX,
+    Accept,
     Answered,
     Applied,
     Apply,
@@ -25,13 +26,12 @@ from springhouse.server.channel import (
     Frames,
     Listening,
     Message,
-    Serve,
     Start,
     Unable,
     framed,
 )
-from springhouse.server.peers import Fleet, combined
-from springhouse.server.purge_relay import Broadcasts
+from springhouse.server.peers import WorkerPeers, combined
+from springhouse.server.purge_relay import PurgeRelay
 from springhouse.server.supervisor import Backoff
 from springhouse.settings import BadSettings, Settings, load_settings, settings_from_json, settings_to_json
 
@@ -43,7 +43,7 @@ MESSAGES: list[Message] = [
     Start(b'{"port": 1}', (3, 4), True, "springhouse-x"),
     Listening(),
     Unable("no room"),
-    Serve(),
+    Accept(),
     Drain(),
     Ask(1, Purge(Keys((b"http://o/\xff", b"b"))), False),
     Apply(2, Purge(Prefix(b"http://o/"), 12.5), True),
@@ -74,7 +74,7 @@ def test_messages_arrive_however_their_bytes_are_cut(size: int) -> None:
         b"\x00\x00\x00\x01\xc1",
         b"\x00\x00\x00\x01\x01",
         b"\x00\x00\x00\x06\x91\xa4what",
-        framed(Serve())[:-1] + b"\x00",
+        framed(Accept())[:-1] + b"\x00",
         framed(Applied(1, RECEIPT)).replace(b"\x01", b"\xc0", 1),
     ],
 )
@@ -97,7 +97,7 @@ def test_a_broken_channel_ends() -> None:
     assert asyncio.run(scenario()) == b"", "what is sent afterwards goes nowhere"
 
 
-# The fleet.
+# The peers.
 
 
 class Wire:
@@ -133,13 +133,13 @@ def test_answers_find_who_asked() -> None:
     wire, answers = Wire(), []
 
     def scenario() -> None:
-        fleet = Fleet(wire.send)
-        fleet.purge(PURGE, lambda receipt, workers: answers.append(("first", receipt, workers)))
-        fleet.purge(PURGE, lambda receipt, workers: answers.append(("second", receipt, workers)), dry_run=True)
+        peers = WorkerPeers(wire.send)
+        peers.purge(PURGE, lambda receipt, workers: answers.append(("first", receipt, workers)))
+        peers.purge(PURGE, lambda receipt, workers: answers.append(("second", receipt, workers)), dry_run=True)
         assert wire.sent == [Ask(1, PURGE, False), Ask(2, PURGE, True)]
-        fleet.received(Answered(2, RECEIPT, 3))
-        fleet.received(Answered(2, RECEIPT, 3))
-        fleet.received(Answered(1, Receipt(), 0))
+        peers.received(Answered(2, RECEIPT, 3))
+        peers.received(Answered(2, RECEIPT, 3))
+        peers.received(Answered(1, Receipt(), 0))
 
     in_loop(scenario)
     assert answers == [("second", RECEIPT, 3), ("first", Receipt(), 0)]
@@ -149,10 +149,10 @@ def test_without_its_supervisor_a_fleet_says_that_it_is_uncertain() -> None:
     wire, failures = Wire(), []
 
     def scenario() -> None:
-        fleet = Fleet(wire.send)
-        fleet.purge(PURGE, lambda receipt, _: failures.append(receipt.failure))
-        fleet.ended()
-        fleet.purge(PURGE, lambda receipt, _: failures.append(receipt.failure))
+        peers = WorkerPeers(wire.send)
+        peers.purge(PURGE, lambda receipt, _: failures.append(receipt.failure))
+        peers.ended()
+        peers.purge(PURGE, lambda receipt, _: failures.append(receipt.failure))
         assert len(failures) == 1  # the other comes later, never before `purge` has returned
 
     in_loop(scenario)
@@ -163,8 +163,8 @@ def test_a_supervisor_that_is_silent_is_not_waited_for() -> None:
     failures: list[str] = []
 
     def scenario() -> None:
-        fleet = Fleet(Wire().send, answer_s=0.01)
-        fleet.purge(PURGE, lambda receipt, _: failures.append(receipt.failure))
+        peers = WorkerPeers(Wire().send, answer_s=0.01)
+        peers.purge(PURGE, lambda receipt, _: failures.append(receipt.failure))
 
     in_loop(scenario)
     assert failures == ["the other workers were not reached in time"]
@@ -172,7 +172,7 @@ def test_a_supervisor_that_is_silent_is_not_waited_for() -> None:
 
 def test_a_fleet_without_anything_to_purge_answers_at_once() -> None:
     wire = Wire()
-    Fleet(wire.send).received(Apply(4, PURGE, False))
+    WorkerPeers(wire.send).received(Apply(4, PURGE, False))
     assert wire.sent == [Applied(4, Receipt())]
 
 
@@ -185,26 +185,26 @@ def test_what_workers_held_is_told_as_far_as_it_fits_a_frame() -> None:
     held = tuple(Held(b"http://a.test/%d" % n + b"x" * 8000, b"v" * 16, n) for n in range(200))
     wires = [Wire() for _ in range(40)]
     for wire in wires:
-        fleet = Fleet(wire.send)
-        fleet.on_purge = lambda purge, dry_run, answered: answered(Receipt(held=held[:3]))
-        fleet.received(Apply(1, PURGE, False))
+        peers = WorkerPeers(wire.send)
+        peers.on_purge = lambda purge, dry_run, answered: answered(Receipt(held=held[:3]))
+        peers.received(Apply(1, PURGE, False))
         assert wire.sent == [Applied(1, Receipt(held=held[:3]))]
-        fleet.on_purge = lambda purge, dry_run, answered: answered(Receipt(held=held))
-        fleet.received(Apply(2, PURGE, False))
+        peers.on_purge = lambda purge, dry_run, answered: answered(Receipt(held=held))
+        peers.received(Apply(2, PURGE, False))
     told = [wire.sent[1].receipt for wire in wires]
     assert {receipt.held for receipt in told} == {held[: len(told[0].held)]}
     assert 100 < len(told[0].held) < 200
     assert len(framed(Answered(1, combined(told), 40))) < FRAME_MAX // 2
 
 
-# Broadcasts.
+# PurgeRelay.
 
 
 def test_a_worker_that_joins_later_is_not_asked() -> None:
     asker, early, late = Wire(), Wire(), Wire()
 
     def scenario() -> None:
-        broadcasts = Broadcasts()
+        broadcasts = PurgeRelay()
         broadcasts.joined(asker)
         broadcasts.joined(early)
         broadcasts.asked(asker, Ask(9, PURGE, False))
@@ -223,7 +223,7 @@ def test_only_those_that_owe_an_answer_are_killed() -> None:
     asker, good, bad = Wire(), Wire(), Wire()
 
     def scenario() -> None:
-        broadcasts = Broadcasts(seconds=0.01)
+        broadcasts = PurgeRelay(seconds=0.01)
         for each in (asker, good, bad):
             broadcasts.joined(each)
         broadcasts.asked(asker, Ask(1, PURGE, False))

@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 from springhouse.rules.purging import Everything, Prefix, Purge, Receipt
-from springhouse.server.channel import Drain, Listening, Serve, Start, Unable
-from springhouse.server.peers import Answer
+from springhouse.server.channel import Accept, Drain, Listening, Start, Unable
+from springhouse.server.peers import OnApplied
 from springhouse.server.worker import Orders
 
 
@@ -27,10 +27,10 @@ class Script:
         self.orders = orders
         self.mode = "apply"
         self.applied: list[list[object]] = []
-        self.waiting: list[tuple[Purge, bool, Answer]] = []
-        orders.fleet.on_purge = self.on_purge
+        self.waiting: list[tuple[Purge, bool, OnApplied]] = []
+        orders.peers.on_purge = self.on_purge
 
-    def on_purge(self, purge: Purge, dry_run: bool, answered: Answer) -> None:
+    def on_purge(self, purge: Purge, dry_run: bool, answered: OnApplied) -> None:
         """Apply a purge, in the manner of the day."""
         if self.mode == "die":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -41,7 +41,7 @@ class Script:
         else:
             self.apply(purge, dry_run, answered)
 
-    def apply(self, purge: Purge, dry_run: bool, answered: Answer) -> None:
+    def apply(self, purge: Purge, dry_run: bool, answered: OnApplied) -> None:
         """Apply a purge, and say so."""
         what = purge.what.prefix.decode() if isinstance(purge.what, Prefix) else "everything"
         self.applied.append([what, purge.stale_from, dry_run])
@@ -68,7 +68,7 @@ class Script:
         """Ask for a purge, and return the answer."""
         done: asyncio.Future[tuple[Receipt, int]] = asyncio.get_running_loop().create_future()
         what = Prefix(prefix.encode()) if prefix else Everything()
-        self.orders.fleet.purge(Purge(what, stale_from), lambda *found: done.set_result(found), dry_run=dry_run)
+        self.orders.peers.purge(Purge(what, stale_from), lambda *found: done.set_result(found), dry_run=dry_run)
         receipt, workers = await done
         return {"workers": workers, "receipt": [receipt.keys, receipt.entries, receipt.size, receipt.failure]}
 
@@ -85,7 +85,7 @@ async def work(folder: Path, channel: socket.socket) -> None:
         orders.answer(Unable(settings["unable"]))
         return
     orders.answer(Listening())
-    if isinstance(await orders.next(), Serve):
+    if isinstance(await orders.next(), Accept):
         if settings.get("crash"):
             sys.exit(3)
         new, path = folder / f"new-{os.getpid()}", folder / str(os.getpid())

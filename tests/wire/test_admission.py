@@ -11,7 +11,7 @@ from tests.wire.reading import LIMITS, Requests
 
 from springhouse.http.fields import UPGRADE
 from springhouse.http.messages import Request
-from springhouse.wire.admission import Head, Refusal, admit, host_apart, is_plain
+from springhouse.wire.admission import Head, Refusal, admit, host_apart, is_plain_line
 
 PLAIN = Head(
     method=b"GET", target=b"/a", version="1.1", fields=[(b"Accept", b"*/*")], bits=0, host=b"A.test", peer="192.0.2.1",
@@ -126,6 +126,6 @@ def test_fields_of_another_server_are_told_apart_as_those_that_llhttp_reads(fiel
     st.sampled_from([b"A.test", b"a.test:80", b"", b"a b", b"u@a"]),
 )
 def test_the_short_way_takes_nothing_that_admission_would_not(method: bytes, target: bytes, host: bytes) -> None:
-    if is_plain(method, target, host, LIMITS):
+    if is_plain_line(method, target, host, LIMITS):
         request = admitted(method=method, target=target, host=host)
         assert (request.target, request.authority) == (target, host.lower())

@@ -7,7 +7,7 @@ other process has gone, however it went: the kernel closes it.
     supervisor                worker
     Start            →                         build everything, listen
                      ←        Listening        or Unable, and the end
-    Serve            →                         take connections
+    Accept           →                         take connections
                      ←        Ask              apply this purge everywhere
     Apply            →                         to every other worker that was told to serve
                      ←        Applied
@@ -15,7 +15,7 @@ other process has gone, however it went: the kernel closes it.
     Drain            →                         finish, and go
 
 A worker that was told to serve hears of every purge asked for after that, and before that it has nothing that could
-be purged: `Serve` and `Apply` keep their order. This is why listening and serving are two steps.
+be purged: `Accept` and `Apply` keep their order. This is why listening and serving are two steps.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ class Unable(Struct, frozen=True, array_like=True, tag="unable"):
     why: str
 
 
-class Serve(Struct, frozen=True, array_like=True, tag="serve"):
+class Accept(Struct, frozen=True, array_like=True, tag="serve"):
     """Take connections."""
 
 
@@ -100,7 +100,7 @@ class Answered(Struct, frozen=True, array_like=True, tag="answered"):
     workers: int
 
 
-Message = Start | Listening | Unable | Serve | Drain | Ask | Apply | Applied | Answered
+Message = Start | Listening | Unable | Accept | Drain | Ask | Apply | Applied | Answered
 
 _DECODER = msgpack.Decoder(Message)
 _ENCODER = msgpack.Encoder()

@@ -72,13 +72,13 @@ class Serving(Protocol):
     def key_prefix(self, authority: bytes) -> bytes:
         """Return what the keys of requests with this authority begin with."""
 
-    def opened(self, connection: "Connection") -> None:
+    def opened(self, connection: "ClientConnection") -> None:
         """Count a connection."""
 
-    def closed(self, connection: "Connection") -> None:
+    def closed(self, connection: "ClientConnection") -> None:
         """Count a connection no more."""
 
-    def linger(self, connection: "Connection") -> None:
+    def linger(self, connection: "ClientConnection") -> None:
         """Close a connection after a moment in which its client can read the answer."""
 
 
@@ -86,7 +86,7 @@ Turn = tuple[Request | Refusal, RequestContent | None, bool]
 """A request, or why it is refused, waiting to be answered; its content; whether another request may follow."""
 
 
-class Connection(RequestReader, asyncio.Protocol):
+class ClientConnection(RequestReader, asyncio.Protocol):
     """A client's connection."""
 
     __slots__ = (

@@ -11,7 +11,7 @@ written to it. So one that has closed its side may wait a moment for its answer 
 import sys
 
 from springhouse.hangups import End, end_of
-from springhouse.server.connection import Connection
+from springhouse.server.connection import ClientConnection
 from springhouse.server.limits import ClientTimeouts
 from springhouse.server.writer import reset
 
@@ -31,7 +31,7 @@ class Watch:
         self.unsent = 0
 
 
-def look(connection: Connection, watch: Watch, timeouts: ClientTimeouts, now: float) -> None:
+def look(connection: ClientConnection, watch: Watch, timeouts: ClientTimeouts, now: float) -> None:
     """Close the connection, or answer 408, when the client takes too long."""
     if connection.was_active:
         connection.was_active = False
@@ -55,7 +55,7 @@ def look(connection: Connection, watch: Watch, timeouts: ClientTimeouts, now: fl
             watch.head = watch.content = None
 
 
-def _look_whether_it_left(connection: Connection, watch: Watch, timeouts: ClientTimeouts, now: float) -> None:
+def _look_whether_it_left(connection: ClientConnection, watch: Watch, timeouts: ClientTimeouts, now: float) -> None:
     end = end_of(connection.transport.get_extra_info("socket"))
     if end is End.WHOLE:
         reset(connection.transport)
@@ -68,7 +68,7 @@ def _look_whether_it_left(connection: Connection, watch: Watch, timeouts: Client
         connection.give_up()
 
 
-def _look_at_content(connection: Connection, watch: Watch, timeouts: ClientTimeouts, now: float) -> None:
+def _look_at_content(connection: ClientConnection, watch: Watch, timeouts: ClientTimeouts, now: float) -> None:
     if watch.content is not connection.fields:
         watch.content, watch.content_since = connection.fields, now
     elapsed = now - watch.content_since
@@ -77,7 +77,7 @@ def _look_at_content(connection: Connection, watch: Watch, timeouts: ClientTimeo
         connection.too_slow("The request's content took too long to arrive")
 
 
-def _is_stalled(connection: Connection, watch: Watch, timeouts: ClientTimeouts, now: float) -> bool:
+def _is_stalled(connection: ClientConnection, watch: Watch, timeouts: ClientTimeouts, now: float) -> bool:
     """Say whether the client has not taken what was written, at the least rate, for too long."""
     if not timeouts.send or not connection.transport.get_write_buffer_size():
         watch.unsent = 0
@@ -93,7 +93,7 @@ if sys.platform == "linux":
     from fcntl import ioctl
     from termios import TIOCOUTQ
 
-    def _unsent(connection: Connection) -> int:
+    def _unsent(connection: ClientConnection) -> int:
         """Return the bytes that the client has not taken: ours, and those that the kernel holds.
 
         The kernel asks for more only when a third of its megabytes have gone; on a slow line that may take minutes.
@@ -107,6 +107,6 @@ if sys.platform == "linux":
 
 else:
 
-    def _unsent(connection: Connection) -> int:
+    def _unsent(connection: ClientConnection) -> int:
         """Return the bytes that wait here for the client."""
         return connection.transport.get_write_buffer_size()

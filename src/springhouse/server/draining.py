@@ -14,7 +14,7 @@ import sys
 from collections.abc import Collection
 from typing import Protocol
 
-from springhouse.server.connection import Connection
+from springhouse.server.connection import ClientConnection
 from springhouse.server.writer import reset
 
 _LINGER_S = 1.0
@@ -33,7 +33,7 @@ class Draining(Protocol):
     """Connections that were ever accepted."""
 
     @property
-    def connections(self) -> Collection[Connection]:
+    def connections(self) -> Collection[ClientConnection]:
         """Those that are open."""
 
     def begin_draining(self) -> None:
@@ -52,7 +52,7 @@ async def drain_connections(server: Draining, seconds: float) -> int:
         connection.announce_close()
     await _take_what_waits(server)
     server.stop_listening()
-    idle_since: dict[Connection, float] = {}
+    idle_since: dict[ClientConnection, float] = {}
     while server.connections and (now := loop.time()) < end:
         for connection in list(server.connections):
             if not connection.is_idle:
@@ -81,7 +81,7 @@ if sys.platform != "win32":
     from fcntl import ioctl
     from termios import FIONREAD
 
-    def _has_unread(connection: Connection) -> bool:
+    def _has_unread(connection: ClientConnection) -> bool:
         """Return whether bytes have arrived that the event loop has not read yet."""
         try:
             unread = ioctl(connection.transport.get_extra_info("socket").fileno(), FIONREAD, bytes(4))
@@ -90,6 +90,6 @@ if sys.platform != "win32":
         return any(unread)
 else:
 
-    def _has_unread(_connection: Connection) -> bool:
+    def _has_unread(_connection: ClientConnection) -> bool:
         """Windows is not asked: the linger alone must do."""
         return False

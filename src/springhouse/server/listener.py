@@ -11,7 +11,7 @@ from springhouse.engine.ports import LocalEndpoint
 from springhouse.http.memo import KIB, Memo, bound
 from springhouse.observe.accesslog import AccessLog
 from springhouse.server import deadlines
-from springhouse.server.connection import Connection, Handle
+from springhouse.server.connection import ClientConnection, Handle
 from springhouse.server.deadlines import Watch
 from springhouse.server.draining import drain_connections
 from springhouse.server.limits import ServerLimits
@@ -45,7 +45,7 @@ class Server:
         self.hits = 0
         """Answered by the hit guard."""
         self.is_draining = False
-        self.connections: dict[Connection, Watch] = {}
+        self.connections: dict[ClientConnection, Watch] = {}
         self.accepted = 0
         """Connections that were ever accepted."""
         self._listeners: list[asyncio.Server] = []
@@ -71,8 +71,8 @@ class Server:
             self.engine.reached_at(endpoint.port)
         self._keep_sweeping()
 
-    def _accepted(self) -> Connection:
-        return Connection(self)
+    def _accepted(self) -> ClientConnection:
+        return ClientConnection(self)
 
     async def drain(self, seconds: float, *beside: "Server") -> int:
         """Take no more connections, finish what runs, and break off what is not done in time; return how many.
@@ -105,18 +105,18 @@ class Server:
 
     # Connections.
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: ClientConnection) -> None:
         """Count a connection, or turn it away when there are too many."""
         self.accepted += 1
         self.connections[connection] = Watch(asyncio.get_running_loop().time())
         if len(self.connections) > self.limits.connections:
             connection.turn_away("There are too many connections; try again shortly")
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: ClientConnection) -> None:
         """Count a connection no more."""
         self.connections.pop(connection, None)
 
-    def linger(self, connection: Connection) -> None:
+    def linger(self, connection: ClientConnection) -> None:
         """Close a connection after a moment in which its client can read the answer."""
         asyncio.get_running_loop().call_later(self.limits.linger, connection.transport.close)
 

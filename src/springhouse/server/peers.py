@@ -1,6 +1,6 @@
 """What a worker knows of the other workers: it can have a purge applied by all of them, and applies theirs.
 
-The worker that was asked for a purge applies it itself, then calls `Fleet.purge`; when `done` is called no other
+The worker that was asked for a purge applies it itself, then calls `WorkerPeers.purge`; when `done` is called no other
 worker serves what was purged. The supervisor sees to that: a worker that does not apply in time is killed.
 """
 
@@ -22,12 +22,12 @@ ANSWER_S = APPLY_S + 2.0
 
 Spread = Callable[[Receipt, int], None]
 """Is given what a purge came to in the other workers together, and how many of them applied it."""
-Answer = Callable[[Receipt], None]
-OnPurge = Callable[[Purge, bool, Answer], None]
+OnApplied = Callable[[Receipt], None]
+OnPurge = Callable[[Purge, bool, OnApplied], None]
 """Applies a purge (or, when the second is true, only counts), and then answers with the receipt, at once or later."""
 
 
-class Fleet:
+class WorkerPeers:
     """The other workers. All of it is for the thread of the event loop.
 
     `on_purge`: applies a purge of another worker. It must not wait for a purge of its own that is on its way: the

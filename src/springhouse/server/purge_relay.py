@@ -20,10 +20,10 @@ class Member(Protocol):
         """Send it a message."""
 
     def kill(self, why: str) -> None:
-        """End it at once; `Broadcasts.left` is called when it has gone."""
+        """End it at once; `PurgeRelay.left` is called when it has gone."""
 
 
-class _Broadcast:
+class _Relayed:
     """One purge that was asked for."""
 
     def __init__(self, asker: Member, number: int, awaited: set[Member]) -> None:
@@ -35,13 +35,13 @@ class _Broadcast:
         self.timer: asyncio.TimerHandle | None = None
 
 
-class Broadcasts:
+class PurgeRelay:
     """The workers that serve, and the purges they have not all applied. `seconds`: how long a worker may take."""
 
     def __init__(self, seconds: float = APPLY_S) -> None:
         self.members: set[Member] = set()
         self._seconds = seconds
-        self._open: dict[int, _Broadcast] = {}
+        self._open: dict[int, _Relayed] = {}
         self._number = 0
 
     def joined(self, member: Member) -> None:
@@ -51,39 +51,39 @@ class Broadcasts:
     def left(self, member: Member) -> None:
         """Note that a worker is dead."""
         self.members.discard(member)
-        for number, broadcast in list(self._open.items()):
-            broadcast.awaited.discard(member)
-            self._see_to(number, broadcast)
+        for number, relayed in list(self._open.items()):
+            relayed.awaited.discard(member)
+            self._see_to(number, relayed)
 
     def asked(self, asker: Member, ask: Ask) -> None:
         """Send a purge on its way."""
         self._number += 1
         number = self._number
-        broadcast = self._open[number] = _Broadcast(asker, ask.number, self.members - {asker})
-        broadcast.timer = asyncio.get_running_loop().call_later(self._seconds, self._is_late, broadcast)
-        for member in broadcast.awaited:
+        relayed = self._open[number] = _Relayed(asker, ask.number, self.members - {asker})
+        relayed.timer = asyncio.get_running_loop().call_later(self._seconds, self._is_late, relayed)
+        for member in relayed.awaited:
             member.send(Apply(number, ask.purge, ask.dry_run))
-        self._see_to(number, broadcast)
+        self._see_to(number, relayed)
 
     def applied(self, member: Member, applied: Applied) -> None:
         """Note that a worker has applied a purge."""
-        broadcast = self._open.get(applied.number)
-        if broadcast is None or member not in broadcast.awaited:
+        relayed = self._open.get(applied.number)
+        if relayed is None or member not in relayed.awaited:
             return
-        broadcast.awaited.discard(member)
-        broadcast.receipts.append(applied.receipt)
-        self._see_to(applied.number, broadcast)
+        relayed.awaited.discard(member)
+        relayed.receipts.append(applied.receipt)
+        self._see_to(applied.number, relayed)
 
-    def _is_late(self, broadcast: _Broadcast) -> None:
-        broadcast.timer = None
-        for member in list(broadcast.awaited):
+    def _is_late(self, relayed: _Relayed) -> None:
+        relayed.timer = None
+        for member in list(relayed.awaited):
             member.kill(f"did not apply a purge within {self._seconds:g} s and was killed")
 
-    def _see_to(self, number: int, broadcast: _Broadcast) -> None:
-        if broadcast.awaited:
+    def _see_to(self, number: int, relayed: _Relayed) -> None:
+        if relayed.awaited:
             return
         del self._open[number]
-        if broadcast.timer is not None:
-            broadcast.timer.cancel()
-        receipts = broadcast.receipts
-        broadcast.asker.send(Answered(broadcast.number, combined(receipts), len(receipts)))
+        if relayed.timer is not None:
+            relayed.timer.cancel()
+        receipts = relayed.receipts
+        relayed.asker.send(Answered(relayed.number, combined(receipts), len(receipts)))

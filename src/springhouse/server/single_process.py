@@ -74,7 +74,7 @@ async def serve(settings: Settings, announce: Announce) -> None:
         await _signalled()
         if control is not None:
             control.remove()
-        await drain(server, settings.drain_timeout, *beside)
+        await drain_and_report(server, settings.drain_timeout, *beside)
     finally:
         if control is not None:
             control.close()
@@ -90,7 +90,7 @@ def reopen_on_hangup(access_log: AccessLog | None) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reopen)
 
 
-async def drain(server: Server, seconds: float, *beside: Server) -> None:
+async def drain_and_report(server: Server, seconds: float, *beside: Server) -> None:
     """Drain the server, and those beside it, and say how many connections were too late."""
     late = await server.drain(seconds, *beside)
     if late:

@@ -22,9 +22,9 @@ from functools import partial
 
 from springhouse import control_socket
 from springhouse.endpoint import CannotListen, Endpoint
-from springhouse.server.channel import Applied, Ask, Channel, Drain, Listening, Message, Serve, Start, Unable
+from springhouse.server.channel import Accept, Applied, Ask, Channel, Drain, Listening, Message, Start, Unable
 from springhouse.server.peers import APPLY_S
-from springhouse.server.purge_relay import Broadcasts
+from springhouse.server.purge_relay import PurgeRelay
 from springhouse.service import new_instance
 from springhouse.settings import Settings, settings_to_json
 
@@ -81,11 +81,11 @@ class Worker:
     def __init__(self, place: int, process: subprocess.Popen[bytes], now: float) -> None:
         self.place = place
         self.process = process
-        self.born_at = now
+        self.started_at = now
         self.channel: Channel | None = None
         self.limit: asyncio.TimerHandle | None = None
         self.is_listening = False
-        self.last_words = ""
+        self.reason = ""
 
     def __str__(self) -> str:
         return f"worker {self.place} (process {self.process.pid})"
@@ -97,7 +97,7 @@ class Worker:
 
     def kill(self, why: str = "") -> None:
         """End it at once; the end of its channel says when it has."""
-        self.last_words = self.last_words or why
+        self.reason = self.reason or why
         self.process.kill()
 
     def reap(self) -> str:
@@ -106,8 +106,8 @@ class Worker:
             self.limit.cancel()
         self.process.kill()
         status = self.process.wait()
-        if self.last_words:
-            return self.last_words
+        if self.reason:
+            return self.reason
         if status < 0:
             return f"was ended by {signal.Signals(-status).name}"
         return "ended" if status == 0 else f"ended with status {status}"
@@ -122,8 +122,8 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._workers: dict[int, Worker] = {}
         self._backoffs = {place: Backoff() for place in range(1, plan.workers + 1)}
-        self._broadcasts = Broadcasts(plan.apply_s)
-        self._births: set[asyncio.Task[None]] = set()
+        self._purges = PurgeRelay(plan.apply_s)
+        self._launching: set[asyncio.Task[None]] = set()
         self._has_started = False
         self._is_ending = False
         self._all_listen: asyncio.Future[None] = self._loop.create_future()
@@ -132,7 +132,7 @@ class Supervisor:
     async def start(self) -> None:
         """Start all workers; return when all listen. Raises CannotListen when one of them does not come so far."""
         for place in self._backoffs:
-            self._bear(place)
+            self._start_worker(place)
         await self._all_listen
 
     async def drain(self, seconds: float) -> None:
@@ -160,22 +160,22 @@ class Supervisor:
         self._look_whether_all_gone()
 
     def _look_whether_all_gone(self) -> None:
-        if self._is_ending and not self._workers and not self._births:
+        if self._is_ending and not self._workers and not self._launching:
             self._all_gone.set()
 
-    # Being born.
+    # Starting workers.
 
-    def _bear(self, place: int) -> None:
+    def _start_worker(self, place: int) -> None:
         if self._is_ending:
             return
-        task = self._loop.create_task(self._born(place))
-        self._births.add(task)
-        task.add_done_callback(self._births.discard)
+        task = self._loop.create_task(self._launch(place))
+        self._launching.add(task)
+        task.add_done_callback(self._launching.discard)
         task.add_done_callback(lambda _: self._look_whether_all_gone())
 
-    async def _born(self, place: int) -> None:
+    async def _launch(self, place: int) -> None:
         ours, theirs = socket.socketpair()
-        process = None if self._is_ending else self._launched(place, theirs)
+        process = None if self._is_ending else self._process(place, theirs)
         theirs.close()
         if process is None:
             ours.close()
@@ -187,7 +187,7 @@ class Supervisor:
         if self._is_ending:
             worker.send(Drain())
 
-    def _launched(self, place: int, channel: socket.socket) -> "subprocess.Popen[bytes] | None":
+    def _process(self, place: int, channel: socket.socket) -> "subprocess.Popen[bytes] | None":
         descriptor, start = channel.fileno(), self._plan.start()
         try:
             with _signals_held():
@@ -205,11 +205,11 @@ class Supervisor:
             case Listening():
                 self._listens(worker)
             case Unable(why):
-                worker.last_words = why
+                worker.reason = why
             case Ask():
-                self._broadcasts.asked(worker, message)
+                self._purges.asked(worker, message)
             case Applied():
-                self._broadcasts.applied(worker, message)
+                self._purges.applied(worker, message)
             case _:
                 worker.kill(f"said {type(message).__name__}, which is not for a worker to say")
 
@@ -219,8 +219,8 @@ class Supervisor:
             worker.limit.cancel()
         if self._is_ending:
             return
-        self._broadcasts.joined(worker)
-        worker.send(Serve())
+        self._purges.joined(worker)
+        worker.send(Accept())
         all_listen = len(self._workers) == self._plan.workers and all(w.is_listening for w in self._workers.values())
         if all_listen and not self._all_listen.done():
             self._has_started = True
@@ -232,14 +232,14 @@ class Supervisor:
             if worker.is_listening:
                 worker.process.send_signal(signal.SIGHUP)
 
-    # Dying.
+    # Ending.
 
     def _ended(self, worker: Worker) -> None:
         how = worker.reap()
         del self._workers[worker.place]
-        self._broadcasts.left(worker)
-        lived = self._loop.time() - worker.born_at
-        said_why = bool(worker.last_words) and not worker.is_listening
+        self._purges.left(worker)
+        lived = self._loop.time() - worker.started_at
+        said_why = bool(worker.reason) and not worker.is_listening
         self._missed(worker.place, lived, how if said_why else f"{worker} {how}")
 
     def _missed(self, place: int, lived: float, what: str) -> None:
@@ -249,7 +249,7 @@ class Supervisor:
         elif self._has_started:
             wait = self._backoffs[place].after(lived)
             self._say(f"{what}; another one is started in {wait:g} s")
-            self._loop.call_later(wait, self._bear, place)
+            self._loop.call_later(wait, self._start_worker, place)
         elif not self._all_listen.done():
             self._all_listen.set_exception(CannotListen(what))
 

@@ -11,31 +11,31 @@ import sys
 
 from springhouse.endpoint import CannotListen, Endpoint
 from springhouse.server.channel import (
+    Accept,
     Answered,
     Apply,
     Channel,
     Drain,
     Listening,
     Message,
-    Serve,
     Start,
     Unable,
 )
 from springhouse.server.control import serve_control
 from springhouse.server.listener import Server
-from springhouse.server.peers import Fleet
-from springhouse.server.single_process import drain, limits_of, open_log, reopen_on_hangup, tune_collector
+from springhouse.server.peers import WorkerPeers
+from springhouse.server.single_process import drain_and_report, limits_of, open_log, reopen_on_hangup, tune_collector
 from springhouse.service import CannotStore, engine_of, new_event_loop, own_authorities
 from springhouse.settings import settings_from_json
 from springhouse.stores.store import Scope
 
 
 class Orders:
-    """What the supervisor says: orders, to be taken one by one, and news for the fleet, which is told at once."""
+    """What the supervisor says: orders, to be taken one by one, and news for the peers, which is told at once."""
 
     def __init__(self) -> None:
-        self.fleet = Fleet(self.answer)
-        self._orders: asyncio.Queue[Start | Serve | Drain] = asyncio.Queue()
+        self.peers = WorkerPeers(self.answer)
+        self._orders: asyncio.Queue[Start | Accept | Drain] = asyncio.Queue()
         self._channel: Channel | None = None
 
     async def listen(self, channel: socket.socket) -> None:
@@ -45,7 +45,7 @@ class Orders:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._orders.put_nowait, Drain())
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
 
-    async def next(self) -> Start | Serve | Drain:
+    async def next(self) -> Start | Accept | Drain:
         """Return the next order; it is to drain when the supervisor has gone."""
         return await self._orders.get()
 
@@ -57,18 +57,18 @@ class Orders:
     def _received(self, message: Message) -> None:
         match message:
             case Apply() | Answered():
-                self.fleet.received(message)
-            case Start() | Serve() | Drain():
+                self.peers.received(message)
+            case Start() | Accept() | Drain():
                 self._orders.put_nowait(message)
             case _:
                 raise AssertionError(f"{type(message).__name__} is not for the supervisor to say")
 
     def _ended(self) -> None:
-        self.fleet.ended()
+        self.peers.ended()
         self._orders.put_nowait(Drain())
 
 
-def main(argv: list[str]) -> None:
+def run_worker(argv: list[str]) -> None:
     """Run a worker until it is told to end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -80,7 +80,7 @@ def main(argv: list[str]) -> None:
 
 
 async def work(channel: socket.socket) -> None:
-    """Take connections from `Serve` to `Drain`."""
+    """Take connections from `Accept` to `Drain`."""
     orders = Orders()
     await orders.listen(channel)
     start = await orders.next()
@@ -94,8 +94,8 @@ async def work(channel: socket.socket) -> None:
 
 async def _serve(start: Start, orders: Orders) -> None:
     settings = settings_from_json(start.settings)
-    engine = engine_of(settings, instance=start.instance, peers=orders.fleet)
-    orders.fleet.on_purge = lambda purge, dry_run, answered: engine.cache.purge(
+    engine = engine_of(settings, instance=start.instance, peers=orders.peers)
+    orders.peers.on_purge = lambda purge, dry_run, answered: engine.cache.purge(
         purge, answered, scope=Scope.HERE, dry_run=dry_run
     )
     access_log = open_log(settings)
@@ -108,12 +108,12 @@ async def _serve(start: Start, orders: Orders) -> None:
         server.names_of_ours = own_authorities(settings, endpoint.port or settings.port, engine.origin)
         orders.answer(Listening())
         beside: list[Server] = []
-        if isinstance(await orders.next(), Serve):
+        if isinstance(await orders.next(), Accept):
             await server.listen(endpoint)
             if control is not None:
                 beside.append(await serve_control(engine, control, settings, endpoint))
             await orders.next()
-        await drain(server, settings.drain_timeout, *beside)
+        await drain_and_report(server, settings.drain_timeout, *beside)
     finally:
         engine.close()
         if access_log is not None:
@@ -121,4 +121,4 @@ async def _serve(start: Start, orders: Orders) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    run_worker(sys.argv)

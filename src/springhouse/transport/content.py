@@ -18,7 +18,7 @@ class Pausable(Protocol):
         """Go on producing."""
 
 
-class ContentReceiver(Protocol):
+class UploadReceiver(Protocol):
     """Takes a request's content."""
 
     def content(self, data: bytes) -> None:
@@ -44,7 +44,7 @@ class RequestContent:
         self.touched = False
         """Some of it has been handed on, so the request cannot be sent again."""
         self.is_paused = False
-        self.receiver: ContentReceiver | None = None
+        self.receiver: UploadReceiver | None = None
 
     def feed(self, data: bytes) -> None:
         """Take content from the client."""
@@ -61,7 +61,7 @@ class RequestContent:
         if self.receiver is not None:
             self.receiver.content_end()
 
-    def attach(self, receiver: ContentReceiver) -> None:
+    def attach(self, receiver: UploadReceiver) -> None:
         """Hand everything, held and to come, to the receiver."""
         self.receiver = receiver
         self.touched = True

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-GATHERED_MAX = 64
+_GATHERED_MAX = 64
 TURN_MAX = 2 * 2**20
 """Bytes of large content that are enough for one turn."""
 _UNCOUNTED_MAX = TURN_MAX // 8
@@ -43,7 +43,7 @@ class Outbox:
                 self._loop = asyncio.get_running_loop()
             self._loop.call_soon(self.flush)
         self._gathered.append((transport, data))
-        if len(self._gathered) >= GATHERED_MAX:
+        if len(self._gathered) >= _GATHERED_MAX:
             self.flush()  # so that a transport can say in time that it takes no more
 
     def write_now(self, transport: asyncio.Transport, buffers: Sequence[bytes | memoryview]) -> bool:

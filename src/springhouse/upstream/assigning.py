@@ -14,7 +14,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 IDLE_FOR_UNREPEATABLE_S = 2.0
 
 
-class Waiting(Protocol):
+class WaitingCall(Protocol):
     """A call without a connection."""
 
     @property
@@ -30,7 +30,7 @@ class Waiting(Protocol):
         """Since when it waits."""
 
 
-class Idle(Protocol):
+class IdleConnection(Protocol):
     """A connection without a call."""
 
     @property
@@ -42,8 +42,8 @@ class Idle(Protocol):
         """When its last call ended."""
 
 
-W = TypeVar("W", bound=Waiting)
-I = TypeVar("I", bound=Idle)  # noqa: E741
+W = TypeVar("W", bound=WaitingCall)
+I = TypeVar("I", bound=IdleConnection)  # noqa: E741
 
 
 class Assignment(NamedTuple, Generic[W, I]):
@@ -81,7 +81,7 @@ def assign(waiting: OrderedDict[W, None], idle: deque[I], room: int, now: float,
     return todo
 
 
-def _may_use(call: Waiting, connection: Idle, now: float) -> bool:
+def _may_use(call: WaitingCall, connection: IdleConnection, now: float) -> bool:
     """Return whether a call may go on the connection that was used last; if not, it may use no other either."""
     if call.was_retried:
         return connection.idle_since > call.queued_at

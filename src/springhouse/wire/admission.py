@@ -105,7 +105,7 @@ def admit(head: Head, limits: Limits, is_ours: IsOurs) -> Request | Refusal:
     return request
 
 
-def is_plain(method: bytes, target: bytes, host: bytes, limits: Limits) -> bool:
+def is_plain_line(method: bytes, target: bytes, host: bytes, limits: Limits) -> bool:
     """Return whether `admit` would take these as they are, in a head whose bits say nothing but HOST."""
     return (
         target[:1] == b"/"

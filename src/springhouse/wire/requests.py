@@ -36,7 +36,7 @@ from springhouse.wire.admission import (
     admit,
     announced_length,
     has_content,
-    is_plain,
+    is_plain_line,
     large_content,
     large_section,
     long_target,
@@ -266,7 +266,7 @@ class RequestReader:
             and bits & HOST_FRAMING_OR_UPGRADE == HOST
             and not self.is_large
             and len(fields) <= limits.fields
-            and is_plain(method, target, self.host, limits)
+            and is_plain_line(method, target, self.host, limits)
         ):
             request = Request(method, target, fields, bits=bits, authority=self.host.lower())
             request.scheme, request.peer = scheme, peer
