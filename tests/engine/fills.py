@@ -6,12 +6,11 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from tests.engine.clients import Client, Origin
-from tests.stores.backends import Loop, make_entry
+from tests.stores.backends import Hold, Loop, make_entry
 
 from springhouse.engine.fill import Fill
 from springhouse.rules.options import Options
 from springhouse.stores.disk.incoming import Incoming
-from springhouse.stores.disk.operations import Then
 from springhouse.stores.disk.parts import DiskLimits
 from springhouse.stores.disk.tier import DiskTier
 from springhouse.stores.errors import StoreErrors
@@ -30,26 +29,21 @@ BUDGET, WHOLE_MAX, WAITING_MAX = 100_000, 500, 4_000
 BACKLOG_MAX = WAITING_MAX // 4
 
 
-class Hold:
-    """Keeps the thread that writes from writing."""
+class Held:
+    """The thread that writes, kept from writing."""
 
     def __init__(self) -> None:
-        self._is_held = Event()
-        self._is_over = Event()
+        self._go = Event()
+        self.hold = Hold(self._go)
 
-    def work(self) -> None:
-        """Do nothing, on that thread."""
-        self._is_held.set()
-        self._is_over.wait(20.0)
-
-    def begun(self) -> Hold:
-        """Wait until it holds."""
-        assert self._is_held.wait(20.0)
+    def begun(self) -> Held:
+        """Wait until it is held."""
+        assert self.hold.is_held.wait(20.0)
         return self
 
     def end(self) -> None:
         """Let it go on."""
-        self._is_over.set()
+        self._go.set()
 
 
 class Stores:
@@ -74,11 +68,11 @@ class Stores:
         """Wait until all is written, and everybody told."""
         self.loop.result(lambda done: self.disk.flush(lambda: done(None)))
 
-    def hold_the_writer(self) -> Hold:
+    def hold_the_writer(self) -> Held:
         """Let the disk do nothing more, once it has done what it was asked for before."""
-        hold = Hold()
-        self.disk._submit(Then(hold.work))
-        return hold
+        held = Held()
+        self.disk.flush(held.hold)
+        return held
 
     def find(self, key: bytes) -> tuple[Entry, ...]:
         """Return what is under the key, wherever it is."""

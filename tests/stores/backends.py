@@ -9,6 +9,7 @@ import heapq
 import time
 from itertools import count
 from queue import Empty, SimpleQueue
+from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol
 
 from springhouse.http.content import MemoryContent
@@ -36,6 +37,18 @@ LIMITS = DiskLimits(inline_max=2_000, whole_max=3_000, variants_max=VARIANTS_MAX
 PATIENCE_S = 20.0
 
 
+class Hold:
+    """Keeps the thread that delivers it to a Loop waiting, until `go` is set."""
+
+    def __init__(self, go: Event) -> None:
+        self.is_held = Event()
+        self._go = go
+
+    def __call__(self) -> None:
+        self.is_held.set()
+        self._go.wait(PATIENCE_S)
+
+
 class Loop:
     """Stands in for the event loop: calls delivered from other threads run while somebody waits."""
 
@@ -45,6 +58,9 @@ class Loop:
         self._numbers = count()
 
     def deliver(self, call: Callable[..., Any], *arguments: Any) -> None:
+        if isinstance(call, Hold):
+            call()
+            return
         self._calls.put((call, arguments))
 
     call_soon_threadsafe = deliver

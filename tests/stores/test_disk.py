@@ -18,6 +18,7 @@ from tests.stores.backends import (
     LIMITS,
     NOW,
     STREAMED,
+    Hold,
     Loop,
     Tiered,
     content_of,
@@ -30,7 +31,6 @@ from tests.stores.backends import (
 from springhouse.rules.purging import Everything, Keys, Prefix, Purge, Receipt, Tags
 from springhouse.stores.digests import CHUNK
 from springhouse.stores.disk import database, writer
-from springhouse.stores.disk.operations import Then
 from springhouse.stores.disk.parts import DiskLimits
 from springhouse.stores.disk.shared import Shared
 from springhouse.stores.disk.tier import DiskTier
@@ -45,16 +45,6 @@ if TYPE_CHECKING:
     Open = Callable[..., Tiered]
 
 KEY = b"http://a.test/"
-
-
-@pytest.fixture
-def loop() -> Loop:
-    return Loop()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "store"
 
 
 @pytest.fixture
@@ -475,7 +465,7 @@ def test_a_lookup_waits_for_no_purge_of_many_and_sees_it(opened: Open, loop: Loo
         store.put(make_entry(key, tags=(b"t",)))
     loop.until(lambda: store.tier._writer.done == store.tier._writer.submitted)
     go = Event()
-    store.tier._submit(Then(lambda: go.wait(20)))
+    store.tier.flush(Hold(go))
     receipts: list[Receipt] = []
     store.tier.purge(Purge(what, since), receipts.append)
     assert [entry.is_fresh_at(NOW + 5) for entry in store.lookup(KEY)] == ([] if since is None else [False])
@@ -617,7 +607,7 @@ def test_what_waits_for_a_disk_that_stands_still_is_bounded(opened: Open, loop: 
     store.put(make_entry(KEY, b"older"))
     loop.until(lambda: store.tier._writer.done == store.tier._writer.submitted)
     go = Event()
-    store.tier._submit(Then(lambda: go.wait(20)))
+    store.tier.flush(Hold(go))
     gc.collect()
     tracemalloc.start()
     try:

@@ -50,11 +50,6 @@ class Clock:
 
 
 @pytest.fixture
-def loop() -> Loop:
-    return Loop()
-
-
-@pytest.fixture
 def clock() -> Clock:
     return Clock()
 

@@ -9,13 +9,12 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.stores.backends import Loop, disk, make_entry
+from tests.stores.backends import Hold, Loop, disk, make_entry
 from tests.stores.neighbour import Neighbour
 
 from springhouse.stores.disk import byte_locks
 from springhouse.stores.disk import leases as disk_leases
 from springhouse.stores.disk.leases import DiskLeaseLimits, Notes
-from springhouse.stores.disk.operations import Then
 from springhouse.stores.disk.parts import DiskLimits
 from springhouse.stores.disk.tier import DiskTier
 from springhouse.stores.errors import StoreErrors
@@ -27,16 +26,6 @@ if TYPE_CHECKING:
 
 KEY, OTHER = b"http://a.test/1", b"http://a.test/2"
 K = KEY.decode()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "store"
-
-
-@pytest.fixture
-def loop() -> Loop:
-    return Loop()
 
 
 def acquired(store: DiskTier, key: bytes, since: float | None = None) -> Lease | LockStatus:
@@ -111,7 +100,7 @@ def test_a_slow_disk_does_not_keep_the_others_waiting(folder: Path, loop: Loop) 
     one, two = disk(folder, loop, DiskLimits(leases=DiskLeaseLimits(written=0.1))), disk(folder, loop)
     lease = acquired(one, KEY)
     is_writing_again = Event()
-    one._submit(Then(is_writing_again.wait))
+    one.flush(Hold(is_writing_again))
     one.put(make_entry(KEY))
     one.leases.release(lease)
     assert acquired(two, KEY) is LockStatus.WAITING

@@ -28,27 +28,9 @@ from tests.stores.neighbour import Neighbour
 from springhouse.rules.purging import Everything, Keys, Prefix, Purge, Tags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 KEY, OTHER = b"http://a.test/1", b"http://a.test/2"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "store"
-
-
-@pytest.fixture
-def loop() -> Loop:
-    return Loop()
-
-
-@pytest.fixture
-def neighbour(folder: Path) -> Iterator[Neighbour]:
-    running = Neighbour(folder)
-    yield running
-    running.end()
 
 
 def test_what_one_stores_the_other_finds(folder: Path, neighbour: Neighbour) -> None:

@@ -31,23 +31,6 @@ if TYPE_CHECKING:
 KEY, OTHER = b"http://a.test/1", b"http://a.test/2"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "store"
-
-
-@pytest.fixture
-def loop() -> Loop:
-    return Loop()
-
-
-@pytest.fixture
-def neighbour(folder: Path) -> Iterator[Neighbour]:
-    running = Neighbour(folder)
-    yield running
-    running.end()
-
-
 def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 

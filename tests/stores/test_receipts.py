@@ -8,12 +8,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.stores.backends import STREAMED, Layered, Loop, layered_disk, make_entry, memory_of
+from tests.stores.backends import STREAMED, Hold, Layered, Loop, layered_disk, make_entry, memory_of
 from tests.stores.redis_backend import redis_tier
 from tests.support.redis_server import RedisServer, redis_server, shared_redis
 
 from springhouse.rules.purging import Everything, Keys, Prefix, Purge, Receipt, Tags
-from springhouse.stores.disk.operations import Then
 from springhouse.stores.store import Scope
 
 if TYPE_CHECKING:
@@ -183,7 +182,7 @@ def on_disk(tmp_path: Path, loop: Loop) -> Iterator[Callable[..., Layered]]:
 def held_up(store: Layered) -> threading.Event:
     """Let a disk store write nothing more until the event is set."""
     go = threading.Event()
-    store.tier._submit(Then(lambda: go.wait(20)))
+    store.tier.flush(Hold(go))
     return go
 
 
