@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 ORIGIN ?=
 PORT ?= 8000
 TTL ?= 60
+INTERPRETER := tests/cli tests/frontends tests/scenarios tests/server tests/stores/test_disk*.py tests/transport tests/upstream
 
-.PHONY: run test fleet laws torture check lint docs bench conformance clean
+.PHONY: run test interpreter fleet laws torture check lint docs bench conformance clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Springhouse needs Python 3.11 or newer; set PYTHON=…")'
@@ -24,6 +25,9 @@ endif
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/fleet
+
+interpreter: $(VENV)/.installed
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(INTERPRETER)
 
 fleet: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/fleet

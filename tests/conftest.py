@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that `tests.support` can be imported
 
@@ -29,6 +30,10 @@ os.environ.pop("RUNTIME_DIRECTORY", None)
 
 for name in [name for name in os.environ if name.upper().startswith("SPRINGHOUSE_") or name.upper() == "CACHE_TTL"]:
     del os.environ[name]
+
+
+settings.register_profile("a machine of any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("a machine of any speed")
 
 
 @pytest.fixture

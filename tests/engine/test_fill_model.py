@@ -62,7 +62,11 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
     opened.disk.close()
 
 
-@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(300),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.lists(STEPS, max_size=40), ENDS, LIMITS, st.booleans())
 def test_everybody_gets_what_the_origin_sent(
     stores: Stores, steps: list[tuple[str, int]], end: str, limit: int | None, announced: bool

@@ -200,7 +200,7 @@ def test_an_older_fetch_does_not_bring_it_back(origin: Origin, serve: Serve) -> 
 def test_it_is_gone_from_every_node(
     origin: Origin, serve: Serve, clock: Clock, shared_redis: RedisServer
 ) -> None:  # fmt: skip
-    nodes = [serve(store=shared_redis.url) for _ in range(2)]
+    nodes = [serve(store=shared_redis.url, store_timeout=10) for _ in range(2)]
     origin.on("/a", OLD, answer(b"new", cache_control="no-store"), BROKEN)
     for node in nodes:
         node.await_that(lambda node=node: not node.engine.store.is_behind())  # type: ignore[misc]
