@@ -12,7 +12,7 @@ from tests.support.answers import answer, echo, gated, head
 from tests.support.messages import request
 
 from springhouse.http.messages import Request
-from springhouse.server.connection import QUEUED_MAX, REQUEST_BYTES
+from springhouse.server.turns import QUEUED_MAX, REQUEST_BYTES
 
 if TYPE_CHECKING:
     from tests.support.client import Client

@@ -63,7 +63,7 @@ def _look_whether_it_left(connection: ClientConnection, watch: Watch, timeouts: 
         (end is End.HALF or connection.has_ended)
         and timeouts.half_close
         and now - watch.quiet_since >= timeouts.half_close
-        and not connection.has_whole_answer_to_come
+        and not connection.turns.has_whole_answer_to_come
     ):
         connection.give_up()
 

@@ -49,7 +49,7 @@ async def drain_connections(server: Draining, seconds: float) -> int:
     end, linger = loop.time() + seconds, min(_LINGER_S, seconds)
     server.begin_draining()
     for connection in server.connections:
-        connection.announce_close()
+        connection.turns.announce_close()
     await _take_what_waits(server)
     server.stop_listening()
     idle_since: dict[ClientConnection, float] = {}

@@ -11,10 +11,11 @@ from springhouse.engine.ports import LocalEndpoint
 from springhouse.http.memo import KIB, Memo, bound
 from springhouse.observe.accesslog import AccessLog
 from springhouse.server import deadlines
-from springhouse.server.connection import ClientConnection, Handle
+from springhouse.server.connection import ClientConnection
 from springhouse.server.deadlines import Watch
 from springhouse.server.draining import drain_connections
 from springhouse.server.limits import ServerLimits
+from springhouse.server.turns import Handle
 
 _HOSTS: Final = bound("key prefixes", 512 * KIB, "Host values that proved valid, and how keys begin with them")
 

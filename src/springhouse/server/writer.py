@@ -17,8 +17,8 @@ from springhouse.transport.content import Pausable
 from springhouse.transport.outbox import Outbox
 from springhouse.wire import encode
 
-_CLOSE = b"ClientConnection: close\r\n"
-_KEEP_ALIVE = b"ClientConnection: keep-alive\r\n"
+_CLOSE = b"Connection: close\r\n"
+_KEEP_ALIVE = b"Connection: keep-alive\r\n"
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
 GATHER_MAX = 16 * 1024
 """Up to here joining is cheaper than handing several buffers on."""
