@@ -33,6 +33,8 @@ LAYERS = (
 )  # fmt: skip
 """From the ground up. What is not listed here comes last, so that a new package shows up at once."""
 LINE_AFTER = "exchange"
+BRIEF_MAX = 80
+"""Characters that the list of modules says of one."""
 
 # Settings.
 
@@ -109,7 +111,7 @@ def statuses_table() -> str:
 
 
 def modules() -> str:
-    """Return the tree of modules, each with the first line of its docstring."""
+    """Return the tree of modules, each with what the first line of its docstring says."""
     lines = ["src/springhouse/"]
     for part in sorted(PACKAGE.iterdir(), key=place):
         lines += tree(part, depth=1)
@@ -127,9 +129,9 @@ def tree(part: Path, depth: int) -> Iterator[str]:
     """Yield the line of a module; of a package its line, then its modules and the packages within it."""
     indent, width = "  " * depth, 18 - 2 * depth
     if part.suffix == ".py" and part.name != "__init__.py":
-        yield f"{indent}{part.name:<{width}} {first_line(part)}"
+        yield f"{indent}{part.name:<{width}} {brief(part)}"
     elif (part / "__init__.py").exists():
-        yield f"{indent}{part.name + '/':<{width}} {first_line(part / '__init__.py')}"
+        yield f"{indent}{part.name + '/':<{width}} {brief(part / '__init__.py')}"
         for inner in sorted(part.iterdir(), key=lambda path: (path.is_dir(), path.name)):
             yield from tree(inner, depth + 1)
 
@@ -138,6 +140,16 @@ def first_line(module: Path) -> str:
     """Return the first line of a module's docstring."""
     text = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
     return text.partition("\n")[0]
+
+
+def brief(module: Path) -> str:
+    """Return the first line of a module's docstring, a long one up to where its first clauses end."""
+    line = first_line(module).removesuffix(".")
+    if len(line) <= BRIEF_MAX:
+        return line
+    ends = [found.start() for found in re.finditer(r"[:;.,] | \(", line[: BRIEF_MAX + 2])]
+    whole = [line[:end] for end in ends if line.count("(", 0, end) == line.count(")", 0, end)]
+    return whole[-1] if whole else line
 
 
 # Memories.

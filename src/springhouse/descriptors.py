@@ -1,7 +1,7 @@
-"""File descriptors: how many a process may have open, and who goes without when they are too few.
+"""File descriptors: how many a process may have open, and which connections are given up if they are too few.
 
-Every client and every connection to an origin takes one. A server that lets clients take all of them reaches no origin
-any more, and cannot even turn a client away: so the limit is raised as far as the system allows, and if that is not
+Every client and every connection to an origin takes one. A server whose clients have taken all of them can no longer
+reach an origin, nor even turn a client away: so the limit is raised as far as the system allows, and if that is not
 enough, fewer clients are let in.
 """
 
@@ -18,7 +18,7 @@ RESERVE = 128
 
 
 def fitted(settings: Settings) -> Settings:
-    """Return the settings with no more connections than there are descriptors; say so on standard error if fewer.
+    """Return the settings with no more connections than there are descriptors; a line on standard error says if fewer.
 
     Raises this process's limit, which its children inherit. All numbers are per process, as are those of the settings.
     """

@@ -44,7 +44,7 @@ def _size(value: object) -> object:
         return value
     found = _SIZE.fullmatch(value.strip())
     if not found or found[2].lower() not in _UNITS:
-        raise ValueError(f"{value!r} is no size: write 256MiB, 10MB or a number of bytes")
+        raise ValueError(f"{value!r} is not a size: write 256MiB, 10MB or a number of bytes")
     return int(float(found[1]) * _UNITS[found[2].lower()])
 
 
@@ -53,7 +53,7 @@ Seconds = Annotated[float, Field(ge=0)]
 
 
 def _names(value: object) -> object:
-    """Read `a,b` as several names."""
+    """Split `a,b` into several names."""
     return tuple(part for part in re.split(r"[,\s]+", value) if part) if isinstance(value, str) else value
 
 
@@ -184,7 +184,7 @@ class Settings(BaseSettings):
         256, "Bytes a second below which a client is too slow.", CLIENTS, hint="N"
     )
     drain_timeout: Seconds = setting(
-        30.0, "Seconds that requests under way may take to finish after SIGTERM.", CLIENTS, hint="SECONDS"
+        30.0, "Seconds that requests in progress may take to finish after SIGTERM.", CLIENTS, hint="SECONDS"
     )
 
     classic: bool = setting(
@@ -261,7 +261,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Say where settings come from, the strongest first."""
+        """Return where settings come from, the strongest first."""
         sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
         if cls.config_file is not None:
             sources += (TomlConfigSettingsSource(settings_cls, cls.config_file),)
@@ -297,7 +297,7 @@ def _plain(value: object) -> object:
 
 
 class BadSettings(Exception):
-    """Settings that make no sense; the text says which and why."""
+    """Invalid settings; the text says which and why."""
 
 
 def load_settings(given: dict[str, Any], config: Path | None = None) -> Settings:

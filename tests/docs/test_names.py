@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(springhouse.__file__).parent
-NOT_YET = frozenset({
-    "CREDENTIALS", "Failure", "Fetch", "Forget", "KIND", "NAME", "Replace", "VIA",
-})  # fmt: skip
+NOT_YET = frozenset({"Fetch", "VIA"})
 """Names that still have several meanings. The list may only become shorter."""
 
 

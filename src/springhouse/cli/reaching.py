@@ -28,7 +28,7 @@ class NothingListens(Unreachable):
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningProxy:
     """A proxy of this user that runs on this machine. `listens_on`: a URL, or the path of a Unix socket."""
 
     path: Path
@@ -87,7 +87,7 @@ def way_to(at: str, token: str, timeout: float) -> HTTPConnection:
     )
 
 
-def running_here() -> Iterator[Running]:
+def running_here() -> Iterator[RunningProxy]:
     """Yield the proxies whose control sockets this user can reach."""
     for path in control_socket.living():
         try:
@@ -95,7 +95,7 @@ def running_here() -> Iterator[Running]:
         except Unreachable:
             continue  # it hangs, or has just gone
         if status == 200:
-            yield Running(path, str(said.get("listens_on")), str(said.get("serves")))
+            yield RunningProxy(path, str(said.get("listens_on")), str(said.get("serves")))
 
 
 def answered(

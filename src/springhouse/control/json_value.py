@@ -88,7 +88,7 @@ def _slices(content: Buffer) -> Iterator[memoryview]:
 
 
 def _is_json(content: Buffer) -> Verdict:
-    """Say whether content is JSON. The grammar is checked in one go, without building anything: 1 ms for a MiB."""
+    """Return whether content is JSON. The grammar is checked in one go, without building anything: 1 ms for a MiB."""
     if not (yield from _is_text(content, codecs.getincrementaldecoder("utf-8")())):
         return False
     try:

@@ -46,7 +46,7 @@ class Engine:
         self.ports: set[int] = set()
         """Those that clients reach this proxy at; see `reached_at`."""
         self.translate: Callable[[Reply], Reply] | None = None
-        """Turns each reply into what clients of an older dialect expect."""
+        """Turns each reply into the form that clients of the classic endpoints expect."""
         self._has_base = bool(origin.base)
         self._endpoints: list[LocalEndpoint] = []
         self._local_targets: tuple[bytes, ...] = ()
@@ -111,7 +111,7 @@ class Engine:
         self.cache.close()
 
     async def aclose(self) -> None:
-        """Do as `close`, and return when the store has written what it had to write."""
+        """Do as `close`, and return when the store has been written."""
         self._disconnect()
         await self.cache.aclose()
 

@@ -26,10 +26,10 @@ class Call(Protocol):
         """Let it go on."""
 
     def unattended(self) -> None:
-        """Note that no client waits for it: it goes on for the store, but only for so long."""
+        """Record that no client waits for it: it goes on for the store, but not without limit."""
 
     def attended(self) -> None:
-        """Note that a client waits for it again."""
+        """Record that a client waits for it again."""
 
     def cancel(self) -> None:
         """Want no more of it; nothing is reported afterwards."""
@@ -49,7 +49,7 @@ class Upstream(Protocol):
         """Send a request with these fields; the receiver hears what comes of it."""
 
     def close(self) -> None:
-        """Break off what is under way and release everything."""
+        """Break off all calls and release everything."""
 
 
 class Peers(Protocol):

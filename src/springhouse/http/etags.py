@@ -12,7 +12,7 @@ def opaque(tag: bytes) -> bytes:
 
 
 def is_strong(tag: bytes) -> bool:
-    """Say whether the tag may be used where bytes must be identical."""
+    """Return whether the tag may be used where bytes must be identical."""
     return not tag.startswith(b"W/")
 
 
@@ -27,7 +27,7 @@ def match_strongly(a: bytes, b: bytes) -> bool:
 
 
 def is_listed(tag: bytes | None, value: bytes) -> bool:
-    """Say whether an If-None-Match value names the tag (§13.1.2); `*` names any representation."""
+    """Return whether an If-None-Match value names the tag (§13.1.2); `*` names any representation."""
     listed = [member.strip(b" \t") for member in _TAGS.findall(value)]
     if listed == [b"*"]:
         return True

@@ -153,12 +153,12 @@ def unquoted(value: bytes) -> bytes:
 
 
 def is_token(value: bytes) -> bool:
-    """Say whether the value is a token (§5.6.2), as every field name must be."""
+    """Return whether the value is a token (§5.6.2), as every field name must be."""
     return _TOKEN.fullmatch(value) is not None
 
 
 def is_value(value: bytes) -> bool:
-    """Say whether the bytes may stand in a field value (§5.5): no CR, LF, NUL or other control."""
+    """Return whether the bytes may stand in a field value (§5.5): no CR, LF, NUL or other control."""
     return _VALUE.fullmatch(value) is not None
 
 
@@ -185,6 +185,6 @@ def nominated_by_connection(fields: Iterable[Field]) -> bytes:
 
 
 def is_nominated(name: bytes, nominated: bytes) -> bool:
-    """Say whether Connection lists the field, so that it is not forwarded (§7.6.1)."""
+    """Return whether Connection lists the field, so that it is not forwarded (§7.6.1)."""
     option = name.lower()
     return b",%b," % option in nominated and option != b"close"

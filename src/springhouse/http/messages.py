@@ -111,5 +111,5 @@ class Response:
 
 
 def may_have_content(method: bytes, status: int) -> bool:
-    """Say whether a response to the method with the status can have content at all (RFC 9112 §6.3)."""
+    """Return whether a response to the method with the status can have content at all (RFC 9112 §6.3)."""
     return method != b"HEAD" and status >= 200 and status not in (204, 304)

@@ -21,7 +21,7 @@ _CUT = re.compile(r"[;?#\x00].*", re.DOTALL)
 
 
 def climbs(path: bytes) -> bool:
-    """Say whether a path that starts with a slash may be read such that it leads above that slash."""
+    """Return whether a path that starts with a slash may be read such that it leads above that slash."""
     if b".." not in path and b"%" not in path and path.isascii():
         return False
     decoded = _decoded(path)

@@ -22,7 +22,7 @@ def folded(name: bytes) -> bytes:
 
 
 def is_of_words(name: bytes) -> bool:
-    """Say whether a lower-case name is several words with single or more signs between them."""
+    """Return whether a lower-case name is several words with single or more signs between them."""
     return _WORDS.fullmatch(name) is not None
 
 

@@ -119,7 +119,7 @@ class Entry:
         return max(0, int(now - self.born_at))
 
     def is_fresh_at(self, now: float) -> bool:
-        """Say whether freshness_lifetime exceeds current_age (§4.2)."""
+        """Return whether freshness_lifetime exceeds current_age (§4.2)."""
         return now < self.fresh_until
 
     def ttl_at(self, now: float) -> int:

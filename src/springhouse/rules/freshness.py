@@ -127,7 +127,7 @@ def heuristic_lifetime(response: Response, policy: Policy, date: int, options: O
 
 
 def may_give_ttl(request: Request, response: Response, policy: Policy, options: Options) -> bool:
-    """Say whether a TTL of ours may apply: not to what may be personal, unless the operator says so plainly.
+    """Return whether a TTL of ours may apply: not to what may be personal, unless the operator says so plainly.
 
     What a malformed Cache-Control was to say is not known, so it may have been that.
     """

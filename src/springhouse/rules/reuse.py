@@ -75,7 +75,7 @@ def _choose(request: Request, variants: Sequence[Entry], asked: Directives, now:
 
 
 def may_use_for_credentials(request: Request, entry: Entry, options: Options) -> bool:
-    """Say whether the entry may answer a request with credentials (§3.5, and more careful than it).
+    """Return whether the entry may answer a request with credentials (§3.5, and more careful than it).
 
     With Authorization only what the origin marked as shared; a TTL of ours never reaches Authorization or Cookie.
     """
@@ -101,7 +101,7 @@ def _objection(entry: Entry, asked: Directives, now: float) -> Reason | None:
 
 
 def may_serve_for_max_stale(entry: Entry, asked: Directives, now: float) -> bool:
-    """Say whether the client's max-stale covers the entry (§5.2.1.2); never against the origin's word (§4.2.4)."""
+    """Return whether the client's max-stale covers the entry (§5.2.1.2); never against the origin's word (§4.2.4)."""
     if b"max-stale" not in asked or not entry.max_stale_allowed:
         return False
     oldest = seconds(asked, b"max-age")

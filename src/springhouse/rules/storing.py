@@ -89,7 +89,7 @@ def keep_for_get(request: Request, key: bytes, answer: Answer, options: Options)
 
 
 def is_reusable(entry: Entry) -> bool:
-    """Say whether the entry can ever answer another request: fresh, validated, or stale by permission."""
+    """Return whether the entry can ever answer another request: fresh, validated, or stale by permission."""
     if (entry.lifetime > 0 and not entry.no_cache) or entry.etag or entry.last_modified:
         return True
     return max(entry.stale_if_error_until, entry.stale_while_revalidate_until) > entry.fresh_until
@@ -124,7 +124,7 @@ def may_not_store(
 
 
 def forbids_storing(policy: Policy, options: Options) -> bool:
-    """Say whether the response may not be stored whatever else it and the request say (§5.2.2.5)."""
+    """Return whether the response may not be stored whatever else it and the request say (§5.2.2.5)."""
     return policy.no_store and not policy.must_understand and not options.ttl_despite_no_store
 
 
@@ -158,5 +158,5 @@ def _set_lifetime(entry: Entry, span: Lifespan, policy: Policy, *, forced: bool)
 
 
 def has_strong_validator(entry: Entry) -> bool:
-    """Say whether the entry's ETag proves identical bytes (RFC 9110 §8.8.1)."""
+    """Return whether the entry's ETag proves identical bytes (RFC 9110 §8.8.1)."""
     return entry.etag is not None and etags.is_strong(entry.etag)

@@ -79,7 +79,7 @@ def outcome_of(kept: Entry | Reason, response: Response) -> Keep | Discard:
 
 
 def may_serve_on_error(request: Request, entry: Entry, now: float) -> bool:
-    """Say whether the entry may stand in for an error (RFC 5861 §4); the request may ask for it, too.
+    """Return whether the entry may stand in for an error (RFC 5861 §4); the request may ask for it, too.
 
     Being fresh is not enough: a client that wanted it validated has been promised nothing else.
     """
@@ -138,7 +138,7 @@ def spoiled(entry: Entry) -> Entry:
 
 
 def is_about(response: Response, entry: Entry) -> bool:
-    """Say whether a 304's validators identify the entry (§4.3.4). With none of them it is what we asked about.
+    """Return whether a 304's validators identify the entry (§4.3.4). With none of them it is what we asked about.
 
     Where we asked about nothing, because the entry has no validator, it answers the client's own conditions.
     """

@@ -85,7 +85,7 @@ def _is_not_forwarded(request: Request, name: bytes) -> bool:
 
 
 def _is_list(name: bytes, lines: Sequence[bytes]) -> bool:
-    """Say whether a field is a list (RFC 9110 §5.6.1).
+    """Return whether a field is a list (RFC 9110 §5.6.1).
 
     One of unknown syntax may be: it counts as one if nothing but tokens stands between its commas.
     """
@@ -126,7 +126,7 @@ _ABOUT_CLIENT: Final[dict[bytes, Callable[[Request], tuple[bytes, ...]]]] = {
 
 
 def is_beyond_fields(name: bytes) -> bool:
-    """Say whether it takes more than the fields of that very name to know what the origin learns of it."""
+    """Return whether it takes more than the fields of that very name to know what the origin learns of it."""
     return name == b"host" or bool(bit_of(name) & (FORWARDING | ODD))
 
 
