@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(springhouse.__file__).parent
 OF_OUR_OWN = {"control/api_docs.py"}
 """Modules that remember what nobody can add to: our own files."""
-ORDERED = {"http/memo.py", "upstream/assigning.py"}
+ORDERED = {"http/memo.py", "upstream/assigning.py", "upstream/pool.py"}
 """Modules that keep an order for something else than to forget: of calls that wait."""
 
 
