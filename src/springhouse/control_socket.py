@@ -1,7 +1,7 @@
 """The control socket: a Unix socket by which this user's commands reach a running proxy.
 
 Only processes of the user who runs the proxy can connect to it (and root): it has mode 0600, in a folder of mode 0700.
-That is more than a loopback address says, at which a server in front may be relaying anybody's request.
+That is more than a loopback address says, at which a server in front may be relaying any client's request.
 
 Its folder is the first of these that can be private: `$RUNTIME_DIRECTORY/control` (systemd),
 `$XDG_RUNTIME_DIR/springhouse`, `/run/user/UID/springhouse`, and one below the user's own state folder. Never one in

@@ -3,9 +3,9 @@
 Several processes share an endpoint in one of two ways. On Linux each listens on its own sockets, and the kernel deals
 connections out among them (SO_REUSEPORT). The first process holds the address with *guards*: sockets bound like theirs
 that do not listen, so that no connection ever waits at one. A guard is bound only after a listening socket without
-SO_REUSEPORT had the address to itself, so a port that is taken is found out just as by a single process, even when the
-other is a fleet of the same user, which could join our sockets otherwise; and as a guard does not allow SO_REUSEADDR,
-no other program takes the address while all processes are dead.
+SO_REUSEPORT had the address to itself. So a port that is taken is found out just as by a single process, even when
+several processes of the same user have it, which our sockets could join otherwise. And as a guard does not allow
+SO_REUSEADDR, no other program takes the address while all processes are dead.
 
 Elsewhere (macOS, BSD) SO_REUSEPORT gives all connections to one of the sockets, or an unknown part to each. There, and
 for Unix sockets everywhere, the processes take connections from the same listening sockets.

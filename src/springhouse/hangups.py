@@ -1,4 +1,4 @@
-"""Whether a client has gone from whom nothing is read: asked of the system, where it can tell (Linux)."""
+"""Whether a client has gone while nothing is read from it: asked of the system, where it can tell (Linux)."""
 
 import select
 import socket

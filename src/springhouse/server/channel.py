@@ -9,13 +9,13 @@ other process has gone, however it went: the kernel closes it.
                      ←        Listening        or Unable, and the end
     Accept           →                         take connections
                      ←        Ask              apply this purge everywhere
-    Apply            →                         to every other worker that was told to serve
+    Apply            →                         to every other worker that serves
                      ←        Applied
     Answered         →                         to the one that asked
     Drain            →                         finish, and go
 
-A worker that was told to serve hears of every purge asked for after that, and before that it has nothing that could
-be purged: `Accept` and `Apply` keep their order. This is why listening and serving are two steps.
+A worker that was sent `Accept` is sent every purge asked for after that, and before that it has nothing that could be
+purged: `Accept` and `Apply` keep their order. This is why listening and serving are two steps.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ FRAME_MAX = 64 * 1024 * 1024
 class Start(Struct, frozen=True, array_like=True, tag="start"):
     """Be a worker with these settings (JSON), which are its own share already.
 
-    `sockets`: descriptors it was born with. `is_shared`: take connections from these very sockets; otherwise they
+    `sockets`: descriptors it was started with. `is_shared`: take connections from these very sockets; otherwise they
     only hold the addresses, and every worker opens its own beside them. `instance`: how this proxy marks requests.
     `control`: the descriptor of the control socket, which all workers take connections from.
     """
@@ -47,7 +47,7 @@ class Start(Struct, frozen=True, array_like=True, tag="start"):
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """All descriptors that the worker is born with, besides the channel's."""
+        """All descriptors that the worker is started with, besides the channel's."""
         return self.sockets if self.control is None else (*self.sockets, self.control)
 
 

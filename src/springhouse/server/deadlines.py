@@ -78,7 +78,7 @@ def _look_at_content(connection: ClientConnection, watch: Watch, timeouts: Clien
 
 
 def _is_stalled(connection: ClientConnection, watch: Watch, timeouts: ClientTimeouts, now: float) -> bool:
-    """Say whether the client has not taken what was written, at the least rate, for too long."""
+    """Return whether the client has not taken what was written, at the least rate, for too long."""
     if not timeouts.send or not connection.transport.get_write_buffer_size():
         watch.unsent = 0
         return False

@@ -77,7 +77,7 @@ class WorkerPeers:
             handler({"message": "A purge could not be applied; this process will be replaced", "exception": error})
 
     def ended(self) -> None:
-        """Note that the supervisor has gone: nobody answers any more."""
+        """Answer what was asked: the supervisor has gone, and no other answer comes."""
         self._is_alone = True
         for number in list(self._asked):
             self._answer(number, Receipt(failure=_GONE), 0)

@@ -1,8 +1,8 @@
 """Purges on their way through the supervisor to all workers, and the answer once they have arrived.
 
 A purge goes to every worker that serves, but for the one that asked. It has arrived when each of them has applied it
-or is dead: a dead worker's memory is gone, and its successor begins with an empty one. Who neither answers nor dies
-in time is killed, since it would go on serving what was purged.
+or is dead: a dead worker's memory is gone, and its successor begins with an empty one. One that neither
+answers nor dies in time is killed, since it would go on serving what was purged.
 """
 
 import asyncio
@@ -45,15 +45,15 @@ class PurgeRelay:
         self._number = 0
 
     def joined(self, member: Member) -> None:
-        """Note that a worker serves from now on."""
+        """Send a worker every purge from now on: it serves."""
         self.members.add(member)
 
     def left(self, member: Member) -> None:
-        """Note that a worker is dead."""
+        """Wait no longer for a worker that is dead."""
         self.members.discard(member)
         for number, relayed in list(self._open.items()):
             relayed.awaited.discard(member)
-            self._see_to(number, relayed)
+            self._answer_if_complete(number, relayed)
 
     def asked(self, asker: Member, ask: Ask) -> None:
         """Send a purge on its way."""
@@ -63,23 +63,23 @@ class PurgeRelay:
         relayed.timer = asyncio.get_running_loop().call_later(self._seconds, self._is_late, relayed)
         for member in relayed.awaited:
             member.send(Apply(number, ask.purge, ask.dry_run))
-        self._see_to(number, relayed)
+        self._answer_if_complete(number, relayed)
 
     def applied(self, member: Member, applied: Applied) -> None:
-        """Note that a worker has applied a purge."""
+        """Take a worker's receipt; answer when it was the last."""
         relayed = self._open.get(applied.number)
         if relayed is None or member not in relayed.awaited:
             return
         relayed.awaited.discard(member)
         relayed.receipts.append(applied.receipt)
-        self._see_to(applied.number, relayed)
+        self._answer_if_complete(applied.number, relayed)
 
     def _is_late(self, relayed: _Relayed) -> None:
         relayed.timer = None
         for member in list(relayed.awaited):
             member.kill(f"did not apply a purge within {self._seconds:g} s and was killed")
 
-    def _see_to(self, number: int, relayed: _Relayed) -> None:
+    def _answer_if_complete(self, number: int, relayed: _Relayed) -> None:
         if relayed.awaited:
             return
         del self._open[number]

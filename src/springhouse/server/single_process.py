@@ -47,7 +47,7 @@ def run(settings: Settings, announce: Announce) -> None:
 
 
 def tune_collector() -> None:
-    """Let the cyclic collector look less often, and at everything only when nobody waits (`Server` sees to that).
+    """Let the cyclic collector look less often, and at everything only when no request waits (see `Server`).
 
     Requests leave no cycles, and a full look at a large store takes long.
     """

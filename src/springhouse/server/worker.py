@@ -1,6 +1,6 @@
 """One worker of several, as a program: `python -m springhouse.server.worker DESCRIPTOR`, started by the supervisor.
 
-It does what `running.serve` does for a single process, at the word of the supervisor (see `channel`).
+It does what `single_process.serve` does, on the orders of the supervisor (see `channel`).
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from springhouse.stores.store import Scope
 
 
 class Orders:
-    """What the supervisor says: orders, to be taken one by one, and news for the peers, which is told at once."""
+    """What the supervisor says: orders, taken one by one, and messages from the peers, passed on at once."""
 
     def __init__(self) -> None:
         self.peers = WorkerPeers(self.answer)
@@ -69,7 +69,7 @@ class Orders:
 
 
 def run_worker(argv: list[str]) -> None:
-    """Run a worker until it is told to end."""
+    """Run a worker until it is ordered to end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     channel = socket.socket(fileno=int(argv[1]))

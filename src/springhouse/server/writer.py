@@ -28,19 +28,19 @@ _LINGER_NOT = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 
 class Owner(Protocol):
-    """Who is told how replies end."""
+    """What a writer reports to: how replies end."""
 
     def replied(self, *, may_go_on: bool) -> None:
-        """Note that the reply is complete; whether another may follow on this connection."""
+        """Take the end of a reply. `may_go_on`: another may follow on this connection."""
 
     def switched(self) -> None:
-        """Note that the connection now carries another protocol."""
+        """Let bytes through: the connection now carries another protocol."""
 
     def resume_writing(self) -> None:
-        """Note that more may be written."""
+        """Write more: there is room again."""
 
 
-class _Nobody:
+class _NoOwner:
     def replied(self, *, may_go_on: bool) -> None:
         pass
 
@@ -51,7 +51,7 @@ class _Nobody:
         pass
 
 
-_NOBODY = _Nobody()
+_NO_OWNER = _NoOwner()
 
 
 class ReplyWriter:
@@ -147,7 +147,7 @@ class ReplyWriter:
         self._owner.switched()
 
     def produced_by(self, producer: Pausable) -> None:
-        """Name who is resumed when the client has taken what was written."""
+        """Name what is resumed when the client has taken what was written."""
         self.producer = producer
         if self._outbox.is_spent:
             self._await_turn()
@@ -176,7 +176,7 @@ class ReplyWriter:
         if self._is_chunked:
             self._out += encode.LAST_CHUNK
         self.flush()
-        self._let_go()
+        self._release_content()
         self._owner.replied(may_go_on=self.keeps_alive)
 
     def abort(self) -> None:
@@ -188,15 +188,15 @@ class ReplyWriter:
             reset(self._transport)
         else:
             self._transport.close()
-        self._let_go()
+        self._release_content()
         self._owner.replied(may_go_on=False)
 
     def leave(self) -> None:
-        """Tell nobody of anything any more: the connection has gone."""
-        self._owner = _NOBODY
+        """Report nothing any more: the connection has gone."""
+        self._owner = _NO_OWNER
         self.producer = self.reply = None
 
-    def _let_go(self) -> None:
+    def _release_content(self) -> None:
         """Hold no content any longer: connections may be idle, or linger, for long after a reply."""
         self.producer = None
         if self.reply is not None:
@@ -205,11 +205,11 @@ class ReplyWriter:
     # The transport's side.
 
     def pause(self) -> None:
-        """Note that the client takes no more for now."""
+        """Hold the producer back: the client takes no more for now."""
         self._is_full = self.paused = True
 
     def resume(self) -> None:
-        """Note that the client takes more."""
+        """Let the producer go on: the client takes more."""
         self._is_full = self.paused = False
         if self.producer is not None:
             self.producer.resume()

@@ -1,4 +1,4 @@
-"""A call: one request on its way to an origin, and who hears of its answer.
+"""A call: one request on its way to an origin, and what hears of its answer.
 
 It is carried by a connection while it has one. Its deadlines are instants, which the pool's sweep compares.
 """

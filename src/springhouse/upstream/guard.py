@@ -1,4 +1,4 @@
-"""Which targets named by a client may be fetched (`GET /proxy?url=`), so that nobody reaches inside through us.
+"""Which targets named by a client may be fetched (`GET /proxy?url=`), so that no client reaches inside through us.
 
 A URL is first read strictly: what two parsers could read differently is refused. With an origin, or with hosts the
 operator has named, only these are fetched from. Otherwise any public host may be: then its name is resolved once, and
@@ -54,7 +54,7 @@ _OUTSIDE = Rejected(403, "forbidden_target", "Of the origin, only what lies unde
 
 
 class ForbiddenAddress(Exception):
-    """A name that leads only to addresses nobody is let through to."""
+    """A name that leads only to addresses which no client may reach."""
 
 
 def find_target(url: str, own: Origin | None, named: tuple[str, ...]) -> Target | Rejected:
@@ -109,7 +109,7 @@ def _within(own: Origin, target: bytes) -> Target | Rejected:
 
 
 def _is_odd_address(host: str) -> bool:
-    """Say whether a host is a decimal, octal, hexadecimal or shortened IPv4 address (as inet_aton reads them)."""
+    """Return whether a host is a decimal, octal, hexadecimal or shortened IPv4 address (as inet_aton reads them)."""
     if ":" in host:
         return False
     if not _NUMERIC_LABEL.fullmatch(host.rstrip(".").rpartition(".")[2]):
@@ -156,7 +156,7 @@ async def public_addresses(host: str, port: int) -> list[str]:
 
 
 def is_public(address: str) -> bool:
-    """Say whether an IP address is one of the public Internet, whatever it is wrapped in."""
+    """Return whether an IP address is one of the public Internet, whatever it is wrapped in."""
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address):
         if any(ip in network for network in (*NAT64, _6TO4, _TEREDO, _COMPATIBLE)):

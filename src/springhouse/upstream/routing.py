@@ -82,7 +82,7 @@ class Origin:
         return request.target if request.target == b"*" else self.base + request.target
 
     def holds(self, target: bytes) -> bool:
-        """Say whether a target is surely one below the base path, whichever way the origin decodes it."""
+        """Return whether a target is surely one below the base path, whichever way the origin decodes it."""
         return not self.base or not climbs(target.partition(b"?")[0])
 
     def key(self, request: Request) -> bytes:
@@ -101,24 +101,24 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Forwarding:
-    """What the origin is told about the client, and how loops are noticed.
+    """The fields that tell the origin about the client, and how loops are noticed.
 
     `instance` is this proxy's name in CDN-Loop (RFC 8586). Peers in `trusted` are proxies whose word on the client
-    counts: what they sent is kept and added to; from anybody else it is replaced.
+    counts: what they sent is kept and added to; from any other client it is replaced.
     """
 
     instance: bytes
     trusted: tuple[IPv4Network | IPv6Network, ...] = ()
 
     def is_trusted(self, peer: str) -> bool:
-        """Say whether the peer is a trusted proxy."""
+        """Return whether the peer is a trusted proxy."""
         if not self.trusted or not peer:
             return False
         address = ip_address(peer.split("%", maxsplit=1)[0])
         return any(address in network for network in self.trusted)
 
     def is_loop(self, request: Request) -> bool:
-        """Say whether the request has been through this very proxy."""
+        """Return whether the request has been through this very proxy."""
         if not request.bits & f.CDN_LOOP:
             return False
         return self.instance in (combined_value(request.fields, b"cdn-loop") or b"")
@@ -188,7 +188,7 @@ _APPENDED = frozenset({b"Forwarded", b"X-Forwarded-For"})
 def _about_client(client: tuple[str, bytes, bytes]) -> list[Field]:
     """Return the fields that name a client (RFC 7239 and its forerunners).
 
-    Its Host is told only where it is part of the key: it must not reach an answer that others share.
+    Its Host is passed on only where it is part of the key: it must not reach an answer that others share.
     """
     peer, scheme, host = client
     address = peer.encode() or b"unknown"
@@ -217,7 +217,7 @@ def _appended(request: Request, about: list[Field]) -> list[Field]:
 
 
 def is_last_hop(request: Request) -> bool:
-    """Say whether the request says that it may not be forwarded any more (RFC 9110 §7.6.2)."""
+    """Return whether the request says that it may not be forwarded any more (RFC 9110 §7.6.2)."""
     value = first(request.fields, b"max-forwards") or b""
     return value.isdigit() and int(value) == 0
 

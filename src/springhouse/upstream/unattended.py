@@ -1,8 +1,8 @@
-"""Fetches that no client waits for: they go on because what arrives may become an entry, but not for ever.
+"""Fetches that no client waits for: they go on because what arrives may become an entry, but not without end.
 
 Their clients have left, or have had what they wanted of it; or there was none, as when a stale entry is refreshed in
 the background. Each has so many seconds to be complete, and is the first to go where there are too few connections
-or threads for those that somebody does wait for.
+or threads for those that clients do wait for.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ class Unattended(Generic[C]):
         """When each must be over, on the loop's clock."""
 
     def add(self, call: C) -> None:
-        """Note that no client waits for a call."""
+        """Begin to count a call's time: no client waits for it."""
         loop = asyncio.get_running_loop()
         self.ends[call] = loop.time() + self._seconds
         if self._seconds and self._timer is None:
@@ -39,7 +39,7 @@ class Unattended(Generic[C]):
         self.give_way()
 
     def remove(self, call: C) -> None:
-        """Note that a client waits for a call again, or that it is over."""
+        """Stop counting: a client waits for the call again, or it is over."""
         self.ends.pop(call, None)
         if not self.ends:
             self.clear()

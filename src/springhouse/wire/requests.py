@@ -227,7 +227,7 @@ class RequestReader:
                 if bit & SINGLETONS & self.bits:
                     bit |= REPEATED
                 if bit & HOST:
-                    self.host = value  # kept apart: what the origin is told is not always this
+                    self.host = value  # kept apart: the origin is not always sent this one
                     self.bits |= bit
                     return
                 if bit == CONNECTION and value not in PLAIN_CONNECTION:

@@ -76,7 +76,7 @@ class ResponseReader:
         self.framing: Framing | None = None
         self.length: int | None = None
         self.is_http_1_1 = False
-        """It was seen to be; else llhttp is asked, which is dear."""
+        """It was seen to be; else llhttp is asked, which takes longer."""
         self.is_keep_alive = False
         self.head_bytes = 0
         self.in_head = True
@@ -102,7 +102,7 @@ class ResponseReader:
         raise NotImplementedError
 
     def answer_complete(self) -> None:
-        """Note that the answer ended as it announced."""
+        """Take the end of an answer that ended as it announced."""
         raise NotImplementedError
 
     def feed(self, data: bytes) -> None:
@@ -159,7 +159,7 @@ class ResponseReader:
         return True
 
     def ended(self) -> bool:
-        """Note that the connection was closed; True when that is how the message was to end."""
+        """Take the end of the connection; return whether that is how the message was to end."""
         if self.framing is _CLOSE:
             self.answer_complete()
             return True
@@ -190,7 +190,7 @@ class ResponseReader:
                 self.failure = "its reason phrase has control characters"
                 return
             if len(reason) > _REASON_MAX:
-                reason = b""  # nobody needs it (RFC 9112 §4)
+                reason = b""  # no recipient needs it (RFC 9112 §4)
         response = Response(status, self.fields, reason=reason)
         if not self.is_http_1_1:
             version: str = self.parser.get_http_version()
@@ -201,7 +201,7 @@ class ResponseReader:
         if status < 200 and status != 101:
             self.is_http_1_1 = False  # another head may follow
             if status < 100:
-                self.failure = "its status is none"
+                self.failure = "its status code is not valid"
             else:
                 self.interim_received(response)
             return
@@ -236,7 +236,7 @@ class ResponseReader:
     def _settle_framing(self, response: Response) -> None:
         """Find what ends the content. A transfer coding other than chunked cannot be undone here.
 
-        One that nobody knows has not been applied: that takes a TE in the request (§7.4). It ends with the connection.
+        An unknown one has not been applied: that takes a TE in the request (§7.4). It ends with the connection.
         """
         self.is_keep_alive = self.parser.should_keep_alive()
         announced = response.value(b"content-length", CONTENT_LENGTH)

@@ -20,7 +20,7 @@ def absolute_form(target: bytes) -> tuple[bytes, bytes, bytes] | None:
 
 
 def is_same_authority(scheme: bytes, one: bytes, other: bytes) -> bool:
-    """Say whether two lower-case authorities are the same, but for a port that goes without saying (RFC 3986 §6.2.3).
+    """Return whether two lower-case authorities are the same, but for a default port (RFC 3986 §6.2.3).
 
     `other` is known to be valid, or empty.
     """
@@ -33,7 +33,7 @@ def _is_host(value: bytes) -> bool:
 
 
 is_host: Final = Memo(bound("Host", 256 * KIB, "its values, and whether they are valid"), _is_host).__getitem__
-"""Say whether a Host value is a host with an optional port (RFC 9110 §7.2); user information is not allowed."""
+"""Return whether a Host value is a host with an optional port (RFC 9110 §7.2); user information is not allowed."""
 
 
 def unknown_method_in(data: bytes) -> bytes:
