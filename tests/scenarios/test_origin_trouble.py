@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.answers import answer, echo, gated, head, raw, whole
 from tests.support.client import Broken, quietly
 from tests.support.messages import chunked, request
-from tests.support.proxy import BRISK, Pace, free_port
+from tests.support.proxy import free_port
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
     from tests.support.messages import Answer
-    from tests.support.origin import Exchange, Origin
+    from tests.support.origin import Live, Origin
     from tests.support.proxy import Proxy
 
 FRESH = "max-age=60"
-
-
-@pytest.fixture
-def pace() -> Pace:
-    """Look for late connections often, so that short deadlines are noticed."""
-    return BRISK
 
 
 def error_of(got: Answer) -> str:
@@ -55,7 +47,7 @@ def test_a_name_that_does_not_exist(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("limit", ["connect_timeout", "total_timeout"])
-def test_an_origin_that_accepts_nothing(serve: Serve, limit: str) -> None:
+def test_an_origin_that_accepts_nothing(standing: Serve, limit: str) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         queued = []
         try:
@@ -64,7 +56,14 @@ def test_an_origin_that_accepts_nothing(serve: Serve, limit: str) -> None:
                 one.setblocking(False)
                 one.connect_ex(full.getsockname())
                 queued.append(one)
-            got = serve(f"http://127.0.0.1:{full.getsockname()[1]}", **{limit: 0.2}).get("/a")
+            proxy = standing(f"http://127.0.0.1:{full.getsockname()[1]}", **{limit: 4})
+            client = proxy.connect()
+            client.send(request("GET", "/a"))
+            proxy.await_heard_from(client)
+            proxy.pass_time(3.9)
+            assert client.is_silent(0)
+            proxy.pass_time(0.5)
+            got = client.answer()
         finally:
             for one in queued:
                 one.close()
@@ -72,179 +71,189 @@ def test_an_origin_that_accepts_nothing(serve: Serve, limit: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_an_answer_that_does_not_come(origin: Origin, serve: Serve, method: str) -> None:
-    proxy = serve(first_byte_timeout=0.2)
+def test_an_answer_that_does_not_come(origin: Origin, standing: Serve, method: str) -> None:
+    proxy = standing(first_byte_timeout=20)
     gate = origin.gate()
     origin.on("/a", gated(gate, answer(b"late", cache_control=FRESH)))
     origin.on("/b", answer(b"x"))
     with proxy.connect() as client:
-        got = client.ask(method, "/a")
+        client.send(request(method, "/a"))
+        origin.await_requests(1)
+        proxy.pass_time(19)
+        assert client.is_silent(0)
+        proxy.pass_time(1.5)
+        got = client.answer(method)
         assert (got.status, error_of(got)) == (504, "http_response_timeout")
         assert client.get("/b").status == 200
     gate.open()
 
 
-def test_the_wait_for_the_first_byte_begins_when_all_is_sent(origin: Origin, serve: Serve) -> None:
-    proxy = serve(first_byte_timeout=0.3, body_timeout=5)
+def test_the_wait_for_the_first_byte_begins_when_all_is_sent(origin: Origin, standing: Serve) -> None:
+    proxy = standing(first_byte_timeout=3, body_timeout=50)
     origin.on("/a", answer(b"x"))
     with proxy.connect() as client:
         client.send(request("POST", "/a", content_length=5))
         for _ in range(4):
-            assert client.is_silent(0.15)
+            proxy.pass_time(2)
+            assert client.is_silent(0)
             client.send(b"x")
         client.send(b"x")
         assert client.answer("POST").status == 200
 
 
-def test_a_client_that_pauses_its_upload_is_not_the_origins_fault(origin: Origin, serve: Serve) -> None:
-    proxy = serve(first_byte_timeout=0.2, body_timeout=5)
+def test_a_client_that_pauses_its_upload_is_not_the_origins_fault(origin: Origin, standing: Serve) -> None:
+    proxy = standing(first_byte_timeout=2, body_timeout=50)
     origin.on("/a", echo)
     with proxy.connect() as client:
         client.send(request("POST", "/a", content_length=8) + b"half")
-        assert client.is_silent(0.6)
+        proxy.pass_time(8)
+        assert client.is_silent(0)
         client.send(b"rest")
         assert client.answer("POST").body == b"halfrest"
 
 
-def test_an_origin_that_takes_no_content_is_late(origin: Origin, serve: Serve) -> None:
-    proxy = serve(first_byte_timeout=0.2)
+def test_an_origin_that_takes_no_content_is_late(origin: Origin, standing: Serve) -> None:
+    proxy = standing(first_byte_timeout=20)
     gate = origin.gate()
     origin.on("/a", gated(gate, answer(b"x")))
     with proxy.connect() as client:
         client.send(request("POST", "/a", content_length=60_000_000))
         sender = threading.Thread(target=quietly, args=(client, bytes(60_000_000)))
         sender.start()
+        proxy.await_that(lambda: any(c.is_held_back for c in proxy.server.connections))
+        proxy.pass_time(21)
         assert client.answer("POST").status == 504
         client.reset()
         sender.join()
     gate.open()
 
 
-def byte_by_byte(before: bytes, repeated: bytes):
-    """Send something, then something else a byte at a time, over and over."""
-
-    async def handler(exchange: Exchange) -> None:
-        await exchange.send(before)
-        for at in range(60):
-            await asyncio.sleep(0.04)
-            await exchange.send(repeated[at % len(repeated) :][:1])
-        exchange.close()
-
-    return handler
+def dripped(proxy: Proxy, live: Live, repeated: bytes) -> int:
+    """Send something a byte at a time, one each second, over and over; return after how many seconds that ended."""
+    passed = 0
+    live.send(b"")  # once it was asked
+    while proxy.engine.upstream.calls:
+        live.send(repeated[passed % len(repeated) :][:1])
+        proxy.pass_time(1)
+        passed += 1
+    return passed
 
 
 HEADS = {
-    "a status line": byte_by_byte(b"HTTP/1.1 200 ", b"O"),
-    "a field": byte_by_byte(b"HTTP/1.1 200 OK\r\nX: ", b"y"),
-    "interim responses": byte_by_byte(b"", head(102)),
-    "a field behind an interim response": byte_by_byte(head(103) + b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+    "a status line": (b"HTTP/1.1 200 ", b"O"),
+    "a field": (b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+    "interim responses": (b"", head(102)),
+    "a field behind an interim response": (head(103) + b"HTTP/1.1 200 OK\r\nX: ", b"y"),
 }
 
 
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_head_that_drips_is_late(origin: Origin, serve: Serve, name: str, method: str) -> None:
-    proxy = serve(first_byte_timeout=0.2)
-    origin.on("/a", HEADS[name])
-    began = time.monotonic()
+def test_a_head_that_drips_is_late(origin: Origin, standing: Serve, name: str, method: str) -> None:
+    proxy = standing(first_byte_timeout=60)
+    live = origin.live("/a")
+    before, repeated = HEADS[name]
     with proxy.connect() as client:
-        got = client.ask(method, "/a")
+        client.send(request(method, "/a"))
+        live.send(before)
+        assert 60 <= dripped(proxy, live, repeated) <= 61
+        got = client.answer(method)
     assert (got.status, error_of(got)) == (504, "http_response_timeout")
-    assert 0.15 < time.monotonic() - began < 2
 
 
-def test_a_head_that_comes_in_pieces_is_taken_in_time(origin: Origin, serve: Serve) -> None:
-    proxy = serve(first_byte_timeout=5, between_bytes_timeout=0.1)
-
-    async def in_pieces(exchange: Exchange) -> None:
-        for piece in (head(103), b"HTTP/1.1 200 OK\r\nCont", b"ent-Length: 1\r\n\r", b"\nx"):
-            await exchange.send(piece)
-            await asyncio.sleep(0.15)
-
-    origin.on("/a", in_pieces)
-    got = proxy.get("/a")
+def test_a_head_that_comes_in_pieces_is_taken_in_time(origin: Origin, standing: Serve) -> None:
+    proxy = standing(first_byte_timeout=5, between_bytes_timeout=0.1)
+    live = origin.live("/a")
+    client = proxy.connect()
+    client.send(request("GET", "/a"))
+    for piece in (head(103), b"HTTP/1.1 200 OK\r\nCont", b"ent-Length: 1\r\n\r", b"\nx"):
+        live.send(piece)
+        proxy.pass_time(1)
+    got = client.answer()
     assert ([interim.status for interim in got.interims], got.status, got.body) == ([103], 200, b"x")
 
 
 FRAMING = {
-    "a chunk's extension": b"4\r\nhalf\r\n4;x=",
-    "a chunk's size": b"4\r\nhalf\r\n",
-    "trailers": b"4\r\nhalf\r\n0\r\nX: ",
+    "a chunk's extension": (b"4\r\nhalf\r\n4;x=", b"y"),
+    "a chunk's size": (b"4\r\nhalf\r\n", b"0"),
+    "trailers": (b"4\r\nhalf\r\n0\r\nX: ", b"y"),
 }
 
 
 @pytest.mark.parametrize("name", FRAMING)
-def test_framing_that_drips_is_no_content(origin: Origin, serve: Serve, name: str) -> None:
-    proxy = serve(between_bytes_timeout=0.2)
-    dripped = b"0" if name == "a chunk's size" else b"y"
-    origin.on("/a", byte_by_byte(head(transfer_encoding="chunked") + FRAMING[name], dripped))
-    with proxy.connect(timeout=2) as client:
+def test_framing_that_drips_is_no_content(origin: Origin, standing: Serve, name: str) -> None:
+    proxy = standing(between_bytes_timeout=20)
+    live = origin.live("/a")
+    before, repeated = FRAMING[name]
+    with proxy.connect() as client:
         client.send(request("GET", "/a"))
+        live.send(head(transfer_encoding="chunked") + before)
+        assert 20 <= dripped(proxy, live, repeated) <= 21
         with pytest.raises(Broken) as caught:
             client.answer()
     assert caught.value.body == b"half"
 
 
 @pytest.mark.parametrize("caching", [FRESH, "no-store"])
-def test_an_answer_that_stops(origin: Origin, serve: Serve, caching: str) -> None:
-    proxy = serve(between_bytes_timeout=0.2)
-    gate = origin.gate()
-
-    async def stopping(exchange: Exchange) -> None:
-        await exchange.send(head(content_length=100, cache_control=caching) + b"half")
-        await gate.passed()
-
-    origin.on("/a", stopping, answer(b"whole", cache_control=caching))
+def test_an_answer_that_stops(origin: Origin, standing: Serve, caching: str) -> None:
+    proxy = standing(between_bytes_timeout=20)
+    live = origin.live("/a")
     with proxy.connect() as client:
         client.send(request("GET", "/a"))
+        live.send(head(content_length=100, cache_control=caching) + b"half")
+        client.head()
+        assert client.read(4) == b"half"
+        proxy.pass_time(19)
+        assert client.is_silent(0)
+        proxy.pass_time(1.5)
         with pytest.raises(Broken) as caught:
-            client.answer()
-    assert caught.value.body == b"half"
+            client.read(1)
+    assert caught.value.body == b""
+    origin.on("/a", answer(b"whole", cache_control=caching))
     assert proxy.get("/a").body == b"whole"
-    gate.open()
 
 
-def test_an_answer_that_is_slow_but_goes_on(origin: Origin, serve: Serve) -> None:
-    proxy = serve(between_bytes_timeout=0.3, first_byte_timeout=0.3)
-    origin.on("/a", dripping(8, 0.1))
-    assert proxy.get("/a").body == b"x" * 8
+def test_an_answer_that_is_slow_but_goes_on(origin: Origin, standing: Serve) -> None:
+    proxy = standing(between_bytes_timeout=3, first_byte_timeout=3)
+    live = origin.live("/a")
+    client = proxy.connect()
+    client.send(request("GET", "/a"))
+    live.send(head(content_length=8, cache_control=FRESH))
+    for _ in range(8):
+        proxy.pass_time(2)
+        live.send(b"x")
+    assert client.answer().body == b"x" * 8
 
 
-def dripping(count: int, pause: float):
-    """Send single bytes with a pause between them."""
-
-    async def handler(exchange: Exchange) -> None:
-        await exchange.send(head(content_length=count, cache_control=FRESH))
-        for _ in range(count):
-            await asyncio.sleep(pause)
-            await exchange.send(b"x")
-
-    return handler
-
-
-def test_an_answer_that_takes_too_long_in_all(origin: Origin, serve: Serve) -> None:
-    proxy = serve(total_timeout=0.3)
-    origin.on("/a", dripping(1000, 0.02))
+def test_an_answer_that_takes_too_long_in_all(origin: Origin, standing: Serve) -> None:
+    proxy = standing(total_timeout=30)
+    live = origin.live("/a")
     with proxy.connect() as client:
         client.send(request("GET", "/a"))
+        live.send(head(content_length=1000, cache_control=FRESH))
+        assert 30 <= dripped(proxy, live, b"x") <= 31
         with pytest.raises(Broken):
             client.answer()
     gate = origin.gate()
     origin.on("/b", gated(gate, answer(b"x")))
-    got = proxy.get("/b")
+    with proxy.connect() as client:
+        client.send(request("GET", "/b"))
+        origin.await_requests(2)
+        proxy.pass_time(30.5)
+        got = client.answer()
     assert (got.status, error_of(got)) == (504, "http_response_timeout")
     gate.open()
 
 
-def test_a_slow_client_is_not_the_origins_fault(origin: Origin, serve: Serve) -> None:
-    proxy = serve(between_bytes_timeout=0.2)
+def test_a_slow_client_is_not_the_origins_fault(origin: Origin, standing: Serve) -> None:
+    proxy = standing(between_bytes_timeout=2)
     body = bytes(30_000_000)
     origin.on("/a", answer(body, cache_control="no-store"))
     client = proxy.connect(receive_buffer=16 * 1024)
     client.send(request("GET", "/a"))
     client.head()
-    assert not client.is_silent(0.1)
-    time.sleep(0.6)
+    proxy.await_that(lambda: any(c.writer.paused for c in proxy.server.connections))
+    proxy.pass_time(30)
     assert client.read(len(body)) == body
 
 

@@ -123,6 +123,27 @@ class Exchange:
         self._writer.transport.abort()
 
 
+class Live:
+    """A handler that sends what the test says, when it says so, until the other side closes."""
+
+    def __init__(self, thread: LoopThread) -> None:
+        self._thread = thread
+        self._asked = threading.Event()
+        self._exchange: Exchange
+
+    async def __call__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._asked.set()
+        await exchange.read_until_end()
+        exchange.close()
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are in answer to the latest request, once there is one."""
+        assert self._asked.wait(PATIENCE_S)
+        with contextlib.suppress(ConnectionError):
+            self._thread.run(self._exchange.send(data))
+
+
 Handler = Callable[[Exchange], Awaitable[None]]
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -179,6 +200,12 @@ class Origin:
     def on(self, target: str, *handlers: Handler) -> None:
         """Answer requests for a target (with or without a query) by these handlers, the last one for ever."""
         self._handlers[target] = list(handlers)
+
+    def live(self, target: str) -> Live:
+        """Answer requests for a target by what the test says, when it says it."""
+        made = Live(self._thread)
+        self.on(target, made)
+        return made
 
     def gate(self) -> Gate:
         """Return a gate that handlers can wait at."""
