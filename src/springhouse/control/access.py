@@ -1,7 +1,7 @@
 """Who may change this proxy's state over HTTP: purge, clear.
 
-Being local is not being trusted: a server in front, on the same machine, relays anybody's request, and most do not say
-so. On the port that clients reach, purging therefore needs the token, whoever asks. Without one there is the control
+Being local is not being trusted: a server in front, on the same machine, relays the requests of any client, and most do
+not say so. On the port that clients reach, purging therefore always needs the token. Without one there is the control
 socket, to which only the proxy's own user can connect. Only the classic endpoints trust what comes from this machine.
 
 Nor must a browser be made to do it by another site: neither by a link or image (Sec-Fetch-Site, Origin) nor by a name
@@ -27,7 +27,7 @@ _NAMES_OF_HERE = (b"localhost", b"127.0.0.1", b"[::1]")
 
 
 def by_token(request: Request, token: str) -> str | None:
-    """Object to a request on the clients' port that does not carry the token. `token` "": to every one."""
+    """Object to a request on the clients' port that does not carry the token; with the token "", to every request."""
     foreign = _from_another_site(request)
     given = _bearer(request)
     if foreign or (token and given):

@@ -34,7 +34,7 @@ POLICY = (
     b"default-src 'none'; connect-src 'self'; img-src 'self' data:; script-src 'self'; "
     b"style-src 'self' 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""The page's Content-Security-Policy: nothing from elsewhere, and nobody frames it."""
+"""The page's Content-Security-Policy: nothing from elsewhere, and no page may frame it."""
 
 _TYPES = {"css": b"text/css; charset=utf-8", "js": b"text/javascript; charset=utf-8"}
 _ASSETS = {b"/docs/swagger-ui.css": "swagger-ui.css", b"/docs/swagger-ui-bundle.js": "swagger-ui-bundle.js"}

@@ -39,7 +39,7 @@ _GUESTS_MAX = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassicOptions:
-    """`ttl`: seconds; `named`: authorities that may be fetched from besides the origin; `token`: who may clear."""
+    """`ttl`: seconds; `named`: authorities to fetch from besides the origin; `token`: what allows clearing."""
 
     ttl: int
     named: tuple[str, ...] = ()
@@ -139,7 +139,7 @@ class ClassicEndpoint:
         return find_target(urls[0], own, self.options.named)
 
     def _fetch(self, found: Target, sink: Sink) -> Answering:
-        """Fetch through the cache, as nobody in particular: no client's field or address reaches what is shared."""
+        """Fetch through the cache anonymously: no field and no address of a client reaches what is shared."""
         engine = self._own if found.is_own else self._guest(found)
         asked = Request(b"GET", found.target, list(_FIELDS), authority=found.origin.authority)
         asked.scheme = found.origin.scheme.encode()

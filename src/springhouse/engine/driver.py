@@ -22,7 +22,7 @@ from springhouse.engine.receivers import (
 )
 from springhouse.engine.sinks import NOWHERE, Sink
 from springhouse.exchange.flow import Flow
-from springhouse.exchange.reply import BYPASS, VIA, Reply, Source, date_field, problem
+from springhouse.exchange.reply import BYPASS, VIA_FIELD, Reply, Source, date_field, problem
 from springhouse.exchange.steps import Claimed, Failure, Record, Release
 from springhouse.exchange.straight import is_plain, may_lead, take_answer, taken_up
 from springhouse.http.content import ContentReader
@@ -270,7 +270,7 @@ class Exchange:
 
 def answer_options(sink: Sink) -> None:
     """Answer an OPTIONS that may go no further (Max-Forwards: 0, RFC 9110 §7.6.2)."""
-    sink.start(Reply(200, b"OK", [ALLOW, date_field(wall())], lines_of([VIA]), b"", 0, BYPASS, None))
+    sink.start(Reply(200, b"OK", [ALLOW, date_field(wall())], lines_of([VIA_FIELD]), b"", 0, BYPASS, None))
     sink.end()
 
 

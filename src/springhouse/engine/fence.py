@@ -33,7 +33,7 @@ class Fence:
         return self._keys.size + self._others.size
 
     def raise_for(self, what: Selection) -> None:
-        """Note that what is selected is purged now."""
+        """Record that what is selected is purged now."""
         self.epoch += 1
         match what:
             case Keys(keys):
@@ -50,7 +50,7 @@ class Fence:
         self._floor = max(self._floor, *epochs, 0)
 
     def lets_through(self, entry: Entry, epoch: int) -> bool:
-        """Say whether an entry that a fetch begun at `epoch` brought may be stored."""
+        """Return whether an entry that a fetch begun at `epoch` brought may be stored."""
         if epoch == self.epoch:
             return True
         if epoch < self._floor or epoch < self._keys.get(entry.key, 0):

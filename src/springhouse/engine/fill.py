@@ -5,7 +5,7 @@ to the slow store while it arrives, where there is one, and memory holds only wh
 object may be larger than memory.
 """
 
-from springhouse.engine.recordings import Fetch, Recording
+from springhouse.engine.recordings import Feed, Recording
 from springhouse.http.content import MemoryContent
 from springhouse.rules.entry import Entry
 from springhouse.stores.store import Store
@@ -17,7 +17,7 @@ class Fill:
 
     __slots__ = ("_arriving", "_held_up_to", "_limit", "_reserved", "_store", "entry", "recording")
 
-    def __init__(self, store: Store, entry: Entry, limit: int | None, origin: Fetch) -> None:
+    def __init__(self, store: Store, entry: Entry, limit: int | None, origin: Feed) -> None:
         self._store = store
         self._limit = float("inf") if limit is None else limit
         self.entry = entry

@@ -56,7 +56,7 @@ class Flight:
         return variant_chosen(self.names, self.values) if self.names else b""
 
     def is_for(self, request: Request, names: Names) -> bool:
-        """Say whether the request agrees with the leader's in the fields of these names."""
+        """Return whether the request agrees with the leader's in the fields of these names."""
         return names == self.names or selector(request, names) == selector(self.request, names)
 
     def leave(self, waiter: Waiter) -> None:
@@ -83,7 +83,7 @@ class Flights:
         self.remembered_s = remembered_s
 
     def is_uncacheable(self, key: bytes, now: float, *, with_credentials: bool = False) -> bool:
-        """Say whether the key lately proved not shareable."""
+        """Return whether the key recently proved uncacheable."""
         until = self.uncacheable_until.get(key)
         if until is None:
             return False

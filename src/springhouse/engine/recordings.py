@@ -27,14 +27,14 @@ CATCH_UP_S = 1.0
 READ_BACK = 256 * 1024
 
 
-class Fetch(Pausable, Protocol):
+class Feed(Pausable, Protocol):
     """Where a recording comes from: what may be held back, and left to itself."""
 
     def unattended(self) -> None:
-        """Note that nobody reads what comes."""
+        """Record that no client reads what comes."""
 
     def attended(self) -> None:
-        """Note that somebody reads it again."""
+        """Record that a client reads it again."""
 
     def cancel(self) -> None:
         """Send no more."""
@@ -93,7 +93,7 @@ class Reader:
             self.sink.write(data)
 
     def _has_caught_up(self) -> bool:
-        """Say whether what comes next is in memory, and see to it that it can be if it is not: read what is gone."""
+        """Return whether what comes next is in memory, and see to it that it can be if it is not: read what is gone."""
         recording = self.recording
         wanted = self.offset + self.skip
         if wanted >= recording.held_from:
@@ -174,8 +174,8 @@ class Recording:
         "is_unread", "later", "may_catch_up", "may_hold", "origin", "readers", "size",
     )  # fmt: skip
 
-    def __init__(self, origin: Fetch) -> None:
-        self.origin: Fetch = origin
+    def __init__(self, origin: Feed) -> None:
+        self.origin: Feed = origin
         self.later = _later
         self.may_catch_up: bool | None = None
         """Whether the origin waits for those who have fallen behind; None: nobody has yet."""
@@ -271,7 +271,7 @@ class Recording:
             reader.sink.flush()
 
     def finish(self) -> None:
-        """Note that the content is whole."""
+        """Record that the content is whole."""
         self.is_complete = True
         self.origin = _NOBODY  # it refers back to here
         for reader in tuple(self.readers):

@@ -149,7 +149,7 @@ def _bypass(request: Request, key: bytes, why: Reason, options: Options) -> Flow
 
 
 def _may_lead(request: Request, forward: Forward, waited: Forward | None) -> bool:
-    """Say whether what this request fetches could serve others, so that it is worth waiting for one another.
+    """Return whether what this request fetches could serve others, so that it is worth waiting for one another.
 
     What was waited for and is stale on arrival would be so again: better all at once than one after the other.
     """

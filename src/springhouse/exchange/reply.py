@@ -22,8 +22,8 @@ from springhouse.rules.preconditions import NotModified, Part, Unsatisfiable, Wh
 from springhouse.rules.reasons import Reason
 
 NAME = b"springhouse"
-VIA: Field = (b"Via", b"1.1 " + NAME)
-_VIA_LINE = lines_of([VIA])
+VIA_FIELD: Field = (b"Via", b"1.1 " + NAME)
+_VIA_LINE = lines_of([VIA_FIELD])
 _VIA_1_0_LINE = lines_of([VIA_1_0])
 
 HIT, STALE, REVALIDATED, MISS, BYPASS = b"HIT", b"STALE", b"REVALIDATED", b"MISS", b"BYPASS"

@@ -41,9 +41,9 @@ class Found:
         self.variants = variants
         self.now = now
         self.is_uncacheable = is_uncacheable
-        """The key lately proved not shareable: there is nothing to claim."""
+        """The key recently proved uncacheable: there is nothing to claim."""
         self.names = names
-        """What Vary named lately under the key, whether or not something is stored."""
+        """What Vary named recently under the key, whether or not something is stored."""
 
 
 @dataclass(slots=True)

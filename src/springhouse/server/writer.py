@@ -9,7 +9,7 @@ import socket
 import struct
 from typing import Protocol
 
-from springhouse.exchange.reply import VIA, Reply
+from springhouse.exchange.reply import VIA_FIELD, Reply
 from springhouse.http.content import CONTENT_PIECE
 from springhouse.http.headers import end_to_end
 from springhouse.http.messages import Response, may_have_content
@@ -93,7 +93,7 @@ class ReplyWriter:
     def interim(self, response: Response) -> None:
         """Pass a 1xx on; HTTP/1.0 has none (RFC 9110 §15.2)."""
         if not self._is_http_1_0 and not self.is_started:
-            fields = [*end_to_end(response.fields, response.bits), VIA]
+            fields = [*end_to_end(response.fields, response.bits), VIA_FIELD]
             head = encode.response_head(response.status, response.reason, fields, b"\r\n")
             self._outbox.write(self._transport, head)
 
