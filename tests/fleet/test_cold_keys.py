@@ -7,9 +7,9 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.fleet.cold_keys import FRESH, VARIANTS, ask_for_variants, ask_for_what_breaks_off
 from tests.fleet.node import at_once
 from tests.support.answers import answer, gated, head, validated
-from tests.support.client import Broken
 from tests.support.processes import await_that, owner_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     Start = Callable[..., Node]
 
-FRESH = {"cache_control": "max-age=600"}
 BODY = bytes(range(256)) * 400
 
 
@@ -141,44 +140,14 @@ def test_those_who_wait_for_what_cannot_be_stored_go_on_all_at_once(origin: Orig
 
 
 def test_different_variants_are_fetched_at_the_same_time_and_each_once(origin: Origin, processes: Processes) -> None:
-    first, together = origin.gate(), origin.gate()
-
-    async def varied(exchange: Exchange) -> None:
-        if origin.count("/x") == 20:
-            together.open_here()
-        await (first if origin.count("/x") == 1 else together).passed()
-        await answer(exchange.request["Cookie"].encode(), vary="Cookie", **FRESH)(exchange)
-
-    origin.on("/x", varied)
-    clients = processes.clients(60)
-    for at, client in enumerate(clients):
-        client.send(f"GET /x HTTP/1.1\r\nHost: a\r\nCookie: n={at % 20}\r\n\r\n".encode())
-    processes.await_heard()
-    origin.await_requests(1)
-    assert origin.count("/x") == 1
-    first.open()
-    assert [one.body.decode() for one in answers(clients)] == [f"n={at % 20}" for at in range(60)]
-    assert origin.count("/x") == 20
+    found = ask_for_variants(origin, processes.clients(60), processes.await_heard)
+    assert found == [f"n={at % VARIANTS}" for at in range(60)]
+    assert origin.count("/x") == VARIANTS
 
 
 @pytest.mark.parametrize("part", [b"", b"half"])
 def test_what_breaks_off_is_not_tried_by_one_after_the_other(origin: Origin, processes: Processes, part: bytes) -> None:
-    gate = origin.gate()
-
-    async def broken(exchange: Exchange) -> None:
-        await gate.passed()
-        await exchange.send(head(content_length=1000, **FRESH) + part)
-        exchange.close()
-
-    origin.on("/x", broken)
-    clients = processes.clients(100)
-    ask(clients, "/x")
-    processes.await_heard()
-    origin.await_requests(1)
-    gate.open()
-    for client in clients:
-        with pytest.raises(Broken):
-            client.answer()
+    ask_for_what_breaks_off(origin, processes.clients(100), processes.await_heard, part=part)
     assert origin.count("/x") <= len(processes.one_each())
 
 

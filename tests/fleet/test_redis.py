@@ -10,10 +10,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.fleet.cold_keys import FRESH, VARIANTS, ask_for_variants, ask_for_what_breaks_off
 from tests.fleet.editions import purge_under_load
 from tests.fleet.node import at_once
 from tests.support.answers import answer, gated, head
-from tests.support.client import Broken, Client
+from tests.support.client import Client
 from tests.support.processes import await_that
 from tests.support.redis_server import RedisCluster, RedisWithTLS, keys_without_expiry
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     Start = Callable[..., Node]
 
-FRESH = {"cache_control": "max-age=600"}
-
 
 @pytest.fixture
 def nodes(start: Start, redis_server: RedisServer) -> list[Node]:
@@ -36,6 +35,12 @@ def nodes(start: Start, redis_server: RedisServer) -> list[Node]:
     found = [start(store=redis_server.url, store_timeout=5) for _ in range(2)]
     await_that(lambda: found[0].purge(url="/none")["processes"] == 2, "they know each other")
     return found
+
+
+def await_heard(nodes: list[Node]) -> None:
+    """Wait until all nodes have read what was sent to them."""
+    for node in nodes:
+        node.await_heard()
 
 
 def stored_in(server: RedisServer) -> int:
@@ -147,8 +152,7 @@ def test_fifty_cold_keys_on_two_nodes_cause_fifty_requests(origin: Origin, nodes
     clients = [nodes[at % 2].connect() for at in range(100)]
     for at, client in enumerate(clients):
         client.send(f"GET /{at // 2} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-    for node in nodes:
-        node.await_heard()
+    await_heard(nodes)
     origin.await_requests(50)
     gate.open()
     assert [client.answer().body for client in clients] == [b"x"] * 100
@@ -185,25 +189,10 @@ def test_those_who_wait_for_what_is_not_shareable_are_released_together(origin: 
 
 
 def test_different_variants_are_fetched_at_the_same_time_and_each_once(origin: Origin, nodes: list[Node]) -> None:
-    first, together = origin.gate(), origin.gate()
-
-    async def varied(exchange: Exchange) -> None:
-        if origin.count("/x") == 20:
-            together.open_here()
-        await (first if origin.count("/x") == 1 else together).passed()
-        await answer(exchange.request["Cookie"].encode(), vary="Cookie", **FRESH)(exchange)
-
-    origin.on("/x", varied)
     clients = [nodes[at % 3 % 2].connect() for at in range(60)]
-    for at, client in enumerate(clients):
-        client.send(f"GET /x HTTP/1.1\r\nHost: a\r\nCookie: n={at % 20}\r\n\r\n".encode())
-    for node in nodes:
-        node.await_heard()
-    origin.await_requests(1)
-    assert origin.count("/x") == 1
-    first.open()
-    assert [client.answer().body.decode() for client in clients] == [f"n={at % 20}" for at in range(60)]
-    assert origin.count("/x") == 20
+    found = ask_for_variants(origin, clients, lambda: await_heard(nodes))
+    assert found == [f"n={at % VARIANTS}" for at in range(60)]
+    assert origin.count("/x") == VARIANTS
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -211,24 +200,8 @@ def test_different_variants_are_fetched_at_the_same_time_and_each_once(origin: O
 def test_what_breaks_off_is_not_tried_by_one_after_the_other(
     origin: Origin, nodes: list[Node], count: int, part: bytes
 ) -> None:
-    gate = origin.gate()
-
-    async def broken(exchange: Exchange) -> None:
-        await gate.passed()
-        await exchange.send(head(content_length=1000, **FRESH) + part)
-        exchange.close()
-
-    origin.on("/x", broken)
     clients = [nodes[at % count].connect() for at in range(100)]
-    for client in clients:
-        client.send(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
-    for node in nodes:
-        node.await_heard()
-    origin.await_requests(1)
-    gate.open()
-    for client in clients:
-        with pytest.raises(Broken):
-            client.answer()
+    ask_for_what_breaks_off(origin, clients, lambda: await_heard(nodes), part=part)
     assert origin.count("/x") <= count
 
 

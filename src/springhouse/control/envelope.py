@@ -14,14 +14,14 @@ from msgspec import json
 from springhouse.control import json_value
 from springhouse.control.replies import NO_STORE_FIELD, classic_head, classic_reply, failure_body, phrase_of, send_reply
 from springhouse.engine.ports import Call, Upstream
-from springhouse.engine.sinks import Sink
+from springhouse.engine.sinks import Sink, SinkBefore
 from springhouse.exchange.reply import HIT, STALE, Reply, Source
 from springhouse.exchange.steps import Failure
 from springhouse.http.fields import Field
 from springhouse.http.headers import fields_of, first, lines_of
 from springhouse.http.memo import MIB, bound, register
 from springhouse.http.messages import Request, Response
-from springhouse.transport.content import Pausable, RequestContent
+from springhouse.transport.content import RequestContent
 from springhouse.upstream.call import Receiver
 from springhouse.upstream.routing import Forwarding
 
@@ -244,25 +244,15 @@ class _Wrapping:
         self._content, self._value = bytearray(), None
 
 
-class Envelope:
+class Envelope(SinkBefore):
     """The sink of a `/proxy` fetch: puts the stored value into an envelope, and makes errors of what is no success."""
 
     def __init__(self, sink: Sink) -> None:
-        self._sink = sink
+        super().__init__(sink)
         self._reply: Reply | None = None
         self._problem = b""
         self._is_success = False
         self._is_over = False
-
-    @property
-    def paused(self) -> bool:
-        """Whether the client is."""
-        return self._sink.paused
-
-    @property
-    def piece(self) -> int:
-        """What the client takes at once."""
-        return self._sink.piece
 
     def interim(self, response: Response) -> None:
         pass
@@ -279,9 +269,6 @@ class Envelope:
         whole = None if length is None else len(before) + length + 1
         self._sink.start(self._labelled(Reply(200, b"OK", classic_head(), b"", Source.ORIGIN, whole, b"", None)))
         self._sink.write(before)
-
-    def produced_by(self, producer: Pausable) -> None:
-        self._sink.produced_by(producer)
 
     def write(self, data: bytes | memoryview) -> None:
         if self._is_success:

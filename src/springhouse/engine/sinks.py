@@ -46,6 +46,42 @@ class Sink(Protocol):
         """Break the reply off."""
 
 
+class SinkBefore:
+    """Stands before another sink and passes everything on to it; a subclass changes what it needs to."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    @property
+    def paused(self) -> bool:
+        return self._sink.paused
+
+    @property
+    def piece(self) -> int:
+        return self._sink.piece
+
+    def interim(self, response: Response) -> None:
+        self._sink.interim(response)
+
+    def start(self, reply: Reply) -> None:
+        self._sink.start(reply)
+
+    def produced_by(self, producer: Pausable) -> None:
+        self._sink.produced_by(producer)
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._sink.write(data)
+
+    def flush(self) -> None:
+        self._sink.flush()
+
+    def end(self) -> None:
+        self._sink.end()
+
+    def abort(self) -> None:
+        self._sink.abort()
+
+
 class Nowhere:
     """The sink of a background exchange, and of one whose client has gone."""
 

@@ -1,18 +1,17 @@
 """A sink that writes a line to the access log for each reply that goes through it."""
 
 from springhouse.engine.clock import Clock
-from springhouse.engine.sinks import Sink
+from springhouse.engine.sinks import Sink, SinkBefore
 from springhouse.exchange.reply import Reply
-from springhouse.http.messages import Request, Response
+from springhouse.http.messages import Request
 from springhouse.observe.accesslog import AccessLog, Line
-from springhouse.transport.content import Pausable
 
 
-class LoggingSink:
-    """Stands before another sink. What is refused before it is a request is logged by its method alone."""
+class LoggingSink(SinkBefore):
+    """Logs what passes through it. What is refused before it is a request is logged by its method alone."""
 
     def __init__(self, sink: Sink, log: AccessLog, clock: Clock, request: Request | None) -> None:
-        self._sink = sink
+        super().__init__(sink)
         self._log = log
         self._clock = clock
         self._request = request
@@ -20,32 +19,13 @@ class LoggingSink:
         self._reply: Reply | None = None
         self._sent = 0
 
-    @property
-    def paused(self) -> bool:
-        """Whether the other sink is paused."""
-        return self._sink.paused
-
-    @property
-    def piece(self) -> int:
-        """What the other sink takes at once."""
-        return self._sink.piece
-
-    def interim(self, response: Response) -> None:
-        self._sink.interim(response)
-
     def start(self, reply: Reply) -> None:
         self._reply = reply
         self._sink.start(reply)
 
-    def produced_by(self, producer: Pausable) -> None:
-        self._sink.produced_by(producer)
-
     def write(self, data: bytes | memoryview) -> None:
         self._sent += len(data)
         self._sink.write(data)
-
-    def flush(self) -> None:
-        self._sink.flush()
 
     def end(self) -> None:
         self._sink.end()
