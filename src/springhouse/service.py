@@ -21,6 +21,7 @@ from springhouse.stores.kinds import MEMORY, TierOptions, is_local, kind_of
 from springhouse.stores.memory.records import Memory
 from springhouse.stores.store import Store
 from springhouse.stores.tier import Tier, Timing, is_never_hot
+from springhouse.transport.outbox import Outbox
 from springhouse.upstream.guard import public_addresses
 from springhouse.upstream.limits import PoolLimits
 from springhouse.upstream.pool import Pool
@@ -43,21 +44,31 @@ def options_of(settings: Settings) -> Options:
     )
 
 
-def engine_of(
-    settings: Settings, clock: Clock = wall, *, instance: str = "", peers: Peers | None = None
-) -> Engine:  # fmt: skip
+def engine_of(settings: Settings, clock: Clock = wall, *, instance: str = "", peers: Peers | None = None) -> Engine:
     """Return an engine for the settings' origin; see `forwarding_of` for the instance.
 
-    `peers`: the other processes that share the port. Whoever knows them has them apply purges by `Cache.apply`.
+    `peers`: the other processes that share the port. What they ask of this one reaches it by `Cache.purge`.
     """
-    options = options_of(settings)
     origin = configured_origin(settings)
     pool = _pool_of(settings, origin, forwarding_of(settings, instance), clock)
+    return _engine(settings, pool, origin, clock, peers=peers, outbox=pool.outbox)
+
+
+def engine_over(settings: Settings, upstream: Upstream, origin: Origin, clock: Clock = wall) -> Engine:
+    """Return an engine whose answers come from `upstream`, a wrapped application, under the name `origin`."""
+    return _engine(settings, upstream, origin, clock)
+
+
+def _engine(
+    settings: Settings, upstream: Upstream, origin: Origin, clock: Clock, *,
+    peers: Peers | None = None, outbox: Outbox | None = None,
+) -> Engine:  # fmt: skip
+    options = options_of(settings)
     cache = Cache(store=store_of(settings, options, clock), clock=clock, peers=peers)
-    engine = Engine(cache, pool, origin, options, pool.outbox)
+    engine = Engine(cache, upstream, origin, options, outbox)
     engine.add_endpoint(ControlEndpoint(engine, _by_token(settings)))
     if settings.classic:
-        add_classic(engine, settings)
+        _add_classic(engine, settings)
     return engine
 
 
@@ -129,17 +140,6 @@ def configured_origin(settings: Settings) -> Origin:
     return Origin.parse(settings.origin or "http://origin.invalid", preserve_host=settings.preserve_host)
 
 
-def engine_over(settings: Settings, upstream: Upstream, origin: Origin, clock: Clock = wall) -> Engine:
-    """Return an engine whose answers come from `upstream`, a wrapped application, under the name `origin`."""
-    options = options_of(settings)
-    cache = Cache(store=store_of(settings, options, clock), clock=clock)
-    engine = Engine(cache, upstream, origin, options)
-    engine.add_endpoint(ControlEndpoint(engine, _by_token(settings)))
-    if settings.classic:
-        add_classic(engine, settings)
-    return engine
-
-
 def forwarding_of(settings: Settings, instance: str = "") -> Forwarding:
     """Return how requests are marked on their way: as having been through this instance, a new one by default."""
     return Forwarding(instance=(instance or new_instance()).encode(), trusted=settings.trusted_networks)
@@ -150,9 +150,8 @@ def new_instance() -> str:
     return f"springhouse-{token_hex(6)}"
 
 
-def add_classic(engine: Engine, settings: Settings) -> None:
+def _add_classic(engine: Engine, settings: Settings) -> None:
     """Let the engine answer the classic endpoints."""
-
     tls = _tls_of(settings)  # shared: all that is trusted takes half a megabyte
 
     def pool_for(origin: Origin, is_guarded: bool) -> Pool:

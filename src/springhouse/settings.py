@@ -44,7 +44,7 @@ def _size(value: object) -> object:
         return value
     found = _SIZE.fullmatch(value.strip())
     if not found or found[2].lower() not in _UNITS:
-        raise ValueError(f"{value!r} is not a size: write 256MiB, 10MB or a number of bytes")
+        raise ValueError(f"{value!r} is no size: write 256MiB, 10MB or a number of bytes")
     return int(float(found[1]) * _UNITS[found[2].lower()])
 
 
