@@ -186,6 +186,7 @@ class Exchange:
         sink.start(reply)
         if isinstance(content, Entry):
             stored = content.content
+            reply.content = Source.NOTHING  # sinks keep replies, and what the store no longer counts must not stay
             if isinstance(receiver, Filling) and stored is receiver.recording:
                 # Not `send_to`: the head goes out together with the content that is about to be reported.
                 self._reader = receiver.recording.join(sink, reply.start, reply.stop)

@@ -6,7 +6,7 @@ object may be larger than memory.
 """
 
 from springhouse.engine.recordings import Feed, Recording
-from springhouse.http.content import MemoryContent
+from springhouse.http.content import CONTENT_PIECE, MemoryContent
 from springhouse.rules.entry import Entry
 from springhouse.stores.store import Store
 from springhouse.stores.tier import Arriving
@@ -67,7 +67,14 @@ class Fill:
         if arriving is not None and not is_current:
             recording.is_kept = False  # who reads it gets the rest
             return
-        entry.content = MemoryContent(b"".join(recording.chunks)) if arriving is None else arriving
+        if arriving is None:
+            content = MemoryContent(b"".join(recording.chunks))
+            entry.content = content
+            if len(content.data) > CONTENT_PIECE:
+                self._store.memory.lingering.watch((entry,))
+                recording.read_on_in = content
+        else:
+            entry.content = arriving
         recording.count_no_longer()
         if is_current:
             self._store.put(entry)

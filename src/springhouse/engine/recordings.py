@@ -17,7 +17,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from springhouse.http.content import ContentSink
+from springhouse.http.content import ContentReader, ContentSink, MemoryContent
+from springhouse.http.ranges import view_of
 from springhouse.stores.tier import Arriving
 from springhouse.transport.content import Pausable
 
@@ -43,7 +44,7 @@ class Feed(Pausable, Protocol):
 class Reader:
     """Pumps a recording into a sink: the bytes from `start` up to `stop` (None: all there will be)."""
 
-    __slots__ = ("at", "is_over", "is_reading_back", "left", "offset", "recording", "sink", "skip")
+    __slots__ = ("at", "is_over", "is_reading_back", "left", "offset", "recording", "sink", "skip", "successor")
 
     def __init__(self, recording: "Recording", sink: ContentSink, start: int, stop: int | None) -> None:
         self.recording = recording
@@ -57,6 +58,8 @@ class Reader:
         self.is_reading_back = False
         self.is_over = False
         """It has ended, broken off or left. The sink may still ask for more, and others may still pump it."""
+        self.successor: ContentReader | None = None
+        """What has taken over, once the content is complete."""
 
     def pump(self) -> None:
         """Send what has arrived, as far as the sink takes it."""
@@ -124,8 +127,18 @@ class Reader:
 
     def leave(self) -> None:
         """Want no more of it."""
+        if self.successor is not None:
+            self.successor.leave()
+            return
         self.recording.leave(self)
         self.recording.settle()
+
+    def read_on_in(self, content: MemoryContent) -> None:
+        """Let the rest be read from content that is complete, where the store counts it."""
+        self.is_over = True
+        start = self.offset + self.skip
+        stop = None if self.left is None else start + self.left
+        self.successor = content.send(self.sink, view_of(content.data, start, stop))
 
     def resume(self) -> None:
         """Go on after the sink was full."""
@@ -142,17 +155,7 @@ class _Nobody:
     def pause(self) -> None:
         pass
 
-    def resume(self) -> None:
-        pass
-
-    def unattended(self) -> None:
-        pass
-
-    def attended(self) -> None:
-        pass
-
-    def cancel(self) -> None:
-        pass
+    resume = unattended = attended = cancel = pause
 
 
 _NOBODY = _Nobody()
@@ -171,7 +174,7 @@ class Recording:
 
     __slots__ = (
         "arriving", "chunks", "dropped", "held_from", "is_broken", "is_complete", "is_held_back", "is_kept",
-        "is_unread", "later", "may_catch_up", "may_hold", "origin", "readers", "size",
+        "is_unread", "later", "may_catch_up", "may_hold", "origin", "read_on_in", "readers", "size",
     )  # fmt: skip
 
     def __init__(self, origin: Feed) -> None:
@@ -197,6 +200,8 @@ class Recording:
         self.readers: dict[Reader, None] = {}
         self.arriving: Arriving | None = None
         """Where what is gone can be read."""
+        self.read_on_in: MemoryContent | None = None
+        """The same content, complete and large: readers that are behind at the end go on there."""
 
     @property
     def data(self) -> None:
@@ -276,6 +281,13 @@ class Recording:
         self.origin = _NOBODY  # it refers back to here
         for reader in tuple(self.readers):
             reader.pump()
+        if self.read_on_in is not None:
+            readers, self.readers = self.readers, {}
+            for reader in readers:
+                reader.read_on_in(self.read_on_in)
+            self.read_on_in = None  # or clients would keep what the store no longer counts
+            self._close()
+            return
         self.settle()
         if not self.readers:
             self._go_unread()

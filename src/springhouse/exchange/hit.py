@@ -38,12 +38,13 @@ _TAIL = b"%d\r\nX-Cache: " + HIT + b"\r\nCache-Status: " + NAME + b"; hit; ttl=%
 class BuiltReply:
     """An answer that is made each time, from what is stored: 304, or 206 with a part of the content."""
 
-    __slots__ = ("content", "head", "status")
+    __slots__ = ("content", "entry", "head", "status")
 
-    def __init__(self, status: int, head: bytes, content: bytes | memoryview) -> None:
+    def __init__(self, status: int, head: bytes, content: bytes | memoryview, entry: Entry) -> None:
         self.status = status
         self.head = head
         self.content = content
+        self.entry = entry
 
 
 class PreparedReply:
@@ -104,7 +105,7 @@ class PreparedReply:
                 self.etag = entry.etag
             if not is_listed(self.etag, combined_value(fields, b"if-none-match") or b""):
                 return None
-            return BuiltReply(304, self.before_in_304 + self._tail(now), b"")
+            return BuiltReply(304, self.before_in_304 + self._tail(now), b"", entry)
         part = resolve(first(fields, b"range") or b"", len(self.content))
         if bits & f.IF_MODIFIED_SINCE or not isinstance(part, tuple):
             return None
@@ -118,7 +119,7 @@ class PreparedReply:
         head = b"%b%d-%d/%d\r\nContent-Length: %d%b%b" % (
             self.before_in_206, start, stop - 1, length, stop - start, self.to_age_in_206, self._tail(now)
         )  # fmt: skip
-        return BuiltReply(206, head, view_of(self.content, start, stop))
+        return BuiltReply(206, head, view_of(self.content, start, stop), entry)
 
     def _to_age(self, status: int) -> bytes:
         """Return our own fields up to where Age stands."""

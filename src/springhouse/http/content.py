@@ -52,6 +52,16 @@ class ContentSink(Protocol):
         """Break the reply off."""
 
 
+class ContentReaders(Protocol):
+    """Keeps count of those that read content in memory at this moment."""
+
+    def add(self, reader: "MemoryReader") -> None:
+        """Somebody begins to read it."""
+
+    def remove(self, reader: "MemoryReader") -> None:
+        """Somebody has read it, or has left."""
+
+
 class Content(Protocol):
     """The content of an entry."""
 
@@ -76,10 +86,12 @@ class MemoryContent:
     piece each, whatever they have asked for.
     """
 
-    __slots__ = ("data",)
+    __slots__ = ("data", "readers")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self.readers: ContentReaders | None = None
+        """Set where it is large, by the memory that counts it."""
 
     def __len__(self) -> int:
         return len(self.data)
@@ -99,20 +111,28 @@ class MemoryContent:
 
     def send(self, sink: ContentSink, part: bytes | memoryview) -> ContentReader:
         """Send this part of it piece by piece."""
-        reader = MemoryReader(part, sink)
+        reader = MemoryReader(part, sink, self.readers)
         sink.produced_by(reader)
         reader.resume()
         return reader
 
 
 class MemoryReader:
-    """Sends content that lies in memory, or a view of it."""
+    """Sends content that lies in memory, or a view of it.
 
-    __slots__ = ("_rest", "_sink")
+    What a sink has been given may wait in a transport's buffer, and a view keeps all of the content in memory. So the
+    last bytes, more than a transport takes without saying that it is full, are a copy; and the reader has not left
+    before the sink can take more after them: by then the buffer holds nothing else.
+    """
 
-    def __init__(self, part: bytes | memoryview, sink: ContentSink) -> None:
+    __slots__ = ("_readers", "_rest", "_sink")
+
+    def __init__(self, part: bytes | memoryview, sink: ContentSink, readers: ContentReaders | None = None) -> None:
         self._rest = memoryview(part)
         self._sink: ContentSink | None = sink
+        self._readers = readers
+        if readers is not None:
+            readers.add(self)
 
     def pause(self) -> None:
         """Do nothing: `resume` looks at the sink."""
@@ -121,20 +141,37 @@ class MemoryReader:
         """Write as much as the sink takes."""
         sink = self._sink
         while sink is not None and not sink.paused:
-            size = sink.piece
-            piece, self._rest = self._rest[:size], self._rest[size:]
-            sink.write(piece)
-            if not self._rest:
+            rest = self._rest
+            if not rest:
                 self.leave()
                 sink.end()
                 return
+            if len(rest) > _COPIED:
+                size = min(sink.piece, len(rest) - _COPIED)
+                self._rest = rest[size:]
+                sink.write(rest[:size])
+            else:
+                self._rest = _NOTHING
+                sink.write(bytes(rest))
             sink = self._sink
 
     def leave(self) -> None:
         """Send no more of it, and refer to it no longer."""
         self._sink = None
         self._rest = _NOTHING
+        readers, self._readers = self._readers, None
+        if readers is not None:
+            readers.remove(self)
+
+    def break_off(self) -> None:
+        """Send no more of it, and let the client know."""
+        sink = self._sink
+        self.leave()
+        if sink is not None:
+            sink.abort()
 
 
+_COPIED: Final = 64 * 1024
+"""What a transport holds before it says that it is full: asyncio's default, and uvloop's."""
 _NOTHING: Final = memoryview(b"")
 NO_CONTENT: Final = MemoryContent(b"")

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol, cast
 
-from springhouse.http.content import CONTENT_PIECE, MemoryReader
+from springhouse.exchange.hit import BuiltReply, PreparedReply
+from springhouse.http.content import CONTENT_PIECE, MemoryContent
 from springhouse.http.fields import HOST, UPGRADE
 from springhouse.http.memo import KIB, READ_BYTES, Memo, bound
 from springhouse.server.limits import ServerLimits
@@ -181,20 +182,20 @@ class ClientConnection(RequestReader, asyncio.Protocol):
         elif len(content) <= CONTENT_PIECE:
             server.outbox.write_now(self.transport, [hit.head, content])
         else:
-            self._answer_piecewise(hit.head, content)
+            self._answer_piecewise(hit)
         server.hits += 1
         if server.access_log is not None:
             turns.log_hit(hit.status, len(content))
         return None
 
-    def _answer_piecewise(self, head: bytes, content: bytes | memoryview) -> None:
+    def _answer_piecewise(self, ready: PreparedReply | BuiltReply) -> None:
         """Answer a plain hit that is too large to be handed to the transport at once."""
         self.turns.is_busy = True
         writer = self.writer
-        writer.start_ready(head)
-        reader = MemoryReader(content, writer)
-        writer.produced_by(reader)
-        reader.resume()
+        writer.start_ready(ready.head)
+        content = ready.entry.content
+        assert isinstance(content, MemoryContent)
+        content.send(writer, ready.content)
 
     def _is_for_guard(self) -> bool:
         """Return whether method, version and size are what the hit guard takes for granted."""

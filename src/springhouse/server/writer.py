@@ -184,7 +184,7 @@ class ReplyWriter:
         self.keeps_alive = False
         self.flush()
         self._outbox.flush()
-        if self._is_until_close:
+        if self._is_until_close or self._is_full:  # a client that takes nothing must not keep what waits for it
             reset(self._transport)
         else:
             self._transport.close()

@@ -154,7 +154,9 @@ class TierLookups:
             return in_memory
         if not variants:
             self._note_absent(key)
-        elif not self._is_closed and all(entry.content.data is not None for entry in variants):
+            return variants
+        self._memory.lingering.watch(variants)
+        if not self._is_closed and all(entry.content.data is not None for entry in variants):
             self._memory.adopt(key, variants)
             self._memory.lookup(key)  # prepares the hit guard
         return variants

@@ -1,10 +1,12 @@
 """Entries in this process's memory, under one budget of bytes.
 
-The budget counts what an entry really costs: content, fields, key, the objects around them, and content that is
-still arriving (`reserve`). Victims are chosen by SIEVE. `records` may be read directly: the hit guard does.
+The budget counts what an entry really costs: content, fields, key, the objects around them; content that is still
+arriving (`reserve`); and content that clients still read though its record has gone (`lingering`). Victims are chosen
+by SIEVE. `records` may be read directly: the hit guard does.
 """
 
 from springhouse.exchange.hit import PreparedReply, PreparedVariants, prepare
+from springhouse.http.content import CONTENT_PIECE
 from springhouse.rules.entry import Entry
 from springhouse.rules.keys import origin_of
 from springhouse.rules.labels import labels_of
@@ -26,9 +28,10 @@ from springhouse.rules.purging import (
 from springhouse.rules.variants import with_entry, with_replaced
 from springhouse.stores.memory.eviction import Node, Sieve
 from springhouse.stores.memory.labels import Labels
+from springhouse.stores.memory.lingering import Lingering
 
 _RECORD_BYTES = 620
-_ENTRY_BYTES = 1150
+_ENTRY_BYTES = 1200
 _LABEL_BYTES = 480
 _VARY_BYTES = 130
 
@@ -55,8 +58,9 @@ class Memory:
         self.options = options
         self.records: dict[bytes, MemoryRecord] = {}
         self.used = 0
-        """Bytes of all records and of content that is arriving."""
+        """Bytes of all records, of content that is arriving, and of what is being read without a record."""
         self.evictions = 0
+        self.lingering = Lingering(budget // 4, self._count)
         self._arriving = 0
         self._queue = Sieve()
         self._labels = Labels()
@@ -157,7 +161,7 @@ class Memory:
         self.used -= size
 
     def _set(self, record: MemoryRecord, variants: tuple[Entry, ...]) -> None:
-        record.variants = variants
+        before, record.variants = record.variants, variants
         record.prepared = None  # made at the first hit: most of what is stored is never asked for again
         has_labels = bool(record.labels)
         cost = _RECORD_BYTES + 2 * len(record.key)
@@ -170,6 +174,8 @@ class Memory:
             self._labels.change(record.key, record.labels, labels)
             record.labels = labels
         self.used += cost - record.cost
+        if cost > CONTENT_PIECE or record.cost > CONTENT_PIECE:
+            self.lingering.exchange(before, variants)
         record.cost = cost
 
     def _remove(self, record: MemoryRecord) -> None:
@@ -178,6 +184,11 @@ class Memory:
         if record.labels:
             self._labels.change(record.key, record.labels, frozenset())
         self.used -= record.cost
+        if record.cost > CONTENT_PIECE:
+            self.lingering.exchange(record.variants, ())
+
+    def _count(self, size: int) -> None:
+        self.used += size
 
     def _shrink(self) -> None:
         while self.used > self.budget:
@@ -190,7 +201,8 @@ class Memory:
 
 def cost_of(entry: Entry) -> int:
     """Return the bytes an entry occupies, content included; its head three times, as the guard has it, too."""
-    size = _ENTRY_BYTES + 3 * len(entry.lines) + len(entry.content)
+    data = entry.content.data
+    size = _ENTRY_BYTES + 3 * len(entry.lines) + (len(entry.content) if data is None else len(data))
     if entry.vary:
         size += sum([_VARY_BYTES + len(name) for name in entry.vary]) + sum(
             [len(value or b"") for value in entry.selector]
