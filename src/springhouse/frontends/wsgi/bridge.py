@@ -54,7 +54,7 @@ class ThreadBridge:
         """Since when the client is known to send no more, by time.monotonic."""
         self._sink: Sink = self
         self._changed = threading.Condition()
-        self._chunks: list[bytes | memoryview] = []
+        self._chunks: list[bytes] = []
         self._pending = 0
         self._is_complete = False
         self._is_broken = False
@@ -257,7 +257,7 @@ class ThreadBridge:
                 if len(data) < JOINED_MAX and self._chunks and len(self._chunks[-1]) < JOINED_MAX:
                     self._chunks[-1] = b"".join((self._chunks[-1], data))  # many small ones would take far more
                 else:
-                    self._chunks.append(data)
+                    self._chunks.append(bytes(data))  # a view would keep all of the content, however little is left
                 self._pending += len(data)
                 self.paused = self._pending >= PENDING_MAX
                 self._changed.notify()
