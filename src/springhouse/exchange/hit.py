@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from springhouse.exchange.reply import HIT, NAME, kept_in_304, lines_in_206, via_of
 from springhouse.http import fields as f
+from springhouse.http.content import CONTENT_PIECE
 from springhouse.http.etags import is_listed
 from springhouse.http.fields import NOMINATES, ODD, Field
 from springhouse.http.headers import combined_value, first
@@ -119,7 +120,10 @@ class PreparedReply:
         head = b"%b%d-%d/%d\r\nContent-Length: %d%b%b" % (
             self.before_in_206, start, stop - 1, length, stop - start, self.to_age_in_206, self._tail(now)
         )  # fmt: skip
-        return BuiltReply(206, head, view_of(self.content, start, stop), entry)
+        # A view keeps all of the content in memory for as long as a client takes; `MemoryContent.send` counts that.
+        is_small = length > CONTENT_PIECE >= stop - start
+        chosen = self.content[start:stop] if is_small else view_of(self.content, start, stop)
+        return BuiltReply(206, head, chosen, entry)
 
     def _to_age(self, status: int) -> bytes:
         """Return our own fields up to where Age stands."""
