@@ -18,20 +18,20 @@ class Lingering:
     __slots__ = ("_contents", "_count", "_limit", "size")
 
     def __init__(self, limit: int, count: Callable[[int], None]) -> None:
-        self._contents: dict[Readers, None] = {}
+        self._contents: dict[Readership, None] = {}
         """In the order in which they lost their records."""
         self._count = count
         self._limit = limit
         self.size = 0
 
-    def watch(self, entries: Iterable[Entry]) -> list["Readers"]:
+    def watch(self, entries: Iterable[Entry]) -> list["Readership"]:
         """Let large content of entries count its readers from now on; return these."""
-        watched: list[Readers] = []
+        watched: list[Readership] = []
         for entry in entries:
             content = entry.content
             if isinstance(content, MemoryContent) and len(content.data) > CONTENT_PIECE:
-                if not isinstance(content.readers, Readers):
-                    content.readers = Readers(self, len(content.data))
+                if not isinstance(content.readers, Readership):
+                    content.readers = Readership(self, len(content.data))
                 watched.append(content.readers)
         return watched
 
@@ -45,7 +45,7 @@ class Lingering:
         for readers in lost + held:
             readers.look()
 
-    def add(self, readers: "Readers") -> None:
+    def add(self, readers: "Readership") -> None:
         """Count content that has no record; make others go if that is too much."""
         if readers in self._contents:
             return
@@ -55,7 +55,7 @@ class Lingering:
         while self.size > self._limit and len(self._contents) > 1:
             next(iter(self._contents)).break_off()
 
-    def drop(self, readers: "Readers") -> None:
+    def drop(self, readers: "Readership") -> None:
         """Count content no longer, if it was counted."""
         if readers in self._contents:
             del self._contents[readers]
@@ -63,7 +63,7 @@ class Lingering:
             self._count(-readers.size)
 
 
-class Readers:
+class Readership:
     """Those that read one content at this moment."""
 
     __slots__ = ("_lingering", "_readers", "is_stored", "size")
