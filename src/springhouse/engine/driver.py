@@ -193,7 +193,7 @@ class Exchange:
             else:
                 self._reader = stored.send_to(sink, reply.start, reply.stop)
             return
-        if isinstance(content, bytes) and content and self.request.method != b"HEAD":
+        if not isinstance(content, Source) and content and self.request.method != b"HEAD":
             sink.write(content)
         sink.end()
 
@@ -211,7 +211,7 @@ class Exchange:
                 self._break_off()
 
     def _break_off(self) -> None:
-        """Ask for nothing any more: nobody waits for an answer whose head is not here."""
+        """Ask for nothing any more: no request waits for an answer whose head is not here."""
         self.runner = None
         self.abandon_call()
         self.land(None)
@@ -250,11 +250,11 @@ class Exchange:
         self.receiver.settled(self)
 
     def content_end(self) -> None:
-        """Take note that the answer is complete."""
+        """The answer is complete."""
         self.receiver.content_end(self)
 
     def failed(self, failure: Failure) -> None:
-        """Take note that no answer comes, or that its content broke off."""
+        """No answer comes, or its content broke off."""
         if self.receiver is not AWAITING_HEAD:
             self.receiver.failed(self, failure)
             return

@@ -65,7 +65,7 @@ class Fill:
         recording, entry, arriving = self.recording, self.entry, self._arriving
         entry.length = recording.size
         if arriving is not None and not is_current:
-            recording.is_kept = False  # who reads it gets the rest
+            recording.is_kept = False  # its readers get the rest
             return
         if arriving is None:
             content = MemoryContent(b"".join(recording.chunks))

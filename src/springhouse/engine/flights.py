@@ -1,12 +1,12 @@
-"""Who fetches what: one leader per variant, and those who wait for it.
+"""Which request fetches what: one leader per variant, and the followers that wait for it (collapsed forwarding).
 
 A flight lasts from the leader's claim until its content has arrived. Before the head is there, others wait; after it
-is known to be kept, they find the entry that is arriving and stream along. A key whose answer proved not shareable is
-remembered for a while, so that nobody queues for it.
+is known to be kept, they find the entry that is arriving and stream along. A key whose answer proved uncacheable is
+remembered for a while, so that no request queues for it.
 
 Which requests are for one variant is known as far as Vary is: a flight has the names of fields that its leader knew
-of, and the leader's values for them. As long as no names are known everybody waits for one leader; afterwards only
-those who agree with the leader in all the fields that they, or the leader, know of.
+of, and the leader's values for them. As long as no names are known all wait for one leader; afterwards only
+requests that agree with the leader in all the fields that they, or the leader, know of.
 """
 
 from collections.abc import Callable, Iterator
@@ -71,7 +71,7 @@ Several = dict[Names, dict[Selector, list[Flight]]]
 
 
 class Flights:
-    """All flights, by key, and the keys nobody needs to wait for."""
+    """All flights, by key, and the keys that need no waiting for."""
 
     def __init__(self, *, remembered_s: float = 120.0, remembered: Bound = UNCACHEABLE) -> None:
         self.by_key: dict[bytes, Flight | Several] = {}
@@ -94,7 +94,7 @@ class Flights:
         return False
 
     def remember(self, key: bytes, now: float, *, with_credentials: bool = False) -> None:
-        """Let nobody wait for the key for a while; the oldest memory goes when there are too many."""
+        """Let no request wait for the key for a while; the oldest memory goes when there are too many."""
         without, with_ = self.uncacheable_until.get(key, (0.0, 0.0))
         until = now + self.remembered_s
         self.uncacheable_until.note(key, (without, until) if with_credentials else (until, with_))
@@ -155,7 +155,7 @@ class Flights:
             self._wake(flight, result)
 
     def expel(self, what: Selection) -> list[Flight]:
-        """Let nobody find what is arriving and selected any more; those who wait look again. Return these flights.
+        """Hide what is arriving and selected from lookups; requests that wait look again. Return these flights.
 
         A flight whose answer is still awaited may bring anything: for tags and groups it counts as selected.
         """

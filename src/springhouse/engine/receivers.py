@@ -140,7 +140,7 @@ PASSING_ON: Final = PassingOn()
 class Gathering:
     """A small answer that may be stored: nothing of it goes out before it is known whether its content is at hand.
 
-    Mostly it is: then there is nothing to record, and nobody has to read along.
+    Mostly it is: then there is nothing to record, and no reader has to join.
     """
 
     __slots__ = ("_data", "_entry", "reply")

@@ -1,16 +1,18 @@
-"""Content that is arriving and being kept, and those who read it meanwhile.
+"""Content that is arriving and being kept, and the clients that read it meanwhile.
 
-A recording is an entry's `content` until it is whole. Readers join at any time and start at byte 0; each goes at its
-client's pace, none holds another up. While it is kept, the origin is not held back for any of them. It is held in
-memory; or, when it is spooled, what has reached a slow store is dropped here, and read back from there for who comes
-late or is slow. Then the origin waits for that store, if it must.
+A recording is an entry's `content` until that is complete. Readers join at any time and start at byte 0; each goes at
+its client's pace, none holds another up. While the content is kept, the origin is not held back for any of them. It is
+held in memory; or it is spooled: what has reached a slow store is dropped here, and read back from there for readers
+that come late or are slow. Then the origin waits for that store, if it must.
 
 When it grows beyond what can be kept, it is kept no longer: new readers cannot join, and what all have read is dropped.
 The origin then waits for the fastest reader. The others may be as far behind it as there is room in memory for what
-they have not read. When the first falls behind further, the origin waits for a moment, once, in which all may catch up:
-a pause of one turn, or a larger buffer of the kernel, makes nobody slow. From then on who falls behind is broken off.
+they have not read. When the first falls behind further, the origin waits for a moment, once, in which all may catch up,
+so that a pause of one turn or a larger buffer of the kernel does not count as slow. From then on readers that fall
+behind are broken off.
 
-What is neither kept nor read ends. Of what is kept but not read the origin is told that it is unattended.
+What is neither kept nor read ends. If it is kept but not read, its call is unattended. When large content
+is complete, readers that are still behind go on where the store counts it.
 """
 
 import asyncio
@@ -23,7 +25,7 @@ from springhouse.stores.tier import Arriving
 from springhouse.transport.content import Pausable
 
 WINDOW = 256 * 1024
-"""Bytes that the origin may be ahead of the fastest reader, and that nobody is broken off for, of what is not kept."""
+"""Of what is not kept: bytes that the origin may be ahead of the fastest reader, and that any reader may be behind."""
 CATCH_UP_S = 1.0
 READ_BACK = 256 * 1024
 
@@ -181,9 +183,9 @@ class Recording:
         self.origin: Feed = origin
         self.later = _later
         self.may_catch_up: bool | None = None
-        """Whether the origin waits for those who have fallen behind; None: nobody has yet."""
+        """Whether the origin waits for readers that have fallen behind; None: none has yet."""
         self.may_hold: Callable[[int], bool] = _no_more
-        """Is told how many bytes are in memory, which it counts, and returns whether there may be as many."""
+        """Counts this many bytes in memory, and returns whether there may be as many."""
         self.chunks: list[bytes] = []
         self.dropped = 0
         """Number of chunks that are gone."""
@@ -196,7 +198,7 @@ class Recording:
         self.is_broken = False
         self.is_held_back = False
         self.is_unread = False
-        """The origin was told that nobody reads it."""
+        """There are no readers, and its call is unattended."""
         self.readers: dict[Reader, None] = {}
         self.arriving: Arriving | None = None
         """Where what is gone can be read."""
@@ -269,7 +271,7 @@ class Recording:
             arriving.write(chunk)
 
     def flush(self) -> None:
-        """Let readers' clients have what has arrived, or note that there are none."""
+        """Let readers' clients have what has arrived, or go on unattended when there are none."""
         if not self.readers:
             self._go_unread()
         for reader in tuple(self.readers):

@@ -31,7 +31,7 @@ class Sink(Protocol):
         """Begin the reply."""
 
     def produced_by(self, producer: Pausable) -> None:
-        """Name who is to be resumed once the sink can take more."""
+        """Name what is resumed once the sink can take more."""
 
     def write(self, data: bytes | memoryview) -> None:
         """Send some content; a view is of bytes that never change."""

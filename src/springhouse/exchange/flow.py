@@ -1,10 +1,10 @@
 """The way of a request, from what the client asked to what it is answered. This file is the product.
 
-A flow is a generator: it yields a step, is sent the step's result, and returns a Reply (None: nobody is waiting for
-one). The rules decide; the flow only carries their decisions out, in this order:
+A flow is a generator: it yields a step, is sent the step's result, and returns a Reply, or None where no client
+waits for one. The rules decide; the flow only carries their decisions out, in this order:
 
     look up → decide → serve
-                     → claim the key → (somebody else fetched it: decide again)
+                     → claim the key → (another request fetched it: decide again)
                                      → send → absorb → keep, freshen, pass on, or stand in with the stale entry
 """
 
@@ -56,13 +56,13 @@ from springhouse.rules.variants import all_names
 Flow = Generator[Step, Result, Reply | None]
 
 TRIES_MAX: Final = 2
-"""How often a request waits at most: once while it is not known who wants the same, and once with those who do."""
+"""How often a request waits: once while it is unknown which others want the same, and once with those that do."""
 _CONDITION_NAMES = frozenset({b"if-none-match", b"if-modified-since"})
 _RANGE_NAMES = frozenset({b"range", b"if-range"})
 _ONLY_FOR_THE_CLIENT = _CONDITION_NAMES | _RANGE_NAMES | {
     b"cache-control", b"pragma", b"a-im", b"expect", b"max-forwards",
 }  # fmt: skip
-"""What a client says of the one answer it wants, which is not sent along when the origin is asked for everybody."""
+"""What a client says of the one answer it wants, which is not sent along when the origin is asked for all clients."""
 
 
 def respond(request: Request, key: bytes, options: Options) -> Flow:
@@ -149,9 +149,9 @@ def _bypass(request: Request, key: bytes, why: Reason, options: Options) -> Flow
 
 
 def _may_lead(request: Request, forward: Forward, waited: Forward | None) -> bool:
-    """Return whether what this request fetches could serve others, so that it is worth waiting for one another.
+    """Return whether what this request fetches could serve others, so that requests should wait for one another.
 
-    What was waited for and is stale on arrival would be so again: better all at once than one after the other.
+    What is stale on arrival would be so again: then all go at once rather than one after the other.
     """
     if waited is not None and forward.entry is not None and forward.entry is not waited.entry:
         return False
@@ -163,8 +163,11 @@ def _may_lead(request: Request, forward: Forward, waited: Forward | None) -> boo
 
 
 def _known_names(forward: Forward, found: Found, waited: Forward | None) -> tuple[bytes, ...]:
-    """Return the fields by which it is known who wants the same: those that chose the entry to be validated, or all
-    that Vary names under the key, when that was waited for and the answer had another Vary."""
+    """Return the fields by which it is known which requests want the same.
+
+    Those that chose the entry to be validated; or all that Vary names under the key, when that was waited for and the
+    answer had another Vary.
+    """
     if forward.entry is not None and waited is None:
         return forward.entry.vary
     return all_names(found.variants, found.names) if found.variants else found.names

@@ -109,7 +109,7 @@ class Replace:
 
 @dataclass(slots=True)
 class Release:
-    """Let all go who wait for the key. `failure`: they share it; `lasting`: let nobody wait for the key for a while."""
+    """Release all that wait for the key. `failure`: they share it; `lasting`: none is to wait for it for a while."""
 
     key: bytes
     failure: Failure | None = None

@@ -40,7 +40,7 @@ WHOLE = Whole()
 
 
 def select(request: Request, entry: Entry, now: float) -> Evaluation:
-    """Say what of a 200 to send: the client's conditions first, then its range (RFC 9110 §13.2.2).
+    """Return what of a 200 to send: the client's conditions first, then its range (RFC 9110 §13.2.2).
 
     Conditions of a POST were for the origin, and it has answered them.
     """

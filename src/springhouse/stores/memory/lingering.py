@@ -2,8 +2,8 @@
 
 A client may take long over what has been evicted, purged or replaced meanwhile; without this, clients that read slowly
 could hold more than the budget. What lingers may take `limit` bytes, or be a single content. Beyond that the content
-that lost its record first is let go: its readers are broken off, which have had the most time. So nobody who reads at a
-decent pace is, as long as there is room.
+that lost its record first is let go: its readers, which have had the most time, are broken off. As long as
+there is room, no client that reads at a decent pace is.
 """
 
 from collections.abc import Callable, Iterable
@@ -36,7 +36,7 @@ class Lingering:
         return watched
 
     def exchange(self, before: Iterable[Entry], after: Iterable[Entry]) -> None:
-        """Take note that a record holds other entries than before."""
+        """Record that a key has other entries than before."""
         lost, held = self.watch(before), self.watch(after)
         for readers in lost:
             readers.is_stored = False
@@ -94,7 +94,7 @@ class Readership:
             self._lingering.drop(self)
 
     def break_off(self) -> None:
-        """Let nobody read it any more."""
+        """End all reading of it."""
         readers, self._readers = self._readers, {}
         self._lingering.drop(self)
         for reader in readers:
