@@ -370,9 +370,9 @@ def test_a_node_remembers_only_so_much_of_what_others_purge(shared_redis: RedisS
             for n in range(count):
                 number = await two.log.begin(Purge(Tags((b"%d" % n + size * b"x",))))
             await eventually(lambda: one.log.read >= number)
-            assert held()["purges to be told"] <= 2 * BOUNDS["purges to be told"].limit
+            assert held()["foreign purges to apply"] <= 2 * BOUNDS["foreign purges to apply"].limit
             assert held()["purges elsewhere"] <= 2 * BOUNDS["purges elsewhere"].limit
-            assert held()["purges under way elsewhere"] <= 2 * BOUNDS["purges under way elsewhere"].limit
+            assert held()["purges in progress elsewhere"] <= 2 * BOUNDS["purges in progress elsewhere"].limit
             assert one.log.since(began) == one.log.open() == [PURGE_ALL]
             assert PURGE_ALL in await asked(one.catch_up)
 

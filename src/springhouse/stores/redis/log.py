@@ -32,10 +32,10 @@ _AT_ONCE: Final = 500
 _NUMBER_MAX: Final = 2**53 - 1
 """What Lua, whose numbers are doubles, counts up to exactly."""
 _NEWS: Final = bound(
-    "purges to be told", 256 * KIB, "purges of other nodes that were read, until memory has been purged"
+    "foreign purges to apply", 256 * KIB, "purges of other nodes that were read, until memory has been purged"
 )
 _RECENT: Final = bound("purges elsewhere", MIB, "purges of other nodes, for look-ups in Redis that began before them")
-_OPEN: Final = bound("purges under way elsewhere", 256 * KIB, "purges of other nodes, until nothing of it is in Redis")
+_OPEN: Final = bound("purges in progress elsewhere", 256 * KIB, "purges of other nodes, until nothing of it is in Redis")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
