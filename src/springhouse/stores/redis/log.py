@@ -35,7 +35,9 @@ _NEWS: Final = bound(
     "foreign purges to apply", 256 * KIB, "purges of other nodes that were read, until memory has been purged"
 )
 _RECENT: Final = bound("purges elsewhere", MIB, "purges of other nodes, for look-ups in Redis that began before them")
-_OPEN: Final = bound("purges in progress elsewhere", 256 * KIB, "purges of other nodes, until nothing of it is in Redis")
+_OPEN: Final = bound(
+    "purges in progress elsewhere", 256 * KIB, "purges of other nodes, until nothing of it is in Redis"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
