@@ -24,16 +24,16 @@ else
 endif
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/fleet
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/fleet
 
 interpreter: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(INTERPRETER)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(INTERPRETER)
 
 fleet: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/fleet
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/fleet
 
 laws: $(VENV)/.installed
-	EXAMPLES=all CRASH_ROUNDS=400 $(BIN)/python -m pytest -n 2 --dist loadfile \
+	EXAMPLES=all CRASH_ROUNDS=400 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
 		tests/exchange tests/wire tests/engine tests/stores/crash tests/stores/test_contract_model.py tests/stores/test_redis_model.py
 
 torture: $(VENV)/.installed
