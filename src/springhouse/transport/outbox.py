@@ -11,9 +11,10 @@ connections together write only so much of it. One with more waits for the next 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 _GATHERED_MAX = 64
+_ASYNCIO: type = asyncio.Transport
+"""The base of asyncio's own transports; uvloop's have another."""
 TURN_MAX = 2 * 2**20
 """Bytes of large content that are enough for one turn."""
 _UNCOUNTED_MAX = TURN_MAX // 8
@@ -49,14 +50,19 @@ class Outbox:
     def write_now(self, transport: asyncio.Transport, buffers: Sequence[bytes | memoryview]) -> bool:
         """Write what was gathered, then these: large buffers need no company.
 
-        Return whether more should `await_turn`. Not `writelines`: that of asyncio pauses no protocol (CVE-2024-12254),
-        watches descriptors that are closed, and fails on a transport that is closing, in one release or another since
-        Python 3.12; that of uvloop does what `write` does.
+        Return whether more should `await_turn`.
         """
         self.flush()
-        with suppress(RuntimeError):  # see `flush`
-            for each in buffers:
-                transport.write(each)
+        try:
+            if isinstance(transport, _ASYNCIO):
+                # Not by asyncio's `writelines`: that pauses no protocol (CVE-2024-12254), watches descriptors that are
+                # closed, and fails on a transport that is closing, in one release or another since Python 3.12.
+                for each in buffers:
+                    transport.write(each)
+            else:  # uvloop's
+                transport.writelines(buffers)
+        except RuntimeError:
+            pass  # see `flush`
         return self.is_enough(sum(map(len, buffers)))
 
     def is_enough(self, size: int) -> bool:
