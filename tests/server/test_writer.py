@@ -27,6 +27,9 @@ class Transport:
     def write(self, data: bytes) -> None:
         self.writes.append(data)
 
+    def writelines(self, buffers: list[bytes]) -> None:
+        self.writes += buffers
+
 
 class At(Outbox):
     """Writes what it is given at once."""

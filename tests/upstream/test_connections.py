@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
+import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.answers import answer, gated, head, raw, whole
@@ -117,6 +121,37 @@ def test_a_new_connection_that_closes_is_not_tried_again(origin: Origin, proxy: 
     origin.on("/a", raw())
     assert proxy.get("/a").status == 502
     assert origin.count("/a") == 1
+
+
+class HesitantLoop(asyncio.SelectorEventLoop):
+    """Tells of a connection only when its other end has had time to close it."""
+
+    async def create_connection(self, *args: Any, **options: Any) -> Any:
+        made = await super().create_connection(*args, **options)
+        await asyncio.sleep(0.05)
+        return made
+
+
+@pytest.mark.parametrize("greeting", [b"", b"220 mail.example ESMTP\r\n"])
+def test_a_connection_that_is_closed_before_it_is_used_gives_its_place_back(serve: Serve, greeting: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.sendall(greeting)
+
+        thread = threading.Thread(target=hang_up, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        proxy = serve(url, loop=HesitantLoop, origin_connections=1, first_byte_timeout=30)
+        for _ in range(3):
+            assert proxy.get("/a").status == 502
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert proxy.engine.upstream.open == 0
 
 
 def test_an_answer_that_has_begun_is_not_asked_for_again(origin: Origin, proxy: Proxy) -> None:

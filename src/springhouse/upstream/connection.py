@@ -56,8 +56,8 @@ class OriginConnection(ResponseReader, asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.used = 0
         """Requests it has carried."""
-        self.has_place = True
-        """It counts among those that may be open at once."""
+        self.has_place = False
+        """It counts among those that may be open at once; until it is open, the attempt to open it does."""
         self.idle_since = 0.0
         self.is_done = False
         self.is_tunnel = False

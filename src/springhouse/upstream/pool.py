@@ -224,7 +224,13 @@ class Pool:
             if self.waiting:
                 self._assign()
             return
-        if call.is_cancelled:
+        connection.has_place = True  # from here on it is `lost` that gives it back
+        if connection.is_closed:
+            self._vacate(connection)
+            self.broken(call, "connection_terminated", "The origin closed the connection at once")
+            if self.waiting:
+                self._assign()
+        elif call.is_cancelled:
             self.done(call, connection)
         else:
             self._start(call, connection)
