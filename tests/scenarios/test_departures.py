@@ -301,9 +301,8 @@ def test_a_refresh_in_the_background_is_bounded_as_well(origin: Origin, serve: S
 # Slow readers.
 
 
-def test_who_reads_nothing_holds_up_nobody_else(origin: Origin, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_reads_nothing_holds_up_nobody_else(origin: Origin, serve: Serve) -> None:
     """Of an answer that has grown beyond what may be stored; whoever reads it gets all, byte for byte."""
-    monkeypatch.setattr("springhouse.engine.recordings.CATCH_UP_S", 0.2)
     proxy = serve(max_object=MIB, send_timeout=1)
     body = bytes(range(256)) * (KERNEL // 128)
     gate = origin.gate()
