@@ -195,8 +195,12 @@ def test_a_file_in_place_of_the_folder_costs_hits_not_answers(folder: Path, loop
     store = Tiered(disk(folder, loop), loop)
     store.put(make_entry(KEY, b"before"))
     flush(store)
-    remove(folder)
-    folder.write_bytes(b"not a folder")
+    for _ in range(100):
+        remove(folder)
+        with suppress(IsADirectoryError):  # the store was quicker
+            folder.write_bytes(b"not a folder")
+            break
+    assert folder.is_file()
     receipt = store.purge(Purge(Keys((KEY,))))
     assert receipt.processes == 1
     store.put(make_entry(OTHER, b"after"))
