@@ -12,6 +12,7 @@ import pytest
 from tests.stores.backends import IN_FILE, LIMITS, NOW, Loop, disk, make_entry, memory_of
 
 from springhouse.http.memo import BOUNDS, KIB, held
+from springhouse.http.messages import Request
 from springhouse.rules.purging import Keys, Purge
 from springhouse.stores.lookups import REST
 from springhouse.stores.store import Store
@@ -136,6 +137,23 @@ def test_what_the_disk_has_yet_to_answer_counts_when_nobody_waits_for_it_any_mor
             assert held()["lookups"] <= LIMIT
         assert held()["lookups"] > LIMIT // 2, "what it was asked for still lies in its queue"
     loop.until(lambda: held()["lookups"] == 0)
+
+
+def test_a_request_that_waits_counts_with_its_head(store: Store, tmp_path: Path, loop: Loop) -> None:
+    with hanging(store, tmp_path, loop):
+        tracemalloc.start()
+        for number in range(MANY):
+            request = Request(b"GET", b"/", [(b"X-%d" % number, bytes(60_000))])
+            store.find(OTHER, _keeping(request), request)
+        taken, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert held()["lookups"] <= LIMIT
+        assert taken < LIMIT + BOUNDS["absent keys"].limit
+    loop.until(lambda: held()["lookups"] == 0)
+
+
+def _keeping(request: Request) -> Callable[[tuple[Entry, ...]], None]:
+    return lambda variants: ignore(variants if request else ())
 
 
 def test_what_waits_to_learn_of_purges_is_bounded_in_bytes(store: Store, tmp_path: Path, loop: Loop) -> None:

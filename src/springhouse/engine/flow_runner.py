@@ -140,7 +140,7 @@ class FlowRunner:
             # It is not worth a look into a slow store: what could not be stored recently is not there.
             return self._found(engine.store.lookup(step.key), now, is_uncacheable=True)
         self._looked_up_at = steady()
-        stored = engine.store.find(step.key, self._looked_up)
+        stored = engine.store.find(step.key, self._looked_up, exchange.request)
         return self._wait() if stored is None else self._found(stored, now)
 
     def _looked_up(self, stored: tuple[Entry, ...]) -> None:

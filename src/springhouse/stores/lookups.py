@@ -13,6 +13,7 @@ What must stay true:
 from typing import Final
 
 from springhouse.http.memo import KIB, MIB, Bound, Recent, bound, length_of_key, register
+from springhouse.http.messages import Request
 from springhouse.rules.entry import Entry
 from springhouse.rules.purging import NEVER_FRESH, Keys, Purge, remaining
 from springhouse.stores.memory.records import Memory
@@ -26,10 +27,17 @@ WAITING: Final = bound(
 )
 _LOOKUP_BYTES: Final = KIB
 """What a lookup takes while the tier has it, besides its key, which the tier may copy."""
-WAITER_BYTES: Final = 2 * KIB
-"""What a request takes that waits, at a usual size: its client may have left, and then nothing else counts it."""
+_WAITER_BYTES: Final = 2 * KIB
+"""What a request takes that waits, besides its head."""
 REST: Final = 5.0
 """How many times its patience a tier is left alone that did not answer."""
+
+
+def size_of_waiter(request: Request | None) -> int:
+    """Return what a request takes that waits: its client may have left, and then nothing else counts it."""
+    if request is None:
+        return _WAITER_BYTES
+    return _WAITER_BYTES + len(request.target) + sum([len(name) + len(value) for name, value in request.fields])
 
 
 class WaitingBytes:
@@ -55,12 +63,14 @@ class WaitingBytes:
 class TierLookup:
     """A lookup of one key that the tier has not answered yet."""
 
-    __slots__ = ("deadline", "key", "must_repeat", "purges", "waiting")
+    __slots__ = ("deadline", "key", "must_repeat", "purges", "waiters_size", "waiting")
 
     def __init__(self, key: bytes, deadline: float) -> None:
         self.key = key
         self.deadline = deadline
         self.waiting: list[LookedUp] = []
+        self.waiters_size = 0
+        """Bytes that those take."""
         self.purges: list[Purge] = []
         """What was purged since it began."""
         self.must_repeat = False
@@ -87,17 +97,19 @@ class TierLookups:
         self._rests_until = 0.0
         self._is_closed = False
 
-    def find(self, key: bytes, done: LookedUp) -> tuple[Entry, ...] | None:
+    def find(self, key: bytes, done: LookedUp, request: Request | None = None) -> tuple[Entry, ...] | None:
         """Call `done` later with the variants that the tier has; or return () at once while it cannot be asked."""
         if self._rests_until and self._rests(key):
             return ()
-        if not self._waiting.has_room_for(WAITER_BYTES):
+        size = size_of_waiter(request)
+        if not self._waiting.has_room_for(size):
             return self._miss(key)
         lookup = self._by_key.get(key) or self._begin(key)
         if lookup is None:
-            self._waiting.release(WAITER_BYTES)
+            self._waiting.release(size)
             return self._miss(key)
         lookup.waiting.append(done)
+        lookup.waiters_size += size
         return None
 
     def _rests(self, key: bytes) -> bool:
@@ -175,7 +187,7 @@ class TierLookups:
     def _answer(self, lookup: TierLookup, variants: tuple[Entry, ...]) -> None:
         del self._by_key[lookup.key]
         waiting, lookup.waiting = lookup.waiting, []  # the tier may keep the lookup for long
-        self._waiting.release(WAITER_BYTES * len(waiting))
+        self._waiting.release(lookup.waiters_size)
         for done in waiting:
             done(variants)
 

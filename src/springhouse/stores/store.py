@@ -21,11 +21,12 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
+from springhouse.http.messages import Request
 from springhouse.rules.entry import Entry
 from springhouse.rules.purging import Held, Purge, Receipt, receipt_of
 from springhouse.stores.foreign_purges import ForeignPurges
 from springhouse.stores.leases import Leasing
-from springhouse.stores.lookups import WAITER_BYTES, TierLookups, WaitingBytes
+from springhouse.stores.lookups import TierLookups, WaitingBytes, size_of_waiter
 from springhouse.stores.memory.records import Memory
 from springhouse.stores.tier import Arriving, LookedUp, OnProgress, Purged, Tier, Timing
 
@@ -145,24 +146,29 @@ class Store:
     def _lookup_unless_behind(self, key: bytes) -> tuple[Entry, ...]:
         return () if self._is_behind() else self.memory.lookup(key)
 
-    def find(self, key: bytes, done: LookedUp) -> tuple[Entry, ...] | None:
-        """Return the variants under the key at once, or None and call `done` with them later."""
+    def find(self, key: bytes, done: LookedUp, request: Request | None = None) -> tuple[Entry, ...] | None:
+        """Return the variants under the key at once, or None and call `done` with them later.
+
+        `request`: what waits then, and is counted.
+        """
         opened = self._opened
         if opened is None:
             return self.memory.lookup(key)
         if opened.foreign.is_behind():
-            if opened.foreign.is_overdue or not opened.waiting.has_room_for(WAITER_BYTES):
+            size = size_of_waiter(request)
+            if opened.foreign.is_overdue or not opened.waiting.has_room_for(size):
                 return ()
-            opened.foreign.catch_up(lambda is_certain: self._find_after(opened, key, done, is_certain=is_certain))
-            return None
-        return self.memory.lookup(key) or opened.lookups.find(key, done)
 
-    def _find_after(self, opened: _Opened, key: bytes, done: LookedUp, *, is_certain: bool) -> None:
-        """Go on with a lookup that waited for what others have purged; a miss where that is still not certain."""
-        opened.waiting.release(WAITER_BYTES)
-        variants = self.find(key, done) if is_certain else ()
-        if variants is not None:
-            done(variants)
+            def caught_up(is_certain: bool) -> None:
+                """Go on; a miss where it is still not certain what others have purged."""
+                opened.waiting.release(size)
+                variants = self.find(key, done, request) if is_certain else ()
+                if variants is not None:
+                    done(variants)
+
+            opened.foreign.catch_up(caught_up)
+            return None
+        return self.memory.lookup(key) or opened.lookups.find(key, done, request)
 
     def reread(self, key: bytes) -> None:
         """Let the next lookup ask the tier, where another process has just stored or freshened the key."""
