@@ -44,6 +44,8 @@ def test_a_plain_head_is_taken_as_it_is() -> None:
 REFUSED = [
     (head(version="2.0"), 505),
     (head(version="3"), 400),
+    (head(version="1.x"), 400),
+    (head(version="1."), 400),
     (replace(PLAIN, host=None), 400),
     (head(host=b"user@a.test"), 400),
     (head((b"Host", b"a"), (b"Host", b"a")), 400),

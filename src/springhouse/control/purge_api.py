@@ -11,7 +11,6 @@ goes to the origin there, and `GET /.springhouse/` says which proxy this is. `co
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from msgspec import DecodeError, Struct, ValidationError, json
 
@@ -23,6 +22,7 @@ from springhouse.engine.sinks import Sink
 from springhouse.exchange.reply import BYPASS, Reply, problem, proxy_lines
 from springhouse.http.headers import first
 from springhouse.http.messages import REASON_PHRASES, Request
+from springhouse.rules.keys import parts_of_url
 from springhouse.rules.purging import Everything, Keys, Prefix, Purge, Receipt, Selection, Tags
 from springhouse.transport.content import RequestContent
 
@@ -135,27 +135,22 @@ class ControlEndpoint:
     def _key(self, url: str, request: Request) -> bytes:
         """Return the key of a URL: a path, or one with the origin's name or one that this proxy is asked by."""
         origin, authority, scheme = self.engine.origin, request.authority, request.scheme
+        target = url.partition("#")[0].encode()
         if not url.startswith("/"):
-            scheme = url.partition(":")[0].lower().encode()
-            authority, url = self._parts(url, request)
+            scheme, authority, target = parts_of_url(url)
+            self._check_served(authority, request)
         elif self.identity is not None and origin.preserve_host:
             raise ValueError(f"Which host? With --preserve-host, name it: http://example.com{url}")
-        target = url.partition("#")[0].encode("utf-8")
         if not origin.holds(target):
             raise ValueError(f"{url!r} is not served here: it leads out of {origin}")
         return origin.key_prefix(authority, scheme) + target
 
-    def _parts(self, url: str, request: Request) -> tuple[bytes, str]:
-        """Return the authority of a URL, if it is served here, and what follows."""
+    def _check_served(self, authority: bytes, request: Request) -> None:
+        """Raise ValueError for an authority that is not served here."""
         origin = self.engine.origin
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ValueError(f"{url!r} is neither a path nor an http URL")
-        named = parts.netloc.lower().encode("utf-8")
         ours = self.identity.names if self.identity is not None else (request.authority,)
-        if not origin.preserve_host and named != origin.authority and named not in ours:
-            raise ValueError(f"{parts.netloc} is not served here: this proxy serves {origin}")
-        return named, url[url.index(parts.netloc) + len(parts.netloc) :] or "/"
+        if not origin.preserve_host and authority != origin.authority and authority not in ours:
+            raise ValueError(f"{authority.decode()} is not served here: this proxy serves {origin}")
 
 
 class _Gathered:

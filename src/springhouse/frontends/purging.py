@@ -7,9 +7,8 @@ application may not know which of them its clients use. A path is one of the hos
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-from springhouse.rules.keys import key_of
+from springhouse.rules.keys import key_of, parts_of_url
 from springhouse.rules.purging import Keys, Prefix, Receipt, Selection, Tags
 
 current_authority: ContextVar[bytes | None] = ContextVar("current_authority", default=None)
@@ -41,18 +40,12 @@ def selections_named(url: str | None, prefix: str | None, tag: str | None) -> li
 
 
 def _keys_named(url: str) -> tuple[bytes, ...]:
-    authority, target = current_authority.get(), url
+    authority, target = current_authority.get(), url.partition("#")[0].encode()
     if not url.startswith("/"):
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ValueError(f"{url!r} is neither a path nor an http URL")
-        authority = parts.netloc.lower().encode()
-        target = url[url.index(parts.netloc) + len(parts.netloc) :]
+        _, authority, target = parts_of_url(url)
     elif authority is None:
         raise ValueError(f"Which host? Outside of a request, name it: http://example.com{url}")
-    encoded = target.partition("#")[0].encode()
-    encoded = encoded if encoded.startswith(b"/") else b"/" + encoded
-    return tuple(key_of(scheme, authority, encoded) for scheme in (b"http", b"https"))
+    return tuple(key_of(scheme, authority, target) for scheme in (b"http", b"https"))
 
 
 def counts_of(receipts: Iterable[Receipt]) -> PurgeCounts:

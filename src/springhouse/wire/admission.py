@@ -186,7 +186,7 @@ def large_content(limits: Limits) -> Refusal:
 def _minor_version(version: str) -> int | Refusal:
     """Return the minor version of HTTP/1; what is beyond 1.1 is read as that (RFC 9110 §2.5)."""
     major, _, minor = version.partition(".")
-    if major == "1":
+    if major == "1" and minor.isdecimal():
         return int(minor)
     if (major, minor) in (("0", "9"), ("2", "0")):
         return Refusal(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here")

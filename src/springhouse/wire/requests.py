@@ -6,6 +6,7 @@ project: one Python call per field of every request. A subclass gets `head_recei
 after which the rest of the input is ignored.
 """
 
+from abc import ABC, abstractmethod
 from typing import Final
 
 import httptools
@@ -63,7 +64,7 @@ _NOT_YET: Final = Refusal(500, "")
 HOST_FRAMING_OR_UPGRADE: Final = HOST | FRAMING | UPGRADE | NOMINATES
 
 
-class RequestReader:
+class RequestReader(ABC):
     """Feeds bytes to llhttp and gathers a request head; see the file's head for what a subclass does."""
 
     __slots__ = (
@@ -105,21 +106,21 @@ class RequestReader:
 
     # What a subclass does with a request.
 
+    @abstractmethod
     def head_received(self) -> None:
         """Take a head that stands in `target`, `fields` and `bits`; `request()` makes it a Request."""
-        raise NotImplementedError
 
+    @abstractmethod
     def content_received(self, data: bytes) -> None:
         """Take some of the content."""
-        raise NotImplementedError
 
+    @abstractmethod
     def request_complete(self) -> None:
         """Take the end of the request."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_ours(self, authority: bytes) -> bool:
         """Return whether an absolute-form target may name this authority, lower-case (RFC 9112 §3.2.2)."""
-        raise NotImplementedError
 
     # Feeding.
 

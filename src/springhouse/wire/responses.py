@@ -5,6 +5,7 @@ Like `RequestReader` a base class. A subclass gets `interim_received`, `answer_r
 """
 
 import re
+from abc import ABC, abstractmethod
 from enum import Enum
 from typing import Final
 
@@ -46,7 +47,7 @@ class Framing(Enum):
 _NONE, _LENGTH, _CHUNKED, _CLOSE = Framing  # found faster than members are
 
 
-class ResponseReader:
+class ResponseReader(ABC):
     """Feeds bytes to llhttp and gathers one response after another; see the file's head."""
 
     __slots__ = (
@@ -89,21 +90,21 @@ class ResponseReader:
         self.reason = b""
         self.fields = []
 
+    @abstractmethod
     def interim_received(self, response: Response) -> None:
         """Take a 1xx other than 101."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answer_received(self, response: Response) -> None:
         """Take the head of the final answer (or 101); `framing` and `length` are set."""
-        raise NotImplementedError
 
+    @abstractmethod
     def content_received(self, data: bytes) -> None:
         """Take some of the content."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answer_complete(self) -> None:
         """Take the end of an answer that ended as it announced."""
-        raise NotImplementedError
 
     def feed(self, data: bytes) -> None:
         """Parse bytes; `failure` is set when they are not a valid answer."""
