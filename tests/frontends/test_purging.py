@@ -18,8 +18,8 @@ import springhouse.asgi
 import springhouse.wsgi
 from springhouse import BadSettings, Settings
 from springhouse.asgi import PurgeCounts
-from springhouse.frontends.purging import PurgeFailed, counts_of
-from springhouse.rules.purging import Receipt
+from springhouse.frontends.purging import PurgeFailed, counts_of, selections_named
+from springhouse.rules.purging import Keys, Prefix, Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -334,3 +334,10 @@ def test_responses_of_flask_are_sent_as_they_are() -> None:
         assert [call_wsgi(app, "GET", "/a").x_cache for _ in range(2)] == ["MISS", "HIT"]
     finally:
         app.wsgi_app.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_url_stands_for_both_schemes(scheme: str) -> None:
+    url, keys = f"{scheme}://a.test/b?c", (b"http://a.test/b?c", b"https://a.test/b?c")
+    assert selections_named(url, None, None) == [Keys(keys)]
+    assert selections_named(None, url, None) == [Prefix(key) for key in keys]
