@@ -292,15 +292,3 @@ def test_a_tunnel_that_is_stuck_goes_with_its_client(origin: Origin, serve: Serv
     client, _ = stuck(proxy)
     client.reset()
     proxy.await_that(lambda: proxy.engine.upstream.open == 0)
-
-
-def test_what_comes_behind_a_wish_to_upgrade_is_held_up_to_a_bound(origin: Origin, proxy: Proxy) -> None:
-    gate = origin.gate()
-    origin.on("/ws", gated(gate, raw(head(content_length=0))))
-    with proxy.connect() as client:
-        client.send(request("GET", "/ws", **ASK))
-        origin.await_requests(1)
-        client.socket.settimeout(0.5)
-        with pytest.raises(TimeoutError):
-            client.socket.sendall(bytes(KERNEL))
-        gate.open()
